@@ -1,0 +1,86 @@
+"""Imports weights that others published: `python -m srcnn.convert FILE --scale 2 ...`.
+
+Writes this project's weights file and a model card beside it.
+"""
+
+import argparse
+import hashlib
+import sys
+from pathlib import Path
+
+from srcnn.architecture import ARCHITECTURES
+from srcnn.errors import WeightsError
+from srcnn.importers import match_architecture, read_keras1, read_matlab
+from srcnn.weights import save_weights
+
+
+def convert(
+    source: Path, output: Path, scale: int, kernel: str, protocol: str, name: str | None = None
+) -> Path:
+    """Converts one file and returns the path of the weights written.
+
+    The layout is told by the file's ending: `.mat` is the authors' MATLAB layout, whose layers
+    pad by replication; anything else is read as Keras 1 HDF5.
+
+    Raises:
+      WeightsError: the file is not what its ending says, or no known architecture fits it.
+    """
+    matlab = source.suffix.lower() == ".mat"
+    tensors = read_matlab(source) if matlab else read_keras1(source)
+    architecture = match_architecture(tensors, ARCHITECTURES)
+    if matlab:
+        architecture = architecture.padded("replicate")
+    return save_weights(
+        output,
+        tensors,
+        name=name or f"{source.stem}_x{scale}_{kernel}",
+        architecture=architecture,
+        scale=scale,
+        kernel=kernel,
+        protocol=protocol,
+        training={
+            "imported_from": source.name,
+            "layout": "MATLAB (authors)" if matlab else "Keras 1 HDF5",
+            "source_sha256": hashlib.sha256(source.read_bytes()).hexdigest(),
+        },
+    )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the command; returns its exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m srcnn.convert",
+        description="Import published SRCNN weights: Keras 1 HDF5 (.h5) or the authors' MATLAB "
+        "layout (.mat). The architecture is told from the tensors' shapes.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("source", type=Path, help="the file to import")
+    parser.add_argument("--output", type=Path, required=True, help="directory to write into")
+    parser.add_argument("--scale", type=int, required=True, help="scale they were trained for")
+    parser.add_argument("--kernel", default="bicubic", help="degradation they were trained for")
+    parser.add_argument(
+        "--protocol",
+        choices=("opencv", "matlab"),
+        default="matlab",
+        help="whose interpolation and luma they were trained with",
+    )
+    parser.add_argument("--name", help="file name without ending [SOURCE_xSCALE_KERNEL]")
+    options = parser.parse_args(arguments)
+    try:
+        path = convert(
+            options.source,
+            options.output,
+            options.scale,
+            options.kernel,
+            options.protocol,
+            options.name,
+        )
+    except (WeightsError, ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(path)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

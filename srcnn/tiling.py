@@ -1,0 +1,167 @@
+"""Runs a network over whole planes in tiles, in bounded memory.
+
+A tile carries a halo of the receptive field, so its inner part equals what the whole picture would
+give there. At the picture's own edges the network meets the edge itself, as it would on the whole
+picture; what the asked border needs beyond it is padded by replication.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from srcnn.architecture import Architecture
+from srcnn.colour import peak_of
+from srcnn.engines.base import Engine
+
+DEFAULT_TILE = 512
+
+
+@dataclass(frozen=True)
+class Frame:
+    """How the output of a network lies on its input plane.
+
+    Attributes:
+      pad: replicated pixels to add on each side of the input.
+      crop: pixels to drop on each side of the network's output.
+      halo: pixels that an inner tile must see beyond those that the valid layers consume.
+    """
+
+    pad: int
+    crop: int
+    halo: int
+
+
+@dataclass(frozen=True)
+class _Tile:
+    """One call's worth of a plane: what goes in, what of the result is kept, where it goes.
+
+    Input ranges are in plane coordinates and may reach beyond the edge (replicated there).
+    """
+
+    plane: int
+    top: int
+    bottom: int
+    left: int
+    right: int
+    keep: tuple[slice, slice]
+    target: tuple[slice, slice]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.bottom - self.top, self.right - self.left
+
+
+def frame_of(architecture: Architecture, shave: int) -> Frame:
+    """The frame for an output that lacks `shave` pixels on each side.
+
+    Where the network's own border is no wider than the shave it runs exactly as published, without
+    padding. Otherwise the input is padded as far as the receptive field reaches, so that no pixel
+    sees a layer's zero padding.
+    """
+    pad = 0 if architecture.margin <= shave else architecture.radius - shave
+    return Frame(
+        pad=pad,
+        crop=pad + shave - architecture.margin,
+        halo=architecture.radius - architecture.margin,
+    )
+
+
+def run_tiled(
+    engine: Engine, planes: Sequence[np.ndarray], shave: int = 0, tile: int = DEFAULT_TILE
+) -> Iterator[tuple[int, tuple[slice, slice], np.ndarray]]:
+    """Runs the network over several planes; small ones share a call of the engine.
+
+    Args:
+      engine: the network.
+      planes: (h, w) luma each: uint8 or uint16 codes, or floating point in [0, 1].
+      shave: pixels that the output lacks on each side of the plane.
+      tile: side of an output tile in pixels; the largest call is about tile * tile pixels.
+
+    Yields:
+      (index of the plane, where in the output, float32 values nominally in [0, 1]); together they
+      cover each plane's output of (h - 2 * shave, w - 2 * shave) once. Values are not clipped.
+    """
+    frame = frame_of(engine.architecture, shave)
+    waiting: dict[tuple[int, int], list[_Tile]] = defaultdict(list)
+    for index, plane in enumerate(planes):
+        for piece in _plan(index, plane.shape, engine.architecture.margin, frame, shave, tile):
+            same_shape = waiting[piece.shape]
+            same_shape.append(piece)
+            if (len(same_shape) + 1) * piece.shape[0] * piece.shape[1] > tile * tile:
+                yield from _run(engine, planes, waiting.pop(piece.shape))
+    for same_shape in waiting.values():
+        yield from _run(engine, planes, same_shape)
+
+
+def restore_plane(
+    engine: Engine, plane: np.ndarray, shave: int = 0, tile: int = DEFAULT_TILE
+) -> np.ndarray:
+    """Restores one plane, unrounded.
+
+    Args:
+      engine: the network.
+      plane: (h, w), as run_tiled takes it.
+      shave: pixels that the result lacks on each side.
+      tile: side of an output tile in pixels.
+
+    Returns:
+      float32 (h - 2 * shave, w - 2 * shave), nominally in [0, 1], not clipped.
+    """
+    height, width = plane.shape
+    result = np.empty((height - 2 * shave, width - 2 * shave), np.float32)
+    for _, target, values in run_tiled(engine, [plane], shave, tile):
+        result[target] = values
+    return result
+
+
+def _plan(
+    index: int, shape: tuple[int, int], margin: int, frame: Frame, shave: int, tile: int
+) -> Iterator[_Tile]:
+    columns = list(_spans(shape[1], margin, frame, shave, tile))
+    for top, bottom, keep_rows, target_rows in _spans(shape[0], margin, frame, shave, tile):
+        for left, right, keep_columns, target_columns in columns:
+            yield _Tile(
+                index, top, bottom, left, right,
+                (keep_rows, keep_columns), (target_rows, target_columns),
+            )  # fmt: skip
+
+
+def _spans(
+    length: int, margin: int, frame: Frame, shave: int, tile: int
+) -> Iterator[tuple[int, int, slice, slice]]:
+    """Cuts one dimension: (input start, input end, slice of the result to keep, its place)."""
+    lowest, highest = -frame.pad, length + frame.pad
+    for start in range(0, length - 2 * shave, tile):
+        end = min(start + tile, length - 2 * shave)
+        # The output pixel o lies at plane position o + shave and sees `margin` beyond it through
+        # the valid layers; the halo beyond that exists only inside the (padded) picture.
+        first = max(lowest, start + shave - margin - frame.halo)
+        last = min(highest, end + shave + margin + frame.halo)
+        skip = start + shave - margin - first
+        yield first, last, slice(skip, skip + end - start), slice(start, end)
+
+
+def _run(
+    engine: Engine, planes: Sequence[np.ndarray], tiles: list[_Tile]
+) -> Iterator[tuple[int, tuple[slice, slice], np.ndarray]]:
+    batch = np.stack([_window(planes[piece.plane], piece) for piece in tiles])
+    results = engine.run(batch[..., np.newaxis])
+    for piece, result in zip(tiles, results, strict=True):
+        yield piece.plane, piece.target, result[..., 0][piece.keep]
+
+
+def _window(plane: np.ndarray, piece: _Tile) -> np.ndarray:
+    """float32 window of a plane, scaled to [0, 1], replicated beyond the edges."""
+    height, width = plane.shape
+    rows = slice(max(piece.top, 0), min(piece.bottom, height))
+    columns = slice(max(piece.left, 0), min(piece.right, width))
+    window = plane[rows, columns].astype(np.float32)
+    if plane.dtype.kind == "u":
+        window /= peak_of(plane)
+    beyond = (
+        (rows.start - piece.top, piece.bottom - rows.stop),
+        (columns.start - piece.left, piece.right - columns.stop),
+    )
+    return np.pad(window, beyond, mode="edge") if any(map(any, beyond)) else window
