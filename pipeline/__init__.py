@@ -1,0 +1,1 @@
+"""The job: its configuration, graph, runner, manifest, progress, summary and report."""

@@ -1,0 +1,207 @@
+"""The configuration of a job: one frozen model, from which flags and YAML keys are derived.
+
+Imports nothing heavy, so that `--help` is quick.
+"""
+
+import difflib
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from pipeline.errors import UsageError
+
+_KERNELS = {
+    "opencv": ("nearest", "bilinear", "bicubic", "area", "lanczos"),
+    "matlab": ("bilinear", "bicubic"),
+}
+_DEFAULT_KERNEL = {"opencv": "bilinear", "matlab": "bicubic"}
+
+
+def _option(default: Any, group: str, help: str, shown: str | None = None, **bounds: Any) -> Any:
+    """A field that is also a flag: its help group, its help and how its default is shown."""
+    extra = {"group": group, "shown": str(default) if shown is None else shown}
+    return Field(default, description=help, json_schema_extra=extra, **bounds)
+
+
+def _as_tuple(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else value
+
+
+def _failure_budget(value: Any) -> str:
+    text = str(value).strip()
+    number = text.removesuffix("%")
+    limit = 100 if text.endswith("%") else None
+    if not re.fullmatch(r"\d+(\.\d+)?" if limit else r"\d+", number):
+        raise ValueError("must be a number of images such as 5, or a share such as 1%")
+    if limit and float(number) > limit:
+        raise ValueError("a share is at most 100%")
+    return text
+
+
+def _comparisons(value: Any) -> int | str:
+    if value in ("all", "none"):
+        return value
+    if re.fullmatch(r"\d{1,4}", str(value)):
+        return int(value)
+    raise ValueError("must be a number of pictures up to 9999, all or none")
+
+
+class JobConfig(BaseModel):
+    """Everything that a run depends on but Beam's own options. Frozen and valid.
+
+    Each field is a flag of run_pipeline.py and a key of its YAML files; the descriptions are the
+    help texts.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    input: Annotated[tuple[str, ...], BeforeValidator(_as_tuple)] = _option(
+        (), "Input and output", "image glob; ** reaches into directories; repeatable", shown=""
+    )
+    output: str = _option("", "Input and output", "directory or URI for everything written")
+    mode: Literal["evaluate", "restore"] = _option(
+        "evaluate",
+        "Restoration",
+        "evaluate: inputs are ground truth, degrade, restore and measure them; "
+        "restore: enlarge and improve the inputs",
+    )
+    scale: int = _option(2, "Restoration", "2, 3 or 4; restore also takes 1: already enlarged")
+    kernel: str = _option(
+        "",
+        "Restoration",
+        "interpolation: opencv has nearest, bilinear, bicubic, area, lanczos; "
+        "matlab has bilinear, bicubic",
+        shown="bilinear for opencv, bicubic for matlab",
+    )
+    protocol: Literal["opencv", "matlab"] = _option(
+        "opencv", "Restoration", "whose interpolation, colour, rounding and figures"
+    )
+    border: Literal["keep", "shave"] = _option(
+        "keep",
+        "Restoration",
+        "keep: full-size output; shave: cut and measure as published (evaluate only)",
+    )
+    model: str = _option(
+        "srcnn-955",
+        "Model",
+        "architecture, completed by scale and kernel, or the whole name of shipped weights",
+    )
+    weights: Path | None = _option(
+        None, "Model", "weights file (.weights.h5, model card beside it) instead", shown="shipped"
+    )
+    engine: Literal["auto", "tensorflow"] = _option(
+        "auto", "Model", "inference engine; auto: the fastest installed"
+    )
+    tile: int = _option(
+        512, "Model", "side of a tile in pixels; bounds memory, not results", ge=16, le=8192
+    )
+    comparisons: Annotated[int | str, BeforeValidator(_comparisons)] = _option(
+        9,
+        "Report",
+        "comparison pictures: a number (worst, best and median gain), all or none",
+    )
+    metrics_shards: int = _option(
+        1, "Report", "Parquet files that the report is written in", ge=1, le=10000
+    )
+    run_id: Annotated[str, Field(pattern=r"^$|^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")] = _option(
+        "", "Report", "name of the run in OUTPUT", shown="UTC time and a random suffix"
+    )
+    max_failures: Annotated[str, BeforeValidator(_failure_budget)] = _option(
+        "0", "Limits", "failed images tolerated before the exit code is 3: a number or a share"
+    )
+    max_megapixels: float = _option(
+        256.0, "Limits", "larger images, read or made, become failed rows", gt=0, le=100_000
+    )
+
+    @model_validator(mode="after")
+    def _hangs_together(self) -> "JobConfig":
+        if not self.input or not all(self.input):
+            raise ValueError("input: none given; name at least one glob, such as 'photos/**/*.png'")
+        if not self.output:
+            raise ValueError("output: none given; name a directory")
+        scales = (2, 3, 4) if self.mode == "evaluate" else (1, 2, 3, 4)
+        if self.scale not in scales:
+            allowed = ", ".join(map(str, scales))
+            raise ValueError(f"scale: {self.scale}: mode {self.mode} takes one of {allowed}")
+        kernels = _KERNELS[self.protocol]
+        if self.kernel and self.kernel not in kernels:
+            raise ValueError(
+                f"kernel: {self.kernel!r}: protocol {self.protocol} has {', '.join(kernels)}"
+                f"{_did_you_mean(self.kernel, kernels)}"
+            )
+        if self.border == "shave" and self.mode == "restore":
+            raise ValueError("border: 'shave': exists for mode evaluate only; restore keeps pixels")
+        if not self.kernel:
+            # Frozen: the one place that completes a value.
+            object.__setattr__(self, "kernel", _DEFAULT_KERNEL[self.protocol])
+        return self
+
+    def allowed_failures(self, matched: int) -> float:
+        """The failure budget in images, for a number of matched images."""
+        if self.max_failures.endswith("%"):
+            return matched * float(self.max_failures[:-1]) / 100
+        return int(self.max_failures)
+
+
+def load_config(values: dict[str, Any], file: str | None = None) -> JobConfig:
+    """Builds the configuration from a YAML file and flags that override it.
+
+    Args:
+      values: what was given on the command line, by field name.
+      file: path of a YAML file, or None.
+
+    Raises:
+      UsageError: something is unknown or invalid; the message names it and what would be right.
+    """
+    merged = (_read_yaml(file) if file else {}) | values
+    unknown = [key for key in merged if key not in JobConfig.model_fields]
+    if unknown:
+        hint = _did_you_mean(str(unknown[0]), JobConfig.model_fields)
+        raise UsageError(f"{file or 'configuration'}: unknown key {unknown[0]!r}{hint}")
+    try:
+        return JobConfig(**merged)
+    except ValidationError as error:
+        raise UsageError(_one_line(error)) from None
+
+
+def nearest(word: str, known: Any) -> str | None:
+    """The known word that is most like a misspelt one, if any is."""
+    matches = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return matches[0] if matches else None
+
+
+def _did_you_mean(word: str, known: Any) -> str:
+    found = nearest(word, known)
+    return f"; did you mean {found!r}?" if found else ""
+
+
+def _read_yaml(path: str) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"{path}: cannot read the configuration: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        problem = " ".join(str(error).split())
+        raise UsageError(f"{path}: not valid YAML: {problem}") from None
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise UsageError(f"{path}: holds a {type(content).__name__}; needed: keys and values")
+    return content
+
+
+def _one_line(error: ValidationError) -> str:
+    first = error.errors()[0]
+    message = first["msg"].removeprefix("Value error, ")
+    if not first["loc"]:
+        return message
+    name = str(first["loc"][0])
+    value = first.get("input")
+    field = JobConfig.model_fields.get(name)
+    hint = ""
+    if first["type"] == "literal_error" and field is not None and isinstance(value, str):
+        hint = _did_you_mean(value, get_args(field.annotation))
+    return f"{name}: {value!r}: {message}{hint}"

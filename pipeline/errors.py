@@ -1,0 +1,29 @@
+"""How a run can end, and the errors that end it before it begins."""
+
+
+class ExitCode:
+    """Exit codes of the command."""
+
+    OK = 0
+    CRASHED = 1
+    USAGE = 2
+    FAILURES = 3
+    NOTHING_MATCHED = 4
+    INTERRUPTED = 130
+    TERMINATED = 143
+
+
+class UsageError(ValueError):
+    """The configuration cannot be run; nothing was touched.
+
+    Attributes:
+      exit_code: what the command ends with.
+    """
+
+    exit_code = ExitCode.USAGE
+
+
+class NothingMatchedError(UsageError):
+    """No input glob matches anything."""
+
+    exit_code = ExitCode.NOTHING_MATCHED

@@ -1,0 +1,87 @@
+"""The data flow of the whole job, in one function."""
+
+from functools import partial
+
+import apache_beam as beam
+
+from pipeline.comparisons import WriteComparisons
+from pipeline.job import Job
+from pipeline.progress import ProgressFile
+from pipeline.report import CompleteRow, WriteMetrics
+from pipeline.summary import MATCHED, WriteTotals
+from pipeline.version import versions
+from srcnn.protocols import PROTOCOLS
+from transforms.crop import CropToYCrCb
+from transforms.degrade import Degrade
+from transforms.match import MatchImages
+from transforms.measure import MeasureQuality
+from transforms.read import ReadImages
+from transforms.records import ReportRow
+from transforms.restore import RestoreLuma
+from transforms.upscale import Upscale
+from transforms.write import WriteImages
+
+
+def build(pipeline: beam.Pipeline, job: Job, progress: ProgressFile | None = None) -> None:
+    """Adds the job to a pipeline.
+
+    Only references cross the shuffle in MatchImages, and only rows those behind the chain: images
+    live within one fused stage. Every stage's failures are rows already and meet in `rows`.
+
+    Args:
+      pipeline: an empty pipeline.
+      job: what to do.
+      progress: where to report progress to, on a runner of this machine.
+    """
+    c, card, store = job.config, job.weights.card, job.store
+    settings = {"scale": c.scale, "protocol": c.protocol, "border": c.border}
+    on_match = partial(progress.add, "matched") if progress else None
+
+    if c.mode == "evaluate":
+        interpolate = "Degrade" >> Degrade(c.scale, c.kernel, c.protocol)
+    else:
+        interpolate = "Upscale" >> Upscale(c.scale, c.kernel, c.protocol, c.max_megapixels)
+
+    refs, clashing = pipeline | "MatchImages" >> MatchImages(c.input, on_match)
+    images, unread = refs | "ReadImages" >> ReadImages(c.max_megapixels)
+    interpolated, uninterpolated = images | interpolate
+    lumas, uncropped = interpolated | "CropToYCrCb" >> CropToYCrCb(**settings)
+    restored, unrestored = lumas | "RestoreLuma" >> RestoreLuma(
+        job.weights, job.engine, tile=c.tile, **settings
+    )
+    measured, unmeasured = restored | "MeasureQuality" >> MeasureQuality(
+        c.mode, model_scale=card.scale, model_kernel=card.kernel, **settings
+    )
+    written, unwritten = measured | "WriteImages" >> WriteImages(store)
+
+    failed = (clashing, unread, uninterpolated, uncropped, unrestored, unmeasured, unwritten)
+    rows = (
+        (written, *failed)
+        | "AllRows" >> beam.Flatten()
+        | "CompleteRow" >> beam.ParDo(CompleteRow(run_columns(job), progress))
+    )
+    matched = (refs, clashing) | "AllMatched" >> beam.Flatten() | beam.Map(lambda _: MATCHED)
+
+    rows | "WriteMetrics" >> WriteMetrics(store, c.metrics_shards)
+    (rows, matched) | "WriteTotals" >> WriteTotals(store)
+    if c.comparisons != "none":
+        rows | "WriteComparisons" >> WriteComparisons(job)
+
+
+def run_columns(job: Job) -> ReportRow:
+    """The columns that are the same in every row of a run."""
+    c, card = job.config, job.weights.card
+    shave = PROTOCOLS[c.protocol].measure_shave(c.border, c.scale)
+    return ReportRow(
+        run_id=job.store.run_id,
+        mode=c.mode,
+        scale=c.scale,
+        kernel=c.kernel,
+        protocol=c.protocol,
+        border=c.border,
+        measure_shave=shave if c.mode == "evaluate" else None,
+        model=card.name,
+        weights_sha256=card.sha256,
+        engine=job.engine,
+        versions="; ".join(f"{name} {version}" for name, version in versions().items()),
+    )

@@ -1,0 +1,100 @@
+"""A job ready to be built: configuration, verified weights, chosen engine, place to write."""
+
+import hashlib
+import json
+import secrets
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from pipeline.config import JobConfig
+from pipeline.errors import UsageError
+from srcnn.engines import ENGINES
+from srcnn.errors import WeightsError
+from srcnn.weights import Weights, choose_weights, load_weights
+from transforms.storage import OutputStore
+from weights import DIRECTORY
+
+
+@dataclass(frozen=True)
+class Job:
+    """What the graph builder needs.
+
+    Attributes:
+      config: the validated configuration.
+      weights: verified weights.
+      engine: the engine's name, `auto` resolved.
+      store: where everything is written; names the run.
+      warnings: what the user should know before it runs.
+    """
+
+    config: JobConfig
+    weights: Weights
+    engine: str
+    store: OutputStore
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def run_directory(self) -> str:
+        """The run's own directory below OUTPUT."""
+        return f"runs/{self.store.run_id}"
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of everything in the configuration that changes pixels of the output."""
+        config = self.config
+        parts: dict[str, Any] = {
+            "algorithm": 1,  # raised when the same settings give other pixels
+            "mode": config.mode,
+            "scale": config.scale,
+            "kernel": config.kernel,
+            "protocol": config.protocol,
+            "border": config.border,
+            "weights_sha256": self.weights.card.sha256,
+        }
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def prepare_job(config: JobConfig) -> Job:
+    """Chooses and verifies the weights and names the run. Touches nothing.
+
+    Raises:
+      UsageError: there are no such weights, or they are damaged.
+    """
+    try:
+        weights = load_weights(config.weights or _choose(config))
+    except WeightsError as error:
+        raise UsageError(str(error)) from None
+    run_id = config.run_id or f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+    engine = ENGINES[0] if config.engine == "auto" else config.engine
+    return Job(
+        config=config,
+        weights=weights,
+        engine=engine,
+        store=OutputStore(config.output, run_id),
+        warnings=tuple(_mismatches(config, weights)),
+    )
+
+
+def _choose(config: JobConfig):
+    if config.scale == 1 and not any(
+        config.model == card.stem for card in DIRECTORY.glob("*.json")
+    ):
+        names = ", ".join(sorted(card.stem for card in DIRECTORY.glob("*.json")))
+        raise UsageError(
+            f"scale: 1: the images were already enlarged; say by what with --model, one of: {names}"
+        )
+    return choose_weights(DIRECTORY, config.model, config.scale, config.kernel, config.protocol)
+
+
+def _mismatches(config: JobConfig, weights: Weights):
+    card = weights.card
+    asked = (config.scale, config.kernel, config.protocol)
+    meant = (card.scale, card.kernel, card.protocol)
+    if config.scale == 1:
+        asked, meant = asked[2:], meant[2:]
+    if asked != meant:
+        yield (
+            f"{card.name} was made for {card.degradation}, "
+            f"the run is x{config.scale} {config.kernel} ({config.protocol})"
+        )

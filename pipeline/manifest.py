@@ -1,0 +1,57 @@
+"""The run's own record: what it was asked, with what, and how it ended."""
+
+import os
+import socket
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from pipeline.job import Job
+from pipeline.summary import to_json
+from pipeline.version import versions
+
+
+@dataclass
+class Manifest:
+    """runs/<id>/manifest.json, rewritten whole at every change of state.
+
+    Attributes:
+      job: the job.
+      beam_arguments: Beam's options of the command.
+      started_at: time of the start, UTC.
+    """
+
+    job: Job
+    beam_arguments: list[str]
+    started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    def write(self, state: str) -> None:
+        """Writes the manifest: `running`, `complete`, `failed` or `interrupted`."""
+        now = datetime.now(UTC)
+        content = describe_job(self.job) | {
+            "state": state,
+            "started_at": self.started_at.isoformat(),
+            "finished_at": None if state == "running" else now.isoformat(),
+            "beam_arguments": self.beam_arguments,
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+        }
+        self.job.store.write(f"{self.job.run_directory}/manifest.json", to_json(content))
+
+
+def describe_job(job: Job) -> dict[str, Any]:
+    """What the manifest and the summary both say of a job."""
+    card = job.weights.card
+    return {
+        "run_id": job.store.run_id,
+        "configuration": job.config.model_dump(mode="json", exclude={"run_id"}),
+        "fingerprint": job.fingerprint,
+        "model": {
+            "name": card.name,
+            "architecture": card.architecture.name,
+            "made_for": card.degradation,
+            "weights_sha256": card.sha256,
+            "engine": job.engine,
+        },
+        "versions": versions(),
+    }

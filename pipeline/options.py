@@ -1,0 +1,141 @@
+"""The command line: own flags, derived from JobConfig, and Beam's, passed through."""
+
+import argparse
+import textwrap
+from dataclasses import dataclass
+from typing import Any, Literal, get_args, get_origin
+
+from pipeline.config import JobConfig, load_config, nearest
+from pipeline.errors import UsageError
+from pipeline.version import VERSION
+
+_EXAMPLES = """
+examples:
+  measure a model on your own photographs (x2, full-size output):
+    python run_pipeline.py --input 'photos/**/*.jpg' --output out
+
+  the literature's figures (luma PSNR, MATLAB's bicubic), without pictures:
+    python run_pipeline.py --config configs/paper.yaml \\
+        --input 'Set5/*.png' --output out --comparisons none
+
+  enlarge a folder twofold, on two worker processes:
+    python run_pipeline.py --mode restore --input 'scans/*.png' --output big \\
+        --direct_num_workers 2 --direct_running_mode multi_processing
+
+exit codes:
+  0  all images written, or failures within --max_failures
+  1  the job crashed
+  2  bad usage or configuration; nothing was touched
+  3  more failed images than --max_failures
+  4  no input matched anything; nothing was touched
+  130, 143  interrupted (SIGINT, SIGTERM)
+
+Every option of Apache Beam is passed through: --runner, --direct_num_workers, ...
+Dashes and underscores are the same in option names.
+"""
+
+
+@dataclass(frozen=True)
+class Command:
+    """A parsed command line.
+
+    Attributes:
+      config: the job.
+      beam_arguments: options for Apache Beam.
+      dry_run: show what would happen and touch nothing.
+      verbose: show the libraries' logs, and tracebacks.
+    """
+
+    config: JobConfig
+    beam_arguments: list[str]
+    dry_run: bool
+    verbose: bool
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str):
+        raise UsageError(message)
+
+
+def parse(arguments: list[str]) -> Command:
+    """Parses and validates a command line; `--help` and `--version` print and exit.
+
+    Raises:
+      UsageError: the message says what is wrong and what would be right.
+    """
+    parser = _build_parser()
+    options, rest = parser.parse_known_args([_with_underscores(a) for a in arguments])
+    _refuse_unknown(rest, parser)
+    given = {
+        name: value
+        for name, value in vars(options).items()
+        if name in JobConfig.model_fields and value is not None
+    }
+    config = load_config(given, options.config)
+    return Command(config, rest, options.dry_run, options.verbose)
+
+
+def _build_parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="run_pipeline.py",
+        description="Restore image datasets with super-resolution (SRCNN) on Apache Beam: "
+        "image globs in, enhanced images and a Parquet metrics report out.",
+        epilog=textwrap.dedent(_EXAMPLES),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    groups = {}
+    for name, field in JobConfig.model_fields.items():
+        extra = field.json_schema_extra
+        group = groups.setdefault(extra["group"], parser.add_argument_group(extra["group"]))
+        shown = f" [{extra['shown']}]" if extra["shown"] else " [required]"
+        group.add_argument(
+            f"--{name}",
+            action="append" if name == "input" else "store",
+            metavar=_metavar(name, field.annotation),
+            help=field.description + shown,
+        )
+    run = parser.add_argument_group("Running")
+    run.add_argument("--config", metavar="FILE", help="YAML file of these options; flags win")
+    run.add_argument("--dry_run", action="store_true", help="list what would happen, touch nothing")
+    run.add_argument(
+        "--verbose", action="store_true", help="show the libraries' logs, and tracebacks"
+    )
+    run.add_argument("--version", action="version", version=f"srcnn-beam {VERSION}")
+    return parser
+
+
+def _metavar(name: str, annotation: Any) -> str:
+    return "|".join(get_args(annotation)) if get_origin(annotation) is Literal else name.upper()
+
+
+def _with_underscores(argument: str) -> str:
+    """`--max-failures=1%` as `--max_failures=1%`; values are left alone."""
+    if not argument.startswith("--"):
+        return argument
+    name, equals, value = argument.partition("=")
+    return "--" + name[2:].replace("-", "_") + equals + value
+
+
+def _refuse_unknown(rest: list[str], parser: argparse.ArgumentParser) -> None:
+    """Refuses what is neither ours nor Beam's, with the nearest name."""
+    if not rest:
+        return
+    # Imported only when there is something to ask it: it takes a second.
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    # Beam's own listing of its parsers is private; each options class adds to one parser.
+    beam_parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    for options in PipelineOptions.__subclasses__():
+        options._add_argparse_args(beam_parser)
+    _, unknown = beam_parser.parse_known_args(rest)
+    if not unknown:
+        return
+    word = unknown[0].partition("=")[0]
+    if not word.startswith("-"):
+        raise UsageError(f"unexpected argument {unknown[0]!r}; globs go behind --input, in quotes")
+    own = [flag for action in parser._actions for flag in action.option_strings]
+    beams = [flag for action in beam_parser._actions for flag in action.option_strings]
+    found = nearest(word, own) or nearest(word, beams)
+    hint = f"did you mean {found}?" if found else "see --help"
+    raise UsageError(f"unknown option {word}; {hint}")

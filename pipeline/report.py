@@ -1,0 +1,103 @@
+"""Completes the rows of the report and writes them as Parquet."""
+
+import io
+import os
+import socket
+import zlib
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Any
+
+import apache_beam as beam
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.progress import ProgressFile
+from transforms.records import SCHEMA, ReportRow
+from transforms.stage import count
+from transforms.storage import OutputStore
+
+_ROW_GROUP = 10_000
+
+
+def encode_rows(rows: Iterable[ReportRow]) -> bytes:
+    """Rows as one Parquet file: explicit schema, zstd; row groups bound the memory."""
+    buffer = io.BytesIO()
+    with pq.ParquetWriter(buffer, SCHEMA, compression="zstd") as writer:
+        remaining = iter(rows)
+        while group := [_storable(row) for row in islice(remaining, _ROW_GROUP)]:
+            writer.write_table(pa.Table.from_pylist(group, SCHEMA))
+    return buffer.getvalue()
+
+
+class CompleteRow(beam.DoFn):
+    """Adds what is the same in every row of the run, counts it and reports progress.
+
+    Args:
+      constants: columns of the run.
+      progress: where the watching process looks, or None.
+    """
+
+    def __init__(self, constants: ReportRow, progress: ProgressFile | None):
+        self._constants = {k: v for k, v in asdict(constants).items() if v is not None}
+        self._progress = progress
+
+    def process(self, row: ReportRow):
+        """Yields the complete row."""
+        count(f"images_{row.status}")
+        pixels = (row.width or 0) * (row.height or 0)
+        count("pixels_restored", pixels if row.status == "written" else 0)
+        if self._progress:
+            self._progress.add(row.status, pixels)
+        yield replace(
+            row, finished_at=datetime.now(UTC), host=socket.gethostname(), **self._constants
+        )
+
+
+@dataclass
+class WriteMetrics(beam.PTransform):
+    """Rows to Parquet files under metrics/run_id=<id>/, one per shard.
+
+    Rows are spread by their source's name, so that a re-run makes the same files; within a file
+    they are in the order of their names.
+
+    Attributes:
+      store: where they go.
+      shards: number of files.
+    """
+
+    store: OutputStore
+    shards: int
+
+    def expand(self, rows):
+        """Returns the files' URIs."""
+        shards, store = self.shards, self.store
+        return (
+            rows
+            | "KeyByShard" >> beam.Map(lambda row: (_shard_of(row, shards), row))
+            | "GroupByShard" >> beam.GroupByKey()
+            | "WriteShard"
+            >> beam.MapTuple(lambda shard, group: _write_shard(store, shard, shards, group))
+        )
+
+
+def _storable(row: ReportRow) -> dict[str, Any]:
+    """The row's columns; text that is no Unicode (odd file names) with its bytes escaped."""
+    return {
+        name: value.encode("utf-8", "backslashreplace").decode()
+        if isinstance(value, str)
+        else value
+        for name, value in asdict(row).items()
+    }
+
+
+def _shard_of(row: ReportRow, shards: int) -> int:
+    return zlib.crc32(os.fsencode(row.source_uri)) % shards
+
+
+def _write_shard(store: OutputStore, shard: int, shards: int, rows: Iterable[ReportRow]) -> str:
+    ordered = sorted(rows, key=lambda row: (row.relative_path, row.source_uri))
+    path = f"metrics/run_id={store.run_id}/part-{shard:05d}-of-{shards:05d}.parquet"
+    return store.write(path, encode_rows(ordered))

@@ -1,0 +1,133 @@
+"""Runs a prepared command: checks, builds, runs, sums up. Returns the exit code."""
+
+import json
+import logging
+import os
+import sys
+import time
+import traceback
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import (
+    PipelineOptions,
+    StandardOptions,
+    TypeOptions,
+)
+
+from pipeline.errors import ExitCode
+from pipeline.graph import build
+from pipeline.job import Job, prepare_job
+from pipeline.lifetime import Lifetime
+from pipeline.manifest import Manifest, describe_job
+from pipeline.options import Command
+from pipeline.preflight import check_places, describe_plan
+from pipeline.progress import ProgressFile, ProgressWatcher
+from pipeline.summary import format_summary, reconcile, to_json, totals_path
+
+_LOCAL_RUNNERS = (None, "DirectRunner", "FnApiRunner", "BundleBasedDirectRunner")
+
+
+def run(command: Command) -> int:
+    """Runs a command to its end.
+
+    Raises:
+      UsageError: nothing was touched; the message says why.
+    """
+    started = time.monotonic()
+    job = prepare_job(command.config)
+    notes = [*job.warnings, *check_places(command.config)]
+    for note in notes:
+        print(f"warning: {note}", file=sys.stderr)
+    if command.dry_run:
+        print("\n".join(describe_plan(job)))
+        return ExitCode.OK
+    with Lifetime() as lifetime:
+        manifest = Manifest(job, command.beam_arguments)
+        lifetime.on_interrupt = lambda: _let_go(job, manifest)
+        manifest.write("running")
+        try:
+            _run_graph(job, command, lifetime)
+            return _conclude(job, manifest, time.monotonic() - started)
+        except Exception:
+            traceback.print_exc()
+            print(f"error: the job crashed; run {job.store.run_id}", file=sys.stderr)
+            manifest.write("failed")
+            return ExitCode.CRASHED
+        finally:
+            job.store.clean()
+
+
+def pipeline_options(arguments: list[str]) -> PipelineOptions:
+    """Beam's options; the local runner is kept to the in-process one, which starts at once."""
+    options = PipelineOptions(arguments)
+    if options.view_as(StandardOptions).runner in _LOCAL_RUNNERS:
+        # Otherwise DirectRunner first tries to download Prism. There are no triggers here.
+        options.view_as(TypeOptions).allow_unsafe_triggers = True
+    return options
+
+
+def _run_graph(job: Job, command: Command, lifetime: Lifetime) -> None:
+    options = pipeline_options(command.beam_arguments)
+    local = options.view_as(StandardOptions).runner in _LOCAL_RUNNERS
+    pipeline = beam.Pipeline(options=options)
+    if not local:
+        build(pipeline, job)
+        pipeline.run().wait_until_finish()
+        return
+    progress = ProgressFile(os.path.join(lifetime.temporary, "progress"))
+    with open(progress.path, "xb"):
+        pass
+    build(pipeline, job, progress)
+    with ProgressWatcher(progress):
+        pipeline.run().wait_until_finish()
+
+
+def _conclude(job: Job, manifest: Manifest, seconds: float) -> int:
+    """Writes the summary, shows it, marks the run as complete."""
+    totals: dict[str, Any] = json.loads(job.store.read(totals_path(job.store)))
+    problem = reconcile(totals["counts"])
+    if problem:
+        raise RuntimeError(problem)
+    counts = totals["counts"]
+    within = counts["failed"] <= job.config.allowed_failures(counts["matched"])
+    code = ExitCode.OK if within else ExitCode.FAILURES
+    summary = (
+        describe_job(job)
+        | totals
+        | {
+            "started_at": manifest.started_at.isoformat(),
+            "wall_seconds": seconds,
+            "megapixels_per_second": totals["megapixels"] / seconds,
+            "exit_code": code,
+        }
+    )
+    store, directory = job.store, job.run_directory
+    store.write(f"{directory}/summary.json", to_json(summary))
+    manifest.write("complete")
+    store.write(f"{directory}/_SUCCESS", b"")
+    print(format_summary(summary))
+    print(_where_to_look(job))
+    if not within:
+        print(
+            f"error: {counts['failed']} images failed, allowed: {job.config.max_failures} "
+            "(--max_failures)",
+            file=sys.stderr,
+        )
+    return code
+
+
+def _where_to_look(job: Job) -> str:
+    places = {"images": "images/", "report": f"metrics/run_id={job.store.run_id}/"}
+    if job.config.comparisons not in ("none", 0):
+        places["comparisons"] = "comparisons/"
+    places["summary"] = f"{job.run_directory}/summary.json"
+    return "\n" + "\n".join(f"  {name:12} {job.store.uri(path)}" for name, path in places.items())
+
+
+def _let_go(job: Job, manifest: Manifest) -> None:
+    try:
+        manifest.write("interrupted")
+    except OSError as error:
+        logging.getLogger(__name__).warning("the manifest could not be updated: %s", error)
+    job.store.clean()

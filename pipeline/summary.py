@@ -1,0 +1,241 @@
+"""Totals of a run: a combiner over the rows, the summary file and the text on the terminal.
+
+Means are over finite values; how many were infinite (PSNR of identical images) or missing stands
+beside each.
+"""
+
+import heapq
+import json
+import math
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import apache_beam as beam
+
+from transforms.records import ReportRow
+from transforms.storage import OutputStore
+
+MATCHED = "matched"
+TOTALS_PATH = "totals.json"
+
+_AVERAGED = (
+    "psnr_degraded", "psnr_enhanced", "psnr_gain",
+    "mse_degraded", "mse_enhanced",
+    "ssim_degraded", "ssim_enhanced", "ssim_gain",
+    "psnr_y_degraded", "psnr_y_enhanced", "ssim_y_degraded", "ssim_y_enhanced",
+    "consistency_psnr",
+)  # fmt: skip
+_SUMMED = ("infer_seconds", "total_seconds", "source_bytes", "output_bytes")
+_WORST = 10
+_CAUSES = 20
+_PATHS_PER_CAUSE = 5
+
+
+def ranking(row: ReportRow) -> float | None:
+    """What images are ranked by: PSNR gain, in restore mode consistency; None without a figure."""
+    figure = row.consistency_psnr if row.mode == "restore" else row.psnr_gain
+    return None if figure is None or math.isnan(figure) else figure
+
+
+class SummaryFn(beam.CombineFn):
+    """Combines rows and MATCHED markers into totals whose size does not grow with the images."""
+
+    def create_accumulator(self) -> dict[str, Any]:
+        return {
+            "matched": 0, "status": Counter(), "pixels": 0, "output_pixels": 0,
+            "sums": Counter(), "figures": {}, "worst": [], "causes": {},
+        }  # fmt: skip
+
+    def add_input(self, totals: dict[str, Any], element: ReportRow | str) -> dict[str, Any]:
+        if isinstance(element, str):
+            totals["matched"] += 1
+            return totals
+        row = element
+        totals["status"][row.status] += 1
+        if row.status == "failed":
+            _add_cause(totals["causes"], (row.stage, _kind_of(row)), 1, [row.source_uri])
+        if row.status == "written":
+            totals["pixels"] += row.width * row.height
+            totals["output_pixels"] += row.output_width * row.output_height
+            for name in _SUMMED:
+                totals["sums"][name] += getattr(row, name) or 0
+            for name in _AVERAGED:
+                _add_figure(totals["figures"], name, _figure_of(getattr(row, name)))
+            if ranking(row) is not None:
+                worst = (ranking(row), row.relative_path, row.output_uri)
+                totals["worst"] = heapq.nsmallest(_WORST, [*totals["worst"], worst])
+        return totals
+
+    def merge_accumulators(self, accumulators) -> dict[str, Any]:
+        merged = self.create_accumulator()
+        for totals in accumulators:
+            for name in ("matched", "pixels", "output_pixels"):
+                merged[name] += totals[name]
+            for name in ("status", "sums"):
+                merged[name].update(totals[name])
+            for name, figure in totals["figures"].items():
+                _add_figure(merged["figures"], name, figure)
+            for cause, (count, paths) in totals["causes"].items():
+                _add_cause(merged["causes"], cause, count, paths)
+            merged["worst"] = heapq.nsmallest(_WORST, merged["worst"] + totals["worst"])
+        return merged
+
+    def extract_output(self, totals: dict[str, Any]) -> dict[str, Any]:
+        causes = sorted(totals["causes"].items(), key=lambda item: (-item[1][0], item[0]))
+        return {
+            "counts": {
+                "matched": totals["matched"],
+                **{name: totals["status"][name] for name in ("written", "skipped", "failed")},
+            },
+            "megapixels": totals["pixels"] / 1e6,
+            "output_megapixels": totals["output_pixels"] / 1e6,
+            **{name: totals["sums"][name] for name in _SUMMED},
+            "means": {n: _mean_of(f) for n, f in totals["figures"].items() if f[1] or f[2]},
+            "worst": [
+                {"rank_figure": _jsonable(figure), "relative_path": path, "output_uri": uri}
+                for figure, path, uri in totals["worst"]
+            ],
+            "failures": [
+                {"stage": stage, "error": error, "count": count, "examples": sorted(paths)}
+                for (stage, error), (count, paths) in causes
+            ],
+        }
+
+
+@dataclass
+class WriteTotals(beam.PTransform):
+    """Rows and MATCHED markers to the file of totals, from which the main process makes the rest.
+
+    Attributes:
+      store: where it goes.
+    """
+
+    store: OutputStore
+
+    def expand(self, pcolls):
+        """Returns the file's URI."""
+        store = self.store
+        return (
+            pcolls
+            | beam.Flatten()
+            | beam.CombineGlobally(SummaryFn())
+            | beam.Map(lambda totals: store.write(totals_path(store), to_json(totals)))
+        )
+
+
+def totals_path(store: OutputStore) -> str:
+    """Where the totals wait for the main process."""
+    return f"runs/{store.run_id}/{TOTALS_PATH}"
+
+
+def to_json(content: dict[str, Any]) -> bytes:
+    """Strict JSON (infinities are null or counted beside), odd file names escaped."""
+    return json.dumps(content, indent=1, allow_nan=False).encode() + b"\n"
+
+
+def reconcile(counts: dict[str, int]) -> str | None:
+    """What is wrong with the counts, or None if matched = written + skipped + failed."""
+    ended = counts["written"] + counts["skipped"] + counts["failed"]
+    if counts["matched"] == ended:
+        return None
+    return f"{counts['matched']} images matched but {ended} have a row; this is a bug"
+
+
+def format_summary(summary: dict[str, Any]) -> str:
+    """The summary for a person, at most 80 columns."""
+    counts, config = summary["counts"], summary["configuration"]
+    lines = [
+        "",
+        f"{config['mode']}  x{config['scale']} {config['kernel']}  protocol {config['protocol']}"
+        f"  border {config['border']}",
+        f"model {summary['model']['name']}  engine {summary['model']['engine']}",
+        "",
+        f"  {counts['matched']} matched = {counts['written']} written + "
+        f"{counts['skipped']} skipped + {counts['failed']} failed",
+        f"  {summary['megapixels']:.2f} megapixels in {summary['wall_seconds']:.1f} s: "
+        f"{summary['megapixels_per_second']:.2f} megapixels/s",
+    ]
+    lines += _format_means(summary["means"])
+    if summary["worst"]:
+        figure = "PSNR gain" if config["mode"] == "evaluate" else "consistency"
+        lines += ["", f"  lowest {figure}"]
+        lines += [
+            f"    {_decibels(w['rank_figure']):>8} dB  {w['relative_path']}"
+            for w in summary["worst"][:3]
+        ]
+    if summary["failures"]:
+        lines += ["", "  failures"]
+        lines += [
+            f"    {f['count']:>6}  {f['stage']}: {f['error']}\n            {f['examples'][0]}"
+            for f in summary["failures"][:10]
+        ]
+    return "\n".join(lines)
+
+
+def _format_means(means: dict[str, Any]) -> list[str]:
+    lines = []
+    if "psnr_degraded" in means:
+        lines += ["", f"  {'mean over images':18}{'degraded':>12}{'enhanced':>12}{'gain':>12}"]
+        rows = (("PSNR dB", "psnr", ".4f"), ("SSIM", "ssim", ".6f"), ("MSE", "mse", ".4f"),
+                ("luma PSNR dB", "psnr_y", ".4f"), ("luma SSIM", "ssim_y", ".6f"))  # fmt: skip
+        for label, name, form in rows:
+            values = [means.get(f"{name}_{which}") for which in ("degraded", "enhanced")]
+            if None in values:
+                continue
+            gain = means.get(f"{name}_gain")
+            cells = [_cell(v["mean"], form) for v in values]
+            cells.append(_cell(gain["mean"], "+" + form) if gain else "")
+            lines.append(f"  {label:18}" + "".join(f"{cell:>12}" for cell in cells))
+    if "consistency_psnr" in means:
+        lines += ["", f"  consistency {_cell(means['consistency_psnr']['mean'], '.4f')} dB"]
+    infinite = max((mean["infinite"] for mean in means.values()), default=0)
+    if infinite:
+        lines.append(f"  means leave out infinite PSNR (identical images): {infinite}")
+    return lines
+
+
+def _cell(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)
+
+
+def _decibels(value: float | None) -> str:
+    return "inf" if value is None else f"{value:+.3f}"
+
+
+def _kind_of(row: ReportRow) -> str:
+    # Messages hold sizes and names; the first part is the same for a whole group of failures.
+    return f"{row.error_type}: {(row.error_message or '').partition(':')[0][:80]}"
+
+
+def _figure_of(value: float | None) -> tuple[float, int, int, int]:
+    """(sum of finite values, finite, infinite, missing)."""
+    if value is None or math.isnan(value):
+        return (0.0, 0, 0, 1)
+    return (0.0, 0, 1, 0) if math.isinf(value) else (value, 1, 0, 0)
+
+
+def _add_figure(figures: dict, name: str, figure: tuple[float, int, int, int]) -> None:
+    old = figures.get(name, (0.0, 0, 0, 0))
+    figures[name] = tuple(a + b for a, b in zip(old, figure, strict=True))
+
+
+def _add_cause(causes: dict, cause: tuple[str, str], count: int, paths: list[str]) -> None:
+    if cause not in causes and len(causes) >= _CAUSES:
+        cause = ("other", "further kinds of failure; see the report")
+    old_count, old_paths = causes.get(cause, (0, []))
+    causes[cause] = (old_count + count, heapq.nsmallest(_PATHS_PER_CAUSE, old_paths + paths))
+
+
+def _mean_of(figure: tuple[float, int, int, int]) -> dict[str, Any]:
+    total, finite, infinite, missing = figure
+    return {
+        "mean": total / finite if finite else None,
+        "finite": finite,
+        "infinite": infinite,
+        "missing": missing,
+    }
+
+
+def _jsonable(value: float) -> float | None:
+    return value if math.isfinite(value) else None

@@ -1,0 +1,18 @@
+"""Version of this software, and of what its figures depend on."""
+
+from importlib.metadata import PackageNotFoundError, version
+
+VERSION = "0.1.0"
+
+_LIBRARIES = ("apache-beam", "tensorflow", "opencv-python-headless", "numpy", "scipy", "pyarrow")
+
+
+def versions() -> dict[str, str]:
+    """The version of this software and those of the libraries, by distribution name."""
+    found = {"srcnn-beam": VERSION}
+    for library in _LIBRARIES:
+        try:
+            found[library] = version(library)
+        except PackageNotFoundError:
+            found[library] = "not installed"
+    return found

@@ -1,0 +1,34 @@
+#!/usr/bin/env python3
+"""Command line of the job: parse, validate, build, run, summary, exit code."""
+
+import logging
+import os
+import sys
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the command; returns its exit code."""
+    from pipeline.errors import UsageError
+    from pipeline.options import parse
+
+    try:
+        command = parse(sys.argv[1:] if arguments is None else arguments)
+        if not command.verbose:
+            _silence_libraries()
+        # Imported after parsing: it loads Apache Beam, and --help should not wait for that.
+        from pipeline.run import run
+
+        return run(command)
+    except UsageError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+
+
+def _silence_libraries() -> None:
+    logging.basicConfig(level=logging.ERROR)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("ABSL_MIN_LOG_LEVEL", "3")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,151 @@
+"""What travels between the stages: a reference, an image on its way, a row of the report."""
+
+from dataclasses import dataclass, field, fields
+from datetime import datetime
+
+import numpy as np
+import pyarrow as pa
+
+
+@dataclass(frozen=True)
+class ImageRef:
+    """A source image, before anything of it is read. The only record that crosses a shuffle.
+
+    Attributes:
+      uri: where it is, as the file system named it.
+      relative_path: its path below the fixed prefix of the glob that matched it.
+      output_path: where its restored image goes, below OUTPUT/images.
+      size: bytes, as listed.
+      modified: time of last modification, seconds since 1970, 0 where unknown.
+      order: position of the glob among the inputs.
+    """
+
+    uri: str
+    relative_path: str
+    output_path: str
+    size: int
+    modified: float
+    order: int
+
+
+@dataclass(frozen=True)
+class ImageRecord:
+    """An image on its way through the stages. Stays within one worker.
+
+    Attributes:
+      ref: where it comes from.
+      original: (h, w, 3) BGR or (h, w), uint8 or uint16: the ground truth in evaluate mode, the
+        input in restore mode.
+      source_shape: (height, width) of the source as decoded, before any crop.
+      alpha: (h, w) of the original's type, or None.
+      working: the degraded (evaluate) or enlarged (restore) picture in the protocol's working
+        space; see srcnn.protocols.
+      luma: (H, W) plane for the network.
+      restored_luma: (H', W') integer codes.
+      restored: (H', W', 3) BGR or (H', W'), the image to write.
+      figures: columns of the report measured so far.
+      infer_seconds: time in the network.
+      total_seconds: time in all stages so far.
+    """
+
+    ref: ImageRef
+    original: np.ndarray
+    source_shape: tuple[int, int]
+    alpha: np.ndarray | None = None
+    working: np.ndarray | None = None
+    luma: np.ndarray | None = None
+    restored_luma: np.ndarray | None = None
+    restored: np.ndarray | None = None
+    figures: dict[str, float | None] = field(default_factory=dict)
+    infer_seconds: float = 0.0
+    total_seconds: float = 0.0
+
+
+def column(kind: pa.DataType, description: str):
+    """A field of ReportRow: its Parquet type and its line in the documentation."""
+    return field(default=None, metadata={"type": kind, "description": description})
+
+
+@dataclass(frozen=True)
+class ReportRow:
+    """One matched image's line in the report; the Parquet schema is derived from it."""
+
+    run_id: str | None = column(pa.string(), "The run that wrote the row.")
+    source_uri: str | None = column(pa.string(), "Where the image was read from.")
+    relative_path: str | None = column(
+        pa.string(), "Its path below the fixed prefix of its glob (forward slashes)."
+    )
+    source_bytes: int | None = column(pa.int64(), "Size of the source file, bytes.")
+    source_modified: float | None = column(
+        pa.float64(), "Modification time of the source, seconds since 1970-01-01 UTC."
+    )
+    status: str | None = column(pa.string(), "`written`, `skipped` or `failed`.")
+    stage: str | None = column(pa.string(), "Failed rows: the stage that failed.")
+    error_type: str | None = column(pa.string(), "Failed rows: the error's class.")
+    error_message: str | None = column(pa.string(), "Failed rows: what was wrong.")
+    width: int | None = column(pa.int32(), "Width of the source image, pixels.")
+    height: int | None = column(pa.int32(), "Height of the source image, pixels.")
+    channels: int | None = column(
+        pa.int32(), "Channels of the source: 1 gray, 3 colour, one more with alpha."
+    )
+    bit_depth: int | None = column(pa.int32(), "Bits per sample of the source, 8 or 16.")
+    output_uri: str | None = column(pa.string(), "Where the restored image was written.")
+    output_width: int | None = column(pa.int32(), "Width of the restored image, pixels.")
+    output_height: int | None = column(pa.int32(), "Height of the restored image, pixels.")
+    output_bytes: int | None = column(pa.int64(), "Size of the restored file, bytes.")
+    mode: str | None = column(pa.string(), "`evaluate` or `restore`.")
+    scale: int | None = column(pa.int32(), "Scale of the run; 1: input already enlarged.")
+    kernel: str | None = column(pa.string(), "Interpolation of the degradation or enlargement.")
+    protocol: str | None = column(pa.string(), "Convention of colour and figures.")
+    border: str | None = column(pa.string(), "`keep` or `shave`.")
+    measure_shave: int | None = column(
+        pa.int32(), "Pixels left out on each side before measuring (evaluate)."
+    )
+    model: str | None = column(pa.string(), "Name on the model card.")
+    weights_sha256: str | None = column(pa.string(), "Hash of the weights file.")
+    engine: str | None = column(pa.string(), "Inference engine.")
+    psnr_degraded: float | None = column(
+        pa.float64(), "Degraded against original, dB; `opencv`: all channels, `matlab`: luma."
+    )
+    mse_degraded: float | None = column(
+        pa.float64(),
+        "Squared error summed over channels, mean over pixels, 8-bit codes squared "
+        "(`matlab`: luma).",
+    )
+    mse_sample_degraded: float | None = column(
+        pa.float64(), "The same as a mean over samples (pixels and channels)."
+    )
+    ssim_degraded: float | None = column(
+        pa.float64(),
+        "Mean SSIM; `opencv`: scikit-image's default (7 x 7 uniform) over channels, `matlab`: "
+        "Gaussian 11 x 11 on luma. Null below one window.",
+    )
+    psnr_enhanced: float | None = column(pa.float64(), "Restored against original; as above.")
+    mse_enhanced: float | None = column(pa.float64(), "Restored against original; as above.")
+    mse_sample_enhanced: float | None = column(pa.float64(), "Restored against original.")
+    ssim_enhanced: float | None = column(pa.float64(), "Restored against original; as above.")
+    psnr_gain: float | None = column(
+        pa.float64(), "psnr_enhanced - psnr_degraded, dB; null where both are infinite."
+    )
+    ssim_gain: float | None = column(pa.float64(), "ssim_enhanced - ssim_degraded.")
+    psnr_y_degraded: float | None = column(
+        pa.float64(), "Luma PSNR, dB (`opencv`: full-range, `matlab`: studio-range luma)."
+    )
+    psnr_y_enhanced: float | None = column(pa.float64(), "Luma PSNR of the restored image, dB.")
+    ssim_y_degraded: float | None = column(pa.float64(), "SSIM of luma, window as above.")
+    ssim_y_enhanced: float | None = column(pa.float64(), "SSIM of luma, window as above.")
+    consistency_psnr: float | None = column(
+        pa.float64(), "Restore mode: the output degraded again, against the input, dB."
+    )
+    infer_seconds: float | None = column(
+        pa.float64(), "Seconds in the network; of a shared batch by share of pixels."
+    )
+    total_seconds: float | None = column(pa.float64(), "Seconds in all stages together.")
+    finished_at: datetime | None = column(pa.timestamp("us", "UTC"), "When the row was made.")
+    host: str | None = column(pa.string(), "The worker's host name.")
+    versions: str | None = column(
+        pa.string(), "Versions of this software and of the libraries that made the figures."
+    )
+
+
+SCHEMA = pa.schema([(f.name, f.metadata["type"]) for f in fields(ReportRow)])

@@ -1,0 +1,163 @@
+"""Runs the network over the luma planes and puts the restored pictures together."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+from apache_beam.ml.inference.base import ModelHandler, RunInference
+
+from srcnn.engines import Engine, create_engine
+from srcnn.protocols import PROTOCOLS
+from srcnn.tiling import run_tiled
+from srcnn.weights import Weights
+from transforms.records import ImageRecord
+from transforms.stage import ImageStage
+
+# Images share a batch up to this many pixels; larger ones go alone.
+BATCH_PIXELS = 1 << 20
+
+
+def restore_luma(
+    records: Sequence[ImageRecord], engine: Engine, scale: int, protocol: str, border: str,
+    tile: int,
+) -> list[ImageRecord]:  # fmt: skip
+    """Restores the luma of several images, small ones together.
+
+    Returns:
+      The records with `restored_luma` and `infer_seconds` set; the time of the batch is divided
+      by the images' pixels.
+    """
+    started = time.perf_counter()
+    convention = PROTOCOLS[protocol]
+    shave = convention.output_shave(border, scale)
+    planes = [record.luma for record in records]
+    results = [
+        np.empty((p.shape[0] - 2 * shave, p.shape[1] - 2 * shave), record.original.dtype)
+        for p, record in zip(planes, records, strict=True)
+    ]
+    for index, target, values in run_tiled(engine, planes, shave, tile):
+        results[index][target] = convention.round_luma(values, results[index].dtype)
+    seconds = (time.perf_counter() - started) / sum(plane.size for plane in planes)
+    return [
+        replace(
+            record,
+            restored_luma=result,
+            infer_seconds=seconds * record.luma.size,
+            total_seconds=record.total_seconds + seconds * record.luma.size,
+        )
+        for record, result in zip(records, results, strict=True)
+    ]
+
+
+def merge_luma(record: ImageRecord, scale: int, protocol: str, border: str) -> ImageRecord:
+    """Joins the restored luma with the interpolated chroma.
+
+    Returns:
+      The record with `restored` set, and `original`, `working` and `alpha` cropped to its size
+      where the border is shaved.
+    """
+    convention = PROTOCOLS[protocol]
+    shave = convention.output_shave(border, scale)
+    original, working, alpha = record.original, record.working, record.alpha
+    if shave:
+        inner = (..., slice(shave, -shave), slice(shave, -shave))
+        working = working[inner] if protocol == "matlab" else working[inner[1:]]
+        original = original[inner[1:]]
+        alpha = alpha if alpha is None else alpha[inner[1:]]
+    restored = convention.compose(working, record.restored_luma)
+    return replace(record, original=original, working=working, alpha=alpha, restored=restored)
+
+
+class SrcnnModelHandler(ModelHandler[ImageRecord, ImageRecord, Engine]):
+    """Beam's handler: batches images by pixels, loads the engine once per process.
+
+    The weights travel inside the handler (a quarter of a megabyte), so that a worker needs no
+    file of its own.
+
+    Args:
+      weights: verified weights.
+      engine: name of the engine.
+      scale, protocol, border, tile: see RestoreLuma.
+    """
+
+    def __init__(
+        self, weights: Weights, engine: str, scale: int, protocol: str, border: str, tile: int
+    ):
+        # Equal bounds make Beam batch by weight alone. A single larger image is a batch of its
+        # own, after an empty one.
+        super().__init__(
+            min_batch_size=BATCH_PIXELS,
+            max_batch_size=BATCH_PIXELS,
+            element_size_fn=_pixels,
+        )
+        self._weights = weights
+        self._engine = engine
+        self._arguments = (scale, protocol, border, tile)
+
+    def load_model(self) -> Engine:
+        return create_engine(self._engine, self._weights)
+
+    def run_inference(
+        self,
+        batch: Sequence[ImageRecord],
+        model: Engine,
+        inference_args: dict[str, Any] | None = None,
+    ) -> list[ImageRecord]:
+        """A list, not a generator, so that a failure is inside Beam's own accounting."""
+        return restore_luma(batch, model, *self._arguments) if batch else []
+
+    def get_num_bytes(self, batch: Sequence[ImageRecord]) -> int:
+        return sum(record.luma.nbytes for record in batch)
+
+    def get_metrics_namespace(self) -> str:
+        return "srcnn"
+
+
+@dataclass
+class _MergeLuma(ImageStage):
+    scale: int
+    protocol: str
+    border: str
+    stage = "restore"
+
+    def apply(self, element: ImageRecord) -> ImageRecord:
+        return merge_luma(element, self.scale, self.protocol, self.border)
+
+
+@dataclass
+class RestoreLuma(beam.PTransform):
+    """Luma planes to restored images, by RunInference; expands to (images, failed rows).
+
+    Attributes:
+      weights: verified weights.
+      engine: name of the engine.
+      scale: scale of the run.
+      protocol: whose rounding and colour.
+      border: `keep` or `shave`.
+      tile: side of a tile, pixels.
+    """
+
+    weights: Weights
+    engine: str
+    scale: int
+    protocol: str
+    border: str
+    tile: int
+
+    def expand(self, pcoll):
+        """Returns the two outputs as a pair."""
+        handler = SrcnnModelHandler(
+            self.weights, self.engine, self.scale, self.protocol, self.border, self.tile
+        )
+        return (
+            pcoll
+            | RunInference(handler)
+            | "MergeLuma" >> _MergeLuma(self.scale, self.protocol, self.border)
+        )
+
+
+def _pixels(record: ImageRecord) -> int:
+    return record.luma.size

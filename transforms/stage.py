@@ -1,0 +1,86 @@
+"""The one way in which a stage of the chain meets Beam: per image, with a dead-letter output."""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import apache_beam as beam
+from apache_beam.metrics import Metrics
+
+from transforms.errors import EXPECTED_ERRORS
+from transforms.records import ImageRecord, ImageRef, ReportRow
+
+FAILED = "failed"
+NAMESPACE = "srcnn"
+
+
+def failed_row(ref: ImageRef, stage: str, error: Exception) -> ReportRow:
+    """The row of an image that a stage could not process. Holds no pixels."""
+    if isinstance(error, OSError) and error.strerror:
+        message = error.strerror
+    elif isinstance(error, MemoryError):
+        message = f"not enough memory: {error}" if str(error) else "not enough memory"
+    else:
+        message = str(error) or type(error).__name__
+    return ReportRow(
+        source_uri=ref.uri,
+        relative_path=ref.relative_path,
+        source_bytes=ref.size,
+        source_modified=ref.modified,
+        status="failed",
+        stage=stage,
+        error_type=type(error).__name__,
+        error_message=message,
+    )
+
+
+def count(name: str, amount: int = 1) -> None:
+    """Increases one of the job's Beam counters."""
+    Metrics.counter(NAMESPACE, name).inc(amount)
+
+
+class PerImage(beam.DoFn):
+    """Applies a function to each image; an expected error becomes a failed row at once.
+
+    Args:
+      stage: name of the stage, as the report shows it.
+      function: from ImageRef or ImageRecord to ImageRecord or ReportRow. Raises one of
+        EXPECTED_ERRORS for an image that cannot be processed.
+    """
+
+    def __init__(self, stage: str, function: Callable):
+        self._stage = stage
+        self._function = function
+
+    def process(self, element):
+        """Yields the result, or a failed row on the output FAILED."""
+        started = time.perf_counter()
+        try:
+            result = self._function(element)
+        except EXPECTED_ERRORS as error:
+            ref = element if isinstance(element, ImageRef) else element.ref
+            yield beam.pvalue.TaggedOutput(FAILED, failed_row(ref, self._stage, error))
+            return
+        seconds = time.perf_counter() - started
+        before = element.total_seconds if isinstance(element, ImageRecord) else 0.0
+        yield replace(result, total_seconds=before + seconds)
+
+
+class ImageStage(beam.PTransform):
+    """A stage of the chain: expands to (images, failed rows).
+
+    Subclasses are dataclasses that name the stage and implement `apply`.
+    """
+
+    stage: str
+
+    def apply(self, element):
+        """Processes one image; see PerImage."""
+        raise NotImplementedError
+
+    def expand(self, pcoll):
+        """Returns the two outputs as a pair."""
+        outputs = pcoll | beam.ParDo(PerImage(self.stage, self.apply)).with_outputs(
+            FAILED, main="images"
+        )
+        return outputs.images, outputs[FAILED]
