@@ -1,0 +1,4 @@
+"""Training an SRCNN: configuration, pairs of crops, the training loop, checkpoints, evaluation.
+
+`python -m srcnn.train` is the command line. Importing this package imports nothing heavy.
+"""

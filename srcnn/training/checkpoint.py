@@ -1,0 +1,78 @@
+"""Checkpoints: one file that holds the whole state of a run, replaced atomically."""
+
+import json
+import os
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from srcnn.training.config import TrainingError
+
+CHECKPOINT_NAME = "checkpoint.npz"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The state of a run after some step.
+
+    Attributes:
+      identity: JSON-like; the settings and data that the state belongs to.
+      arrays: state of network, optimiser and running average, in the trainer's order.
+      history: float64 (n, 4), rows of step, learning rate, mean loss since the row before,
+        validation PSNR in dB (NaN where none was measured).
+    """
+
+    identity: dict[str, Any]
+    arrays: list[np.ndarray]
+    history: np.ndarray
+
+
+def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Writes a checkpoint beside its final name, then renames: a kill leaves the old or the new."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    with open(temporary, "wb") as file:
+        np.savez(
+            file,
+            identity=np.array(json.dumps(checkpoint.identity, sort_keys=True)),
+            history=checkpoint.history,
+            **{f"state_{index:04d}": array for index, array in enumerate(checkpoint.arrays)},
+        )
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Reads a checkpoint; nothing in the file is executed.
+
+    Raises:
+      TrainingError: the file is no checkpoint.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            states = sorted(name for name in file.files if name.startswith("state_"))
+            return Checkpoint(
+                identity=json.loads(str(file["identity"])),
+                arrays=[file[name] for name in states],
+                history=file["history"],
+            )
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise TrainingError(f"{path}: not a checkpoint: {error}") from None
+
+
+def check_identity(path: Path, found: dict[str, Any], wanted: dict[str, Any]) -> None:
+    """Refuses a checkpoint of another run.
+
+    Raises:
+      TrainingError: settings or data differ; the message says which.
+    """
+    differing = [
+        f"{key} ({found.get(key)!r}, now {wanted.get(key)!r})"
+        for key in sorted(found.keys() | wanted.keys())
+        if found.get(key) != wanted.get(key)
+    ]
+    if differing:
+        raise TrainingError(f"{path} belongs to another run; different: {', '.join(differing)}")

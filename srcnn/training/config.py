@@ -1,0 +1,150 @@
+"""What a training run is told: a YAML file, checked whole before anything is read or built."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from srcnn.architecture import ARCHITECTURES, Architecture
+from srcnn.resample import KERNELS
+from srcnn.training.degradation import Degradation
+
+
+class TrainingError(ValueError):
+    """A training run cannot start, or cannot go on, for a reason that its user can mend."""
+
+
+class DivergedError(RuntimeError):
+    """The loss is no longer a finite number."""
+
+
+class TrainingConfig(BaseModel):
+    """A training run.
+
+    Attributes:
+      architecture: a name in ARCHITECTURES.
+      scale: enlargement to undo.
+      kernel: interpolation of the degradation, one that the protocol has.
+      protocol: whose interpolation and luma: `opencv` or `matlab`.
+      images: globs of training images (`**` crosses directories).
+      validation: globs of images that the run measures itself on; never trained on.
+      evaluate: named sets, each a list of globs, measured once with the finished weights.
+      steps: optimiser steps in all.
+      batch: crops per step.
+      crop: side of an input crop in pixels.
+      learning_rate: of Adam at the first step; falls to 0 along a cosine.
+      ema_decay: decay per step of the running average of the weights, which is what is kept.
+      seed: of the initial weights and of the crops.
+      copies: factors at which each training image is used; below 1 it is shrunk first.
+      warm_start: weights file to begin from; without it the network begins as the interpolation.
+      checkpoint_every: steps between checkpoints and lines of the log.
+      validate_every: steps between validations, a multiple of checkpoint_every.
+      output: directory for checkpoint, log, plot and finished weights.
+      data: the training images in words, for the model card.
+      terms: the terms that they come under, for the model card.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    architecture: str = "srcnn-955"
+    scale: Annotated[int, Field(ge=2, le=16)]
+    kernel: str
+    protocol: Literal["opencv", "matlab"] = "opencv"
+    images: Annotated[tuple[str, ...], Field(min_length=1)]
+    validation: Annotated[tuple[str, ...], Field(min_length=1)]
+    evaluate: dict[str, tuple[str, ...]] = {}
+    steps: Annotated[int, Field(ge=1)] = 10_000
+    batch: Annotated[int, Field(ge=1, le=4096)] = 16
+    crop: Annotated[int, Field(ge=1, le=1024)] = 64
+    learning_rate: Annotated[float, Field(gt=0, lt=1)] = 1e-3
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.999
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    copies: Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], Field(min_length=1)] = (1.0,)
+    warm_start: Path | None = None
+    checkpoint_every: Annotated[int, Field(ge=1)] = 100
+    validate_every: Annotated[int, Field(ge=1)] = 500
+    output: Path
+    data: Annotated[str, Field(min_length=1)]
+    terms: Annotated[str, Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> "TrainingConfig":
+        if self.architecture not in ARCHITECTURES:
+            raise ValueError(
+                f"no architecture {self.architecture!r}; there are: {', '.join(ARCHITECTURES)}"
+            )
+        kernels = KERNELS[self.protocol]
+        if self.kernel not in kernels:
+            raise ValueError(
+                f"protocol {self.protocol} has no kernel {self.kernel!r}; "
+                f"it has: {', '.join(kernels)}"
+            )
+        if self.crop <= 2 * self.network.margin:
+            raise ValueError(
+                f"crop {self.crop} leaves nothing: {self.architecture} takes "
+                f"{self.network.margin} pixels off each side"
+            )
+        if self.validate_every % self.checkpoint_every:
+            raise ValueError(
+                f"validate_every {self.validate_every} is no multiple of "
+                f"checkpoint_every {self.checkpoint_every}"
+            )
+        return self
+
+    @property
+    def network(self) -> Architecture:
+        """The architecture itself."""
+        return ARCHITECTURES[self.architecture]
+
+    @property
+    def degradation(self) -> Degradation:
+        """What the network learns to undo."""
+        return Degradation(self.protocol, self.scale, self.kernel)
+
+    @property
+    def name(self) -> str:
+        """Name of the finished weights, without ending."""
+        return f"{self.architecture}_x{self.scale}_{self.kernel}"
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """The settings that decide the weights; a checkpoint serves only a run with equal ones."""
+        apart = {"images", "validation", "evaluate", "warm_start", "output", "data", "terms"}
+        return self.model_dump(mode="json", exclude=apart | {"validate_every"})
+
+
+def load_config(path: Path, overrides: dict[str, Any]) -> TrainingConfig:
+    """Reads a configuration.
+
+    Args:
+      path: YAML file, one mapping.
+      overrides: settings that replace the file's.
+
+    Raises:
+      TrainingError: the file is missing, no YAML mapping, or says something impossible; one line.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise TrainingError(f"{path}: cannot read it: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise TrainingError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict):
+        raise TrainingError(f"{path}: needs one mapping of settings")
+    try:
+        return TrainingConfig.model_validate({**content, **overrides})
+    except ValidationError as error:
+        raise TrainingError(f"{path}: {_first_problem(error)}") from None
+
+
+def _first_problem(error: ValidationError) -> str:
+    """The first of pydantic's complaints on one line."""
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        return f"unknown setting {where!r}; there are: {', '.join(TrainingConfig.model_fields)}"
+    if first["type"] == "missing":
+        return f"{where}: missing"
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{where}: {message} (it is {first['input']!r})" if where else message

@@ -1,0 +1,168 @@
+"""Training images, their degraded and original luma in memory, and the crops of a step."""
+
+import glob
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from srcnn.colour import quantise_half_even
+from srcnn.resample import resize_matlab
+from srcnn.training.config import TrainingConfig, TrainingError
+from srcnn.training.degradation import Degradation, Pair, make_pair, unit_range
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """What crops are drawn from.
+
+    Attributes:
+      pairs: one for each image and scaled copy that is large enough.
+      places: int64 (pairs,), running total of the places where a crop can lie.
+      images: number of image files behind them.
+      sha256: hash over all pairs, hexadecimal; tells whether a run resumes on the same data.
+    """
+
+    pairs: tuple[Pair, ...]
+    places: np.ndarray
+    images: int
+    sha256: str
+
+
+def find_images(patterns: Iterable[str]) -> list[Path]:
+    """The files that globs match (`**` crosses directories), each once, sorted.
+
+    Raises:
+      TrainingError: a glob matches nothing.
+    """
+    found: set[Path] = set()
+    for pattern in patterns:
+        matches = {Path(p) for p in glob.glob(pattern, recursive=True) if Path(p).is_file()}
+        if not matches:
+            raise TrainingError(f"no image matches {pattern!r}")
+        found |= matches
+    return sorted(found)
+
+
+def read_image(path: Path) -> np.ndarray:
+    """Decodes one image file.
+
+    Returns:
+      (h, w, 3) BGR or (h, w), uint8 or uint16; alpha is dropped.
+
+    Raises:
+      TrainingError: it cannot be read or is no such image.
+    """
+    try:
+        content = np.frombuffer(path.read_bytes(), np.uint8)
+    except OSError as error:
+        raise TrainingError(f"{path}: cannot read it: {error.strerror}") from None
+    image = None
+    if content.size:
+        image = cv2.imdecode(content, cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR)
+    if image is None or image.dtype not in (np.uint8, np.uint16):
+        raise TrainingError(f"{path}: not an image of 8 or 16 bits per sample")
+    return image
+
+
+def check_disjoint(training: Sequence[Path], held_out: Sequence[Path]) -> None:
+    """Refuses to train on an image that the run is measured on, whatever its name.
+
+    Raises:
+      TrainingError: two files have the same bytes.
+    """
+    digests = {hashlib.sha256(path.read_bytes()).digest(): path for path in held_out}
+    for path in training:
+        twin = digests.get(hashlib.sha256(path.read_bytes()).digest())
+        if twin is not None:
+            raise TrainingError(f"{path} is a training image and, as {twin}, one to measure on")
+
+
+def load_training_set(config: TrainingConfig, paths: Sequence[Path]) -> TrainingSet:
+    """Reads and degrades the training images, each at every factor of `config.copies`.
+
+    Raises:
+      TrainingError: a file is no image, or none is as large as a crop.
+    """
+    pairs = tuple(
+        pair
+        for path in paths
+        for pair in _pairs_of(read_image(path), config.degradation, config.copies)
+        if min(pair.original.shape) >= config.crop
+    )
+    if not pairs:
+        raise TrainingError(f"no training image is as large as a crop of {config.crop} pixels")
+    digest = hashlib.sha256()
+    for pair in pairs:
+        digest.update(str(pair.original.shape).encode())
+        digest.update(np.ascontiguousarray(pair.degraded))
+        digest.update(np.ascontiguousarray(pair.original))
+    places = np.cumsum([_places(pair, config.crop).prod() for pair in pairs])
+    return TrainingSet(pairs, places, len(paths), digest.hexdigest())
+
+
+def draw_batch(
+    training: TrainingSet, config: TrainingConfig, step: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The crops of one step, decided by (seed, step) alone.
+
+    Every place of every picture is equally likely. Crops are flipped and turned afterwards where
+    the degradation allows it.
+
+    Args:
+      training: what to draw from.
+      config: the run.
+      step: number of the step, from 0.
+
+    Returns:
+      Degraded crops, float32 (batch, crop, crop, 1), and the originals' centres, float32
+      (batch, crop - 2 * margin, crop - 2 * margin, 1), both nominally in [0, 1].
+    """
+    generator = np.random.default_rng((config.seed, step))
+    drawn = generator.integers(training.places[-1], size=config.batch)
+    chosen = np.searchsorted(training.places, drawn, side="right")
+    inputs, targets = zip(
+        *(_draw_crop(training.pairs[index], config, generator) for index in chosen), strict=True
+    )
+    margin = config.network.margin
+    inner = slice(margin, config.crop - margin)
+    return np.stack(inputs)[..., np.newaxis], np.stack(targets)[:, inner, inner, np.newaxis]
+
+
+def _pairs_of(
+    image: np.ndarray, degradation: Degradation, copies: Sequence[float]
+) -> Iterator[Pair]:
+    for factor in copies:
+        copy = image if factor == 1 else _shrunk(image, factor)
+        if min(copy.shape[:2]) >= degradation.scale:
+            yield make_pair(copy, degradation)
+
+
+def _shrunk(image: np.ndarray, factor: float) -> np.ndarray:
+    """A smaller copy, antialiased, same type."""
+    size = tuple(max(1, round(side * factor)) for side in image.shape[:2])
+    if image.ndim == 2:
+        return quantise_half_even(resize_matlab(image, size, "bicubic"), image.dtype)
+    planes = [resize_matlab(image[..., channel], size, "bicubic") for channel in range(3)]
+    return quantise_half_even(np.stack(planes, axis=-1), image.dtype)
+
+
+def _places(pair: Pair, crop: int) -> np.ndarray:
+    """How many rows and columns a crop can begin at."""
+    return np.array(pair.original.shape) - crop + 1
+
+
+def _draw_crop(
+    pair: Pair, config: TrainingConfig, generator: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    top, left = generator.integers(_places(pair, config.crop))
+    turns, flip = generator.integers((4, 2))
+    window = (slice(top, top + config.crop), slice(left, left + config.crop))
+    crops = unit_range(pair.degraded[window]), unit_range(pair.original[window])
+    if not config.degradation.is_symmetric:
+        return crops
+    degraded, original = (np.rot90(c[:, ::-1] if flip else c, turns) for c in crops)
+    return degraded, original

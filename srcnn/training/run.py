@@ -1,0 +1,237 @@
+"""A training run from its configuration to weights and model card.
+
+Importing this module imports TensorFlow.
+"""
+
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import keras
+import numpy as np
+import scipy
+import tensorflow as tf
+
+from srcnn.architecture import Architecture
+from srcnn.engines.base import Engine
+from srcnn.network import build_network, set_tensors
+from srcnn.training.checkpoint import (
+    CHECKPOINT_NAME,
+    Checkpoint,
+    check_identity,
+    read_checkpoint,
+    write_checkpoint,
+)
+from srcnn.training.config import DivergedError, TrainingConfig, TrainingError
+from srcnn.training.data import (
+    TrainingSet,
+    check_disjoint,
+    draw_batch,
+    find_images,
+    load_training_set,
+    read_image,
+)
+from srcnn.training.degradation import Pair, make_pair
+from srcnn.training.evaluate import evaluate, luma_figures, mean_figures
+from srcnn.training.initial import identity_tensors
+from srcnn.training.log import counted, describe, write_csv, write_plot
+from srcnn.training.trainer import Trainer
+from srcnn.weights import Tensors, load_weights, save_weights
+
+_LIBRARIES = (tf, keras, np, cv2, scipy)
+
+
+class NetworkEngine(Engine):
+    """Runs weights that have no file yet."""
+
+    name = "training"
+
+    def __init__(self, architecture: Architecture, tensors: Tensors):
+        self.architecture = architecture
+        model = build_network(architecture)
+        set_tensors(model, tensors)
+        signature = [tf.TensorSpec((None, None, None, 1), tf.float32)]
+        self._function = tf.function(model, input_signature=signature)
+
+    def run(self, batch: np.ndarray) -> np.ndarray:
+        return self._function(tf.constant(batch)).numpy()
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a run reads before its first step.
+
+    Attributes:
+      training: what crops are drawn from.
+      validation: luma of the validation images.
+      evaluation: image files of each named set.
+      start: weights to begin from.
+      warm_start: name and hash of the weights file that they are from, if any.
+    """
+
+    training: TrainingSet
+    validation: tuple[Pair, ...]
+    evaluation: dict[str, list[Path]]
+    start: Tensors
+    warm_start: dict[str, str] = field(default_factory=dict)
+
+
+def train(config: TrainingConfig, resume: bool, report: Callable[[str], None] = print) -> Path:
+    """Trains, and writes checkpoint, log, plot, weights and model card into `config.output`.
+
+    Args:
+      config: the run.
+      resume: go on from the checkpoint in `config.output`, if there is one.
+      report: takes the lines that tell how far the run is.
+
+    Returns:
+      The path of the finished weights.
+
+    Raises:
+      TrainingError: inputs are missing or unfit, a checkpoint is in the way or of another run.
+      DivergedError: the loss is no longer finite.
+      WeightsError: the weights to begin from are missing or damaged.
+    """
+    path = config.output / CHECKPOINT_NAME
+    if path.exists() and not resume:
+        raise TrainingError(f"{path} exists; go on with --resume, or choose another --output")
+    inputs = load_inputs(config)
+    report(
+        f"{config.name}: {inputs.training.images} images, {len(inputs.training.pairs)} copies, "
+        f"on {_device()}"
+    )
+    identity = config.identity | {"data": inputs.training.sha256, "start": inputs.warm_start}
+    checkpoint = _last_checkpoint(path, identity)
+    config.output.mkdir(parents=True, exist_ok=True)
+    trainer = Trainer(config, inputs.start)
+    history = np.empty((0, 4))
+    if checkpoint:
+        trainer.restore(checkpoint.arrays)
+        history = checkpoint.history
+        report(f"resumed after step {history[-1, 0]:.0f}")
+    history = _run_steps(config, inputs, trainer, history, identity, report)
+    return _finish(config, inputs, trainer.averaged, history)
+
+
+def load_inputs(config: TrainingConfig) -> Inputs:
+    """Finds, checks and reads everything that a run needs.
+
+    Raises:
+      TrainingError: images are missing, unfit, or both trained on and measured on.
+      WeightsError: the weights to begin from are missing or damaged.
+    """
+    images = find_images(config.images)
+    validation = find_images(config.validation)
+    evaluation = {name: find_images(globs) for name, globs in config.evaluate.items()}
+    check_disjoint(images, [*validation, *(p for paths in evaluation.values() for p in paths)])
+    start, warm_start = identity_tensors(config.network, config.seed), {}
+    if config.warm_start:
+        weights = load_weights(config.warm_start)
+        if weights.card.architecture.kernel_shapes != config.network.kernel_shapes:
+            raise TrainingError(
+                f"{config.warm_start} holds {weights.card.architecture.name}; "
+                f"{config.architecture} cannot begin from it"
+            )
+        start = weights.tensors
+        warm_start = {"name": weights.card.name, "sha256": weights.card.sha256}
+    return Inputs(
+        training=load_training_set(config, images),
+        validation=tuple(make_pair(read_image(p), config.degradation) for p in validation),
+        evaluation=evaluation,
+        start=start,
+        warm_start=warm_start,
+    )
+
+
+def validate(config: TrainingConfig, pairs: tuple[Pair, ...], tensors: Tensors) -> dict[str, float]:
+    """Mean luma PSNR on the validation images in dB, as mean_figures names it."""
+    engine = NetworkEngine(config.network, tensors)
+    return mean_figures(luma_figures(engine, pair, config.degradation) for pair in pairs)
+
+
+def _last_checkpoint(path: Path, identity: dict[str, Any]) -> Checkpoint | None:
+    if not path.exists():
+        return None
+    checkpoint = read_checkpoint(path)
+    check_identity(path, checkpoint.identity, identity)
+    return checkpoint
+
+
+def _run_steps(
+    config: TrainingConfig,
+    inputs: Inputs,
+    trainer: Trainer,
+    history: np.ndarray,
+    identity: dict[str, Any],
+    report: Callable[[str], None],
+) -> np.ndarray:
+    """Takes the steps that are left; returns the whole history."""
+    figures = validate(config, inputs.validation, trainer.averaged)
+    baseline, psnr = figures["psnr_y_degraded"], figures["psnr_y_enhanced"]
+    report(f"validation starts at {psnr:.2f} dB (degraded {baseline:.2f})")
+    losses = []
+    for step in counted(int(history[-1, 0]) if len(history) else 0, config.steps):
+        losses.append(trainer.step(*draw_batch(inputs.training, config, step)))
+        done = step + 1
+        if done % config.checkpoint_every and done != config.steps:
+            continue
+        loss, losses = float(np.mean([float(value) for value in losses])), []
+        if not np.isfinite(loss):
+            raise DivergedError(f"the loss is {loss} at step {done}; lower learning_rate")
+        psnr = np.nan
+        if done % config.validate_every == 0 or done == config.steps:
+            psnr = validate(config, inputs.validation, trainer.averaged)["psnr_y_enhanced"]
+        history = np.vstack([history, [done, float(trainer.schedule(step)), loss, psnr]])
+        write_checkpoint(
+            config.output / CHECKPOINT_NAME, Checkpoint(identity, trainer.state, history)
+        )
+        write_csv(config.output / "log.csv", history)
+        write_plot(config.output / "log.png", history, baseline, config.name)
+        report(describe(history[-1], config.steps, baseline))
+    return history
+
+
+def _finish(config: TrainingConfig, inputs: Inputs, tensors: Tensors, history: np.ndarray) -> Path:
+    """Measures the finished weights and writes them with their card."""
+    engine = NetworkEngine(config.network, tensors)
+    sets = {"validation": find_images(config.validation)} | inputs.evaluation
+    figures = {name: evaluate(engine, paths, config.degradation) for name, paths in sets.items()}
+    return save_weights(
+        config.output,
+        tensors,
+        name=config.name,
+        architecture=config.network,
+        scale=config.scale,
+        kernel=config.kernel,
+        protocol=config.protocol,
+        training=_recipe(config, inputs) | {"final_loss": float(history[-1, 2])},
+        figures=figures,
+    )
+
+
+def _recipe(config: TrainingConfig, inputs: Inputs) -> dict[str, Any]:
+    """What the model card says about the training."""
+    settings = config.model_dump(
+        mode="json", include={"steps", "batch", "crop", "learning_rate", "ema_decay", "seed"}
+    )
+    return {
+        "recipe": "Adam, cosine decay to 0; MSE of the luma in [0, 1] on the valid centre of random"
+        " crops; running average of the weights; degraded by this package's own functions",
+        **settings,
+        "copies": list(config.copies),
+        "start": inputs.warm_start or "the identity: one centred delta per layer",
+        "data": config.data,
+        "terms": config.terms,
+        "images": inputs.training.images,
+        "data_sha256": inputs.training.sha256,
+        "libraries": {module.__name__: module.__version__ for module in _LIBRARIES},
+        "python": platform.python_version(),
+        "device": _device(),
+    }
+
+
+def _device() -> str:
+    return "GPU" if tf.config.list_physical_devices("GPU") else "CPU"
