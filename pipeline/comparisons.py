@@ -32,7 +32,6 @@ from transforms.upscale import upscale_image
 
 _RESERVOIR = 1000
 _PANEL_PIXELS = 720
-_DETAIL_SHARE = 6
 
 Ranked = tuple[float, str, ReportRow]
 
@@ -253,7 +252,7 @@ def _shrunk(image: np.ndarray) -> np.ndarray:
 def _liveliest_detail(before: np.ndarray, after: np.ndarray) -> tuple[int, int, int]:
     """(top, left, side) of the square in which two pictures differ most."""
     height, width = before.shape[:2]
-    side = max(1, min(height, width, max(32, min(96, min(height, width) // _DETAIL_SHARE))))
+    side = min(height, width, max(48, min(128, min(height, width) // 4)))
     difference = cv2.absdiff(before, after).sum(axis=2, dtype=np.float32)
     change = cv2.boxFilter(difference, -1, (side, side), anchor=(0, 0))
     change = change[: height - side + 1, : width - side + 1]

@@ -7,16 +7,14 @@ import uuid
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 
-from apache_beam.io.filesystems import FileSystems
-
 from pipeline.config import JobConfig
 from pipeline.errors import NothingMatchedError, UsageError
 from pipeline.job import Job
-from transforms.errors import EXPECTED_ERRORS, ImageError
+from transforms.errors import EXPECTED_ERRORS
 from transforms.match import claim_output, expand_glob, fixed_prefix
-from transforms.read import read_header
+from transforms.read import ImageHeader, read_header
 from transforms.records import ImageRef
-from transforms.storage import is_local
+from transforms.storage import is_local, open_file
 
 _SHOWN = 20
 
@@ -107,13 +105,8 @@ def describe_plan(job: Job) -> Iterator[str]:
     yield "dry run: nothing was written"
 
 
-def _header(ref: ImageRef):
-    if is_local(ref.uri):
-        if os.path.isdir(ref.uri):
-            raise ImageError("is a directory, not an image")
-        with open(ref.uri, "rb") as file:
-            return read_header(file)
-    with FileSystems.open(ref.uri) as file:
+def _header(ref: ImageRef) -> ImageHeader:
+    with open_file(ref.uri) as file:
         return read_header(file)
 
 

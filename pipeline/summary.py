@@ -29,7 +29,7 @@ _AVERAGED = (
 _SUMMED = ("infer_seconds", "total_seconds", "source_bytes", "output_bytes")
 _WORST = 10
 _CAUSES = 20
-_PATHS_PER_CAUSE = 5
+_EXAMPLES = 5
 
 
 def ranking(row: ReportRow) -> float | None:
@@ -54,7 +54,8 @@ class SummaryFn(beam.CombineFn):
         row = element
         totals["status"][row.status] += 1
         if row.status == "failed":
-            _add_cause(totals["causes"], (row.stage, _kind_of(row)), 1, [row.source_uri])
+            example = (row.source_uri, row.error_message)
+            _add_cause(totals["causes"], (row.stage, _kind_of(row)), 1, [example])
         if row.status == "written":
             totals["pixels"] += row.width * row.height
             totals["output_pixels"] += row.output_width * row.output_height
@@ -76,8 +77,8 @@ class SummaryFn(beam.CombineFn):
                 merged[name].update(totals[name])
             for name, figure in totals["figures"].items():
                 _add_figure(merged["figures"], name, figure)
-            for cause, (count, paths) in totals["causes"].items():
-                _add_cause(merged["causes"], cause, count, paths)
+            for cause, (count, examples) in totals["causes"].items():
+                _add_cause(merged["causes"], cause, count, examples)
             merged["worst"] = heapq.nsmallest(_WORST, merged["worst"] + totals["worst"])
         return merged
 
@@ -97,8 +98,13 @@ class SummaryFn(beam.CombineFn):
                 for figure, path, uri in totals["worst"]
             ],
             "failures": [
-                {"stage": stage, "error": error, "count": count, "examples": sorted(paths)}
-                for (stage, error), (count, paths) in causes
+                {
+                    "stage": stage,
+                    "error": error,
+                    "count": count,
+                    "examples": [{"source_uri": u, "message": m} for u, m in examples],
+                }
+                for (stage, error), (count, examples) in causes
             ],
         }
 
@@ -167,8 +173,9 @@ def format_summary(summary: dict[str, Any]) -> str:
     if summary["failures"]:
         lines += ["", "  failures"]
         lines += [
-            f"    {f['count']:>6}  {f['stage']}: {f['error']}\n            {f['examples'][0]}"
-            for f in summary["failures"][:10]
+            f"    {failure['count']:>6}  {failure['stage']}: {failure['examples'][0]['message']}\n"
+            f"            {failure['examples'][0]['source_uri']}"
+            for failure in summary["failures"][:10]
         ]
     return "\n".join(lines)
 
@@ -220,11 +227,11 @@ def _add_figure(figures: dict, name: str, figure: tuple[float, int, int, int]) -
     figures[name] = tuple(a + b for a, b in zip(old, figure, strict=True))
 
 
-def _add_cause(causes: dict, cause: tuple[str, str], count: int, paths: list[str]) -> None:
+def _add_cause(causes: dict, cause: tuple[str, str], count: int, examples: list) -> None:
     if cause not in causes and len(causes) >= _CAUSES:
         cause = ("other", "further kinds of failure; see the report")
-    old_count, old_paths = causes.get(cause, (0, []))
-    causes[cause] = (old_count + count, heapq.nsmallest(_PATHS_PER_CAUSE, old_paths + paths))
+    old_count, old = causes.get(cause, (0, []))
+    causes[cause] = (old_count + count, heapq.nsmallest(_EXAMPLES, old + examples))
 
 
 def _mean_of(figure: tuple[float, int, int, int]) -> dict[str, Any]:

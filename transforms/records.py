@@ -66,11 +66,15 @@ def column(kind: pa.DataType, description: str):
     return field(default=None, metadata={"type": kind, "description": description})
 
 
+# The type that readers give the run_id=<id> of the directory; another would not merge with it.
+RUN_ID = pa.dictionary(pa.int32(), pa.string())
+
+
 @dataclass(frozen=True)
 class ReportRow:
     """One matched image's line in the report; the Parquet schema is derived from it."""
 
-    run_id: str | None = column(pa.string(), "The run that wrote the row.")
+    run_id: str | None = column(RUN_ID, "The run that wrote the row.")
     source_uri: str | None = column(pa.string(), "Where the image was read from.")
     relative_path: str | None = column(
         pa.string(), "Its path below the fixed prefix of its glob (forward slashes)."

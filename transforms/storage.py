@@ -2,11 +2,15 @@
 
 import os
 import shutil
+import stat
 import uuid
 from dataclasses import dataclass
+from typing import BinaryIO
 
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
+
+from transforms.errors import ImageError
 
 
 def is_local(uri: str) -> bool:
@@ -14,16 +18,26 @@ def is_local(uri: str) -> bool:
     return "://" not in uri
 
 
-def read_file(uri: str) -> bytes:
-    """The content of a file.
+def open_file(uri: str) -> BinaryIO:
+    """Opens a file for reading.
 
     Raises:
+      ImageError: it is a directory, or a device or pipe that could block for ever.
       OSError: it cannot be read.
     """
-    if is_local(uri):
-        with open(uri, "rb") as file:
-            return file.read()
-    with FileSystems.open(uri, compression_type=CompressionTypes.UNCOMPRESSED) as file:
+    if not is_local(uri):
+        return FileSystems.open(uri, compression_type=CompressionTypes.UNCOMPRESSED)
+    kind = os.stat(uri).st_mode
+    if stat.S_ISDIR(kind):
+        raise ImageError("is a directory, not an image; use ** to reach the images in it")
+    if not stat.S_ISREG(kind):
+        raise ImageError("is not a regular file")
+    return open(uri, "rb")
+
+
+def read_file(uri: str) -> bytes:
+    """The content of a file; see open_file for the errors."""
+    with open_file(uri) as file:
         return file.read()
 
 
