@@ -1,8 +1,6 @@
 """Reads and decodes images. The header is looked at before any pixel is decoded."""
 
 import io
-import os
-import stat
 import warnings
 from dataclasses import dataclass
 
@@ -10,15 +8,29 @@ import cv2
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from srcnn.colour import peak_of, quantise_half_up
 from transforms.errors import ImageError
 from transforms.records import ImageRecord, ImageRef
 from transforms.stage import ImageStage
-from transforms.storage import is_local, read_file
+from transforms.storage import read_file
 
 # Sizes are checked by max_megapixels, from the header, with a message of our own.
 Image.MAX_IMAGE_PIXELS = None
 
-_BITS_PER_SAMPLE_TAG = 258  # TIFF 6.0
+# Pillow opens more, among them formats that start another program (EPS).
+_FORMATS = frozenset(
+    (
+        "AVIF", "BMP", "DIB", "GIF", "ICO", "JPEG", "JPEG2000", "MPO", "PCX", "PNG", "PPM", "TGA",
+        "TIFF", "WEBP",
+    )
+)  # fmt: skip
+_NOT_AN_IMAGE = "not an image, or of a format that cannot be decoded"
+
+# TIFF 6.0
+_BITS_PER_SAMPLE_TAG = 258
+_PHOTOMETRIC_TAG = 262
+_WHITE_IS_ZERO = 0
+_ORIENTATION_TAG = 274  # also of EXIF
 
 
 @dataclass(frozen=True)
@@ -30,7 +42,7 @@ class ImageHeader:
       width: pixels, as stored (before any EXIF rotation).
       height: pixels, as stored.
       bit_depth: bits per sample, 8 or 16 (fewer than 8 count as 8).
-      frames: pictures in the file.
+      frames: pictures in the file; 1 for MPO, the JPEG of cameras with previews behind it.
     """
 
     format: str
@@ -85,7 +97,7 @@ def decode_image(content: bytes, max_megapixels: float) -> tuple[np.ndarray, np.
                 f"the file holds {header.frames} pictures; save the one you want as its own file"
             )
         if header.bit_depth > 8:
-            return _decode_deep(content)
+            return _decode_deep(content, image)
         return _decode_eight_bit(image)
 
 
@@ -96,12 +108,6 @@ def read_image(ref: ImageRef, max_megapixels: float) -> ImageRecord:
       ImageError: see decode_image; or the source is a directory or no regular file.
       OSError: the source cannot be read.
     """
-    if is_local(ref.uri):
-        kind = os.stat(ref.uri).st_mode
-        if stat.S_ISDIR(kind):
-            raise ImageError("is a directory, not an image; use ** to reach the images in it")
-        if not stat.S_ISREG(kind):
-            raise ImageError("is not a regular file")
     original, alpha = decode_image(read_file(ref.uri), max_megapixels)
     return ImageRecord(ref, original, original.shape[:2], alpha)
 
@@ -130,39 +136,65 @@ def _open(stream: io.BufferedIOBase) -> Image.Image:
         stream.seek(0)
         if not stream.read(1):
             raise ImageError("the file is empty") from None
-        raise ImageError("not an image, or of a format that cannot be decoded") from None
-    except (OSError, ValueError, SyntaxError, EOFError, OverflowError) as error:
-        raise ImageError(f"the image's header is damaged: {error}") from None
+        raise ImageError(_NOT_AN_IMAGE) from None
+    except Exception as error:
+        raise _damaged("the image's header is damaged", error) from None
+
+
+def _damaged(what: str, error: Exception) -> Exception:
+    """The error for a file that a decoder stumbled over.
+
+    Pillow's plugins raise whatever a damaged file makes of them: TypeError, struct.error, KeyError.
+    """
+    return error if isinstance(error, (MemoryError, ImageError)) else ImageError(f"{what}: {error}")
 
 
 def _header_of(image: Image.Image) -> ImageHeader:
-    depth = 16 if image.mode.startswith("I") else 8
-    if image.mode in ("RGB", "RGBA"):  # Pillow would cut 16-bit colour to 8 without a word
-        if image.format == "PNG" and image.tile and ";16" in str(image.tile[0][3]):
-            depth = 16
-        if image.format == "TIFF" and max(image.tag_v2.get(_BITS_PER_SAMPLE_TAG, (8,))) > 8:
-            depth = 16
-    return ImageHeader(
-        image.format, image.width, image.height, depth, getattr(image, "n_frames", 1)
-    )
+    if image.format not in _FORMATS:
+        raise ImageError(_NOT_AN_IMAGE)
+    try:
+        frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
+        depth = 16 if _is_deep(image) else 8
+    except Exception as error:
+        raise _damaged("the image's header is damaged", error) from None
+    return ImageHeader(image.format, image.width, image.height, depth, frames)
+
+
+def _is_deep(image: Image.Image) -> bool:
+    """Whether samples have more than 8 bits; Pillow would cut such colours to 8 without a word."""
+    if image.mode.startswith("I"):
+        return True
+    if image.format == "PNG":
+        return any(";16" in str(tile.args) for tile in image.tile)
+    if image.format == "PPM":
+        return _largest_code(image) > 255
+    if image.format == "TIFF":
+        return max(image.tag_v2.get(_BITS_PER_SAMPLE_TAG, (8,))) > 8
+    return False
+
+
+def _largest_code(image: Image.Image) -> int:
+    """What a PNM file calls white, where that is not the type's largest value."""
+    arguments = image.tile[0].args
+    return arguments[1] if isinstance(arguments, tuple) else 0
 
 
 def _decode_eight_bit(image: Image.Image) -> tuple[np.ndarray, np.ndarray | None]:
     try:
         image.load()
         image = ImageOps.exif_transpose(image)
-        if image.mode == "P" or "transparency" in image.info:
-            image = image.convert("RGBA" if "transparency" in image.info else "RGB")
-        elif image.mode in ("1", "CMYK", "YCbCr", "LAB", "HSV"):
+        if "transparency" in image.info:
+            image = image.convert("LA" if image.mode in ("1", "L") else "RGBA")
+        elif image.mode in ("P", "1", "CMYK", "YCbCr", "LAB", "HSV"):
             image = image.convert("L" if image.mode == "1" else "RGB")
-    except (OSError, ValueError, SyntaxError, EOFError, IndexError) as error:
-        raise ImageError(f"the image is damaged: {error}") from None
+    except Exception as error:
+        raise _damaged("the image is damaged", error) from None
     if image.mode not in ("L", "LA", "RGB", "RGBA"):
         raise ImageError(f"pixels of kind {image.mode} are not supported")
     return _split(np.asarray(image), alpha=image.mode in ("LA", "RGBA"))
 
 
-def _decode_deep(content: bytes) -> tuple[np.ndarray, np.ndarray | None]:
+def _decode_deep(content: bytes, image: Image.Image) -> tuple[np.ndarray, np.ndarray | None]:
     """16-bit images, by OpenCV: Pillow has no 16-bit colour."""
     try:
         pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
@@ -172,11 +204,44 @@ def _decode_deep(content: bytes) -> tuple[np.ndarray, np.ndarray | None]:
         raise ImageError("the image is damaged or of a kind of 16-bit image not supported")
     if pixels.dtype not in (np.uint8, np.uint16):
         raise ImageError(f"samples of type {pixels.dtype} are not supported; 8 or 16 bits are")
-    if pixels.ndim == 2:
-        return pixels, None
-    if pixels.shape[2] == 3:
-        return pixels, None
-    return np.ascontiguousarray(pixels[..., :3]), np.ascontiguousarray(pixels[..., 3])
+    try:
+        pixels, alpha = _as_shown(pixels, image)
+    except Exception as error:
+        raise _damaged("the image is damaged", error) from None
+    return np.ascontiguousarray(pixels), None if alpha is None else np.ascontiguousarray(alpha)
+
+
+def _as_shown(pixels: np.ndarray, image: Image.Image) -> tuple[np.ndarray, np.ndarray | None]:
+    """What OpenCV leaves out of deep images: white's code, inversion, orientation, transparency."""
+    alpha = None
+    if image.format == "PPM" and _largest_code(image):
+        pixels = quantise_half_up(pixels * (65535 / _largest_code(image)), np.uint16)
+    if image.format == "TIFF" and image.tag_v2.get(_PHOTOMETRIC_TAG) == _WHITE_IS_ZERO:
+        pixels = peak_of(pixels) - pixels
+    if image.format == "PNG":
+        gray = "LA;16" in str(image.tile[0].args)
+        # Reads on to the end of the file, where EXIF may stand (OpenCV turns TIFF by itself).
+        orientation = image.getexif().get(_ORIENTATION_TAG, 1)
+        pixels = _turned(pixels, orientation)
+        if pixels.ndim == 2 and "transparency" in image.info:
+            opaque = pixels != image.info["transparency"]
+            alpha = opaque * np.uint16(65535)
+        if pixels.ndim == 3 and gray:
+            return pixels[..., 0], pixels[..., -1]
+    if pixels.ndim == 3 and pixels.shape[2] == 4:
+        return pixels[..., :3], pixels[..., 3]
+    return pixels, alpha
+
+
+def _turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Applies an EXIF orientation, 1 to 8."""
+    if orientation in (5, 6, 7, 8):
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    return pixels
 
 
 def _split(pixels: np.ndarray, alpha: bool) -> tuple[np.ndarray, np.ndarray | None]:

@@ -54,8 +54,10 @@ def encode_image(image: np.ndarray, alpha: np.ndarray | None, suffix: str) -> by
     if alpha is not None:
         colours = image if image.ndim == 3 else cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
         image = np.dstack([colours, alpha])
+    # Under .ppm and .pgm stands what the image is, colour or gray, as readers expect of .pnm.
+    container = ".pnm" if suffix in (".ppm", ".pgm") else suffix
     try:
-        done, encoded = cv2.imencode(suffix, image, _ENCODINGS[suffix])
+        done, encoded = cv2.imencode(container, image, _ENCODINGS[suffix])
     except cv2.error as error:
         raise ImageError(f"cannot be encoded as {suffix}: {error.err}") from None
     if not done:
