@@ -32,7 +32,9 @@ def read_keras1(path: Path) -> Tensors:
                     continue  # an activation has no weights
                 kernel, bias = arrays
                 pairs.append((np.float32(kernel[...]), np.float32(bias[...])))
-    except (OSError, KeyError, ValueError) as error:
+    except FileNotFoundError:
+        raise WeightsError(f"{path}: no such file") from None
+    except Exception as error:  # h5py raises whatever damage makes of it: RuntimeError, TypeError
         raise WeightsError(f"{path}: not weights in the Keras 1 layout: {error}") from None
     return _checked(path, pairs)
 
@@ -48,7 +50,9 @@ def read_matlab(path: Path) -> Tensors:
     """
     try:
         # MatlabError, NotImplementedError (v7.3) and zlib's errors share no narrower base.
-        content = scipy.io.loadmat(path)
+        content = scipy.io.loadmat(path, appendmat=False)
+    except FileNotFoundError:
+        raise WeightsError(f"{path}: no such file") from None
     except Exception as error:
         raise WeightsError(f"{path}: not a MATLAB file of version 5: {error}") from None
     pairs = []
@@ -65,7 +69,7 @@ def read_matlab(path: Path) -> Tensors:
             kernel = weights.reshape(inputs, side, side, outputs).transpose(2, 1, 0, 3)
             bias = np.asarray(content[f"biases_conv{index}"], np.float64).reshape(-1)
             pairs.append((np.float32(kernel), np.float32(bias)))
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, TypeError) as error:
         raise WeightsError(f"{path}: not weights in the authors' layout: {error}") from None
     return _checked(path, pairs)
 

@@ -209,46 +209,54 @@ def _check_shapes(path: Path, shapes: list, card: ModelCard) -> None:
 
 def _read_tensors(path: Path, content: bytes, architecture: Architecture) -> Tensors:
     """Reads just the datasets that the architecture asks for, checking each before its data."""
-    tensors = []
     try:
-        file = h5py.File(io.BytesIO(content), "r")
-    except OSError as error:
+        with h5py.File(io.BytesIO(content), "r") as file:
+            return _tensors_of(path, file, architecture)
+    except WeightsError:
+        raise
+    except Exception as error:  # h5py raises whatever damage makes of it: KeyError, OverflowError
         raise WeightsError(f"{path}: damaged or not HDF5: {error}") from None
-    with file:
-        convolutions = [n for n in file.get("layers", {}) if n.startswith("conv2d")]
-        if len(convolutions) != len(architecture.layers):
-            raise WeightsError(
-                f"{path}: holds {len(convolutions)} convolutions, "
-                f"{architecture.name} has {len(architecture.layers)}"
-            )
-        for index, shape in enumerate(architecture.kernel_shapes):
-            tensors.append(
-                (
-                    _read_dataset(path, file, f"{_group(index)}/0", shape),
-                    _read_dataset(path, file, f"{_group(index)}/1", shape[-1:]),
-                )
-            )
-    return tuple(tensors)
+
+
+def _tensors_of(path: Path, file: h5py.File, architecture: Architecture) -> Tensors:
+    layers = file["layers"] if _is_plain(file, "layers") else None
+    names = list(layers) if isinstance(layers, h5py.Group) else []
+    convolutions = [name for name in names if name.startswith("conv2d")]
+    if len(convolutions) != len(architecture.layers):
+        raise WeightsError(
+            f"{path}: holds {len(convolutions)} convolutions, "
+            f"{architecture.name} has {len(architecture.layers)}"
+        )
+    return tuple(
+        (
+            _read_dataset(path, file, f"{_group(index)}/0", shape),
+            _read_dataset(path, file, f"{_group(index)}/1", shape[-1:]),
+        )
+        for index, shape in enumerate(architecture.kernel_shapes)
+    )
+
+
+def _is_plain(file: h5py.File, name: str) -> bool:
+    """Whether something stands at a path that no soft or external link leads to."""
+    parts = name.split("/")
+    return all(
+        isinstance(file.get("/".join(parts[:depth]), getlink=True), h5py.HardLink)
+        for depth in range(1, len(parts) + 1)
+    )
 
 
 def _read_dataset(path: Path, file: h5py.File, name: str, shape: tuple[int, ...]) -> np.ndarray:
-    parts = name.split("/")
-    for depth in range(1, len(parts) + 1):
-        # A soft or external link could point anywhere; only plain content is followed.
-        link = file.get("/".join(parts[:depth]), getlink=True)
-        if not isinstance(link, h5py.HardLink):
-            raise WeightsError(f"{path}: {name} is missing or is a link; plain datasets only")
-    try:
-        dataset = file[name]
-        if not isinstance(dataset, h5py.Dataset) or dataset.external or dataset.is_virtual:
-            raise WeightsError(f"{path}: {name} is not a plain dataset")
-        if dataset.shape != shape or dataset.dtype != np.float32:
-            raise WeightsError(
-                f"{path}: {name} is {dataset.dtype} {dataset.shape}, needed: float32 {shape}"
-            )
-        array = dataset[...]
-    except (OSError, RuntimeError, KeyError) as error:
-        raise WeightsError(f"{path}: {name} is damaged: {error}") from None
+    # A link could point anywhere; only plain content is followed.
+    if not _is_plain(file, name):
+        raise WeightsError(f"{path}: {name} is missing or is a link; plain datasets only")
+    dataset = file[name]
+    if not isinstance(dataset, h5py.Dataset) or dataset.external or dataset.is_virtual:
+        raise WeightsError(f"{path}: {name} is not a plain dataset")
+    if dataset.shape != shape or dataset.dtype != np.float32:
+        raise WeightsError(
+            f"{path}: {name} is {dataset.dtype} {dataset.shape}, needed: float32 {shape}"
+        )
+    array = dataset[...]
     if not np.isfinite(array).all():
         raise WeightsError(f"{path}: {name} holds values that are not finite")
     return array
