@@ -79,10 +79,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--validation", nargs="+", metavar="GLOB", help="images to measure on")
     parser.add_argument(
         "--evaluate",
-        nargs="+",
+        nargs="*",
         type=named_set,
         metavar="NAME=GLOB",
-        help="sets to measure once with the finished weights",
+        help="sets to measure once with the finished weights; none if nothing follows",
     )
     parser.add_argument("--steps", type=int, help="steps in all")
     parser.add_argument("--seed", type=int, help="of initial weights and crops")
