@@ -1,0 +1,114 @@
+"""What several test modules need: small networks, an independent network, the published figures."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import settings
+
+from srcnn.architecture import Architecture, ConvLayer
+from srcnn.engines.base import Engine
+from srcnn.weights import ModelCard, Tensors, Weights
+
+ROOT = Path(__file__).parents[1]
+SHARED = ROOT.parent / "shared"
+
+needs_shared = pytest.mark.skipif(
+    not (SHARED / "golden").is_dir(), reason="../shared, with the published figures, is not here"
+)
+quick = settings(max_examples=40, deadline=None, derandomize=True)
+
+
+def golden(name: str) -> dict:
+    """The published figures in ../shared/golden/<name>.json."""
+    return json.loads((SHARED / "golden" / f"{name}.json").read_text())
+
+
+def stack(*layers: tuple, name: str = "small") -> Architecture:
+    """An architecture of (kernel, filters[, padding]) layers."""
+    return Architecture(
+        name=name,
+        layers=tuple(
+            ConvLayer(kernel=k, filters=f, padding=p[0] if p else "valid") for k, f, *p in layers
+        ),
+    )
+
+
+def narrow(architecture: Architecture) -> Architecture:
+    """The same kernels and padding with few filters, so that plain numpy is quick."""
+    *hidden, last = architecture.layers
+    layers = [layer.model_copy(update={"filters": 3}) for layer in hidden]
+    return architecture.model_copy(update={"layers": (*layers, last)})
+
+
+def random_tensors(architecture: Architecture, seed: int = 0) -> Tensors:
+    """Non-symmetric kernels of either sign and biases; outputs of the order of the input."""
+    generator = np.random.default_rng(seed)
+    return tuple(
+        (
+            np.float32(generator.normal(size=shape) / np.sqrt(np.prod(shape[:3]))),
+            np.float32(generator.normal(size=shape[-1]) / 4),
+        )
+        for shape in architecture.kernel_shapes
+    )
+
+
+def card_fields(architecture: Architecture, **changes) -> dict:
+    """What save_weights needs to know for a model card."""
+    fields = {
+        "name": "small_x2_bicubic",
+        "architecture": architecture,
+        "scale": 2,
+        "kernel": "bicubic",
+        "protocol": "opencv",
+    }
+    return fields | changes
+
+
+def random_weights(architecture: Architecture, seed: int = 0) -> Weights:
+    """Weights that were never in a file."""
+    card = ModelCard(sha256="0" * 64, **card_fields(architecture))
+    return Weights(card, random_tensors(architecture, seed))
+
+
+def reference_network(
+    tensors: Tensors, architecture: Architecture, plane: np.ndarray
+) -> np.ndarray:
+    """The network by its definition, in float64: correlation, bias, ReLU but after the last."""
+    values = plane.astype(np.float64)[..., np.newaxis]
+    last = len(tensors) - 1
+    for index, (layer, (kernel, bias)) in enumerate(zip(architecture.layers, tensors, strict=True)):
+        if layer.padding != "valid":
+            r = layer.radius
+            mode = {"same": "constant", "replicate": "edge"}[layer.padding]
+            values = np.pad(values, ((r, r), (r, r), (0, 0)), mode=mode)
+        windows = np.lib.stride_tricks.sliding_window_view(values, kernel.shape[:2], axis=(0, 1))
+        values = np.einsum("hwcij,ijco->hwo", windows, kernel.astype(np.float64), optimize=True)
+        values = values + bias
+        if index < last:
+            values = np.maximum(values, 0)
+    return values[..., 0]
+
+
+class NumpyEngine(Engine):
+    """An engine of the reference network that remembers the shapes of its calls."""
+
+    name = "numpy"
+
+    def __init__(self, weights: Weights):
+        super().__init__(weights)
+        self.tensors = weights.tensors
+        self.calls: list[tuple[int, ...]] = []
+
+    def run(self, batch: np.ndarray) -> np.ndarray:
+        assert batch.dtype == np.float32 and batch.ndim == 4 and batch.shape[3] == 1
+        self.calls.append(batch.shape[:3])
+        results = [reference_network(self.tensors, self.architecture, b[..., 0]) for b in batch]
+        return np.float32(results)[..., np.newaxis]
+
+
+def random_image(shape: tuple[int, ...], dtype=np.uint8, seed: int = 0) -> np.ndarray:
+    """Every code value may occur."""
+    generator = np.random.default_rng(seed)
+    return generator.integers(0, np.iinfo(dtype).max + 1, shape).astype(dtype)

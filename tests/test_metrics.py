@@ -1,0 +1,181 @@
+"""MSE, PSNR and SSIM against scikit-image and against published figures."""
+
+import math
+from unittest import mock
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import assume, example, given
+from hypothesis import strategies as st
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+from support import SHARED, golden, needs_shared, quick, random_image
+
+from srcnn import metrics
+from srcnn.resample import degrade_opencv
+
+WINDOWS = {
+    "uniform": {},
+    "gaussian": {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False},
+}
+SMALLEST = {"uniform": 7, "gaussian": 11}
+
+
+def on_eight_bit_scale(image: np.ndarray) -> np.ndarray:
+    return image.astype(np.float64) / (257 if image.dtype == np.uint16 else 1)
+
+
+def skimage_ssim(reference: np.ndarray, candidate: np.ndarray, window: str) -> float:
+    return structural_similarity(
+        on_eight_bit_scale(reference),
+        on_eight_bit_scale(candidate),
+        data_range=255,
+        channel_axis=2 if reference.ndim == 3 else None,
+        **WINDOWS[window],
+    )
+
+
+def noisy(image: np.ndarray, seed: int) -> np.ndarray:
+    """A candidate that resembles its reference."""
+    peak = np.iinfo(image.dtype).max
+    noise = np.random.default_rng(seed).normal(size=image.shape) * peak / 12
+    return np.clip(image + noise, 0, peak).astype(image.dtype)
+
+
+images = st.builds(
+    lambda height, width, channels, dtype, seed: random_image(
+        (height, width, *channels), dtype, seed
+    ),
+    st.integers(7, 40),
+    st.integers(7, 40),
+    st.sampled_from([(), (1,), (3,)]),
+    st.sampled_from([np.uint8, np.uint16]),
+    st.integers(0, 10**6),
+)
+
+
+@quick
+@given(image=images, window=st.sampled_from(list(WINDOWS)), seed=st.integers(0, 10**6))
+@example(image=random_image((7, 7)), window="uniform", seed=1)
+@example(image=random_image((7, 30, 3)), window="uniform", seed=2)
+@example(image=random_image((11, 11)), window="gaussian", seed=3)
+@example(image=random_image((29, 11, 3), np.uint16), window="gaussian", seed=4)
+def test_ssim_is_that_of_scikit_image(image, window, seed):
+    assume(min(image.shape[:2]) >= SMALLEST[window])
+    candidates = [noisy(image, seed), random_image(image.shape, image.dtype, seed + 1)]
+    figures = metrics.ssim(image, candidates, window)
+    expected = [skimage_ssim(image, candidate, window) for candidate in candidates]
+    assert figures == pytest.approx(expected, abs=1e-10)
+
+
+def test_ssim_of_8_bits_is_scikit_images_default():
+    image = random_image((40, 30, 3))
+    candidate = noisy(image, 1)
+    expected = structural_similarity(image, candidate, channel_axis=2)
+    assert metrics.ssim(image, [candidate]) == pytest.approx([expected], abs=1e-10)
+
+
+@pytest.mark.parametrize("window", WINDOWS)
+@pytest.mark.parametrize("height", [63, 64, 65, 70, 74, 75, 128, 134, 138, 139, 200])
+def test_ssim_and_mse_of_strips_are_those_of_the_whole(window, height):
+    image = random_image((height, 13, 3), seed=height)
+    candidate = noisy(image, height)
+    with mock.patch.object(metrics, "_STRIP_SAMPLES", 1):  # strips of 64 rows
+        assert len(list(metrics._strips(image, halo=5))) > 1 or height < 75
+        (figure,) = metrics.ssim(image, [candidate], window)
+        error = metrics.mse(image, candidate)
+    assert figure == pytest.approx(skimage_ssim(image, candidate, window), abs=1e-10)
+    assert error == np.mean((image.astype(float) - candidate) ** 2)
+
+
+@pytest.mark.parametrize("window", WINDOWS)
+def test_ssim_of_an_image_of_several_strips(window):
+    image = cv2.GaussianBlur(random_image((300, 900, 3)), (0, 0), 2)
+    candidate = noisy(image, 0)
+    expected = skimage_ssim(image, candidate, window)
+    assert metrics.ssim(image, [candidate], window) == pytest.approx([expected], abs=1e-10)
+
+
+@quick
+@given(image=images, seed=st.integers(0, 10**6))
+def test_mse_and_psnr_are_those_of_scikit_image(image, seed):
+    candidate = noisy(image, seed)
+    error = metrics.mse(image, candidate)
+    x, y = on_eight_bit_scale(image), on_eight_bit_scale(candidate)
+    assert error == pytest.approx(np.mean((x - y) ** 2), rel=1e-12)
+    expected = peak_signal_noise_ratio(x, y, data_range=255)
+    assert metrics.psnr_of_mse(error) == pytest.approx(expected, abs=1e-10)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_opposite_images_have_the_largest_error(dtype):
+    black, white = np.zeros((3, 5), dtype), np.full((3, 5), np.iinfo(dtype).max, dtype)
+    assert metrics.mse(black, white) == metrics.mse(white, black) == 255**2
+    assert metrics.psnr_of_mse(255**2) == 0
+
+
+def test_one_code_of_difference():
+    image = np.full((10, 10, 3), 100, np.uint8)
+    assert metrics.mse(image, image + 1) == 1
+    assert metrics.psnr_of_mse(1) == pytest.approx(48.1308036086791)
+    deep = image.astype(np.uint16) * 257
+    assert metrics.mse(deep, deep + 257) == pytest.approx(1, rel=1e-12)
+
+
+@pytest.mark.parametrize("window", WINDOWS)
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_identical_images(window, dtype):
+    image = random_image((20, 20, 3), dtype)
+    assert metrics.mse(image, image) == 0
+    assert metrics.psnr_of_mse(0) == math.inf
+    assert metrics.ssim(image, [image], window) == pytest.approx([1], abs=1e-12)
+
+
+@pytest.mark.parametrize("window", WINDOWS)
+@pytest.mark.parametrize("channels", [(), (3,)])
+def test_ssim_below_one_window_is_none(window, channels):
+    side = SMALLEST[window]
+    for shape in ((side - 1, 40), (40, side - 1), (1, 1)):
+        image = random_image((*shape, *channels))
+        assert metrics.ssim(image, [image, image], window) == [None, None]
+    image = random_image((side, side, *channels))
+    assert metrics.ssim(image, [image], window)[0] is not None
+
+
+@pytest.mark.parametrize(
+    ("reference", "candidate"),
+    [
+        (np.zeros((8, 8), np.uint8), np.zeros((8, 9), np.uint8)),
+        (np.zeros((8, 8), np.uint8), np.zeros((8, 8, 3), np.uint8)),
+        (np.zeros((8, 8), np.uint8), np.zeros((8, 8), np.uint16)),
+        (np.zeros((0, 8), np.uint8), np.zeros((0, 8), np.uint8)),
+    ],
+    ids=["shape", "channels", "type", "empty"],
+)
+def test_what_cannot_be_compared_is_refused(reference, candidate):
+    with pytest.raises(ValueError, match="cannot compare"):
+        metrics.mse(reference, candidate)
+    with pytest.raises(ValueError, match="cannot compare"):
+        metrics.ssim(reference, [candidate])
+
+
+@needs_shared
+@pytest.mark.parametrize(
+    ("first_column", "shave", "entry", "prefix"),
+    [
+        (0, 0, "degraded_full_image", ""),
+        (1, 6, "degraded_after_crop_and_shave", ""),
+        (0, 6, "srcnn_reproduced_without_the_dropped_column", "degraded_"),
+    ],
+)
+def test_published_figures_of_the_degraded_bird(first_column, shave, entry, prefix):
+    published = golden("seed_bird")[entry]
+    original = cv2.imread(str(SHARED / "data/Set5/bird_GT.bmp"))
+    degraded = degrade_opencv(original, 2, "bilinear")
+    inner = (slice(shave, 288 - shave), slice(first_column + shave, 288 - shave))
+    original, degraded = original[inner], degraded[inner]
+    error = metrics.mse(original, degraded)
+    assert metrics.psnr_of_mse(error) == pytest.approx(published[f"{prefix}psnr"], abs=1e-8)
+    assert 3 * error == pytest.approx(published[f"{prefix}mse"], abs=1e-6)
+    (figure,) = metrics.ssim(original, [degraded])
+    assert figure == pytest.approx(published[f"{prefix}ssim"], abs=1e-8)
