@@ -263,6 +263,18 @@ def test_a_crop_may_lie_anywhere_and_be_turned_in_eight_ways(folder):
     assert len(training.pairs) == 1
 
 
+def test_training_images_are_cut_to_multiples_of_the_scale(tmp_path, folder):
+    # Otherwise OpenCV would blur an odd-sized image differently from place to place.
+    image = drawing(9)[:95, :71]
+    cv2.imwrite(str(tmp_path / "odd.png"), image)
+    config = read_config(folder, scale=3, copies=[1.0, 0.8])
+    whole, smaller = load_training_set(config, [tmp_path / "odd.png"]).pairs
+    expected = make_pair(image[:93, :69], config.degradation)
+    assert np.array_equal(whole.degraded, expected.degraded)
+    assert np.array_equal(whole.original, expected.original)
+    assert smaller.original.shape == (75, 57)  # 76 x 57, cut
+
+
 # --- refusals ---
 
 

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from srcnn.colour import quantise_half_even
-from srcnn.resample import resize_matlab
+from srcnn.resample import modcrop, resize_matlab
 from srcnn.training.config import TrainingConfig, TrainingError
 from srcnn.training.degradation import Degradation, Pair, make_pair, unit_range
 
@@ -135,8 +135,13 @@ def draw_batch(
 def _pairs_of(
     image: np.ndarray, degradation: Degradation, copies: Sequence[float]
 ) -> Iterator[Pair]:
+    """Pairs of all copies, cut to multiples of the scale.
+
+    OpenCV resizes 481 pixels to 240 and back by a factor that is not quite 2, so that the blur
+    changes from place to place. A network that has seen all of these undoes none of them well.
+    """
     for factor in copies:
-        copy = image if factor == 1 else _shrunk(image, factor)
+        copy = modcrop(image if factor == 1 else _shrunk(image, factor), degradation.scale)
         if min(copy.shape[:2]) >= degradation.scale:
             yield make_pair(copy, degradation)
 
