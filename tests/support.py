@@ -1,28 +1,21 @@
-"""What several test modules need: small networks, an independent network, the published figures."""
+"""What several test modules need: small networks, an independent network, random images."""
 
 import json
 from pathlib import Path
 
 import numpy as np
-import pytest
 from hypothesis import settings
 
 from srcnn.architecture import Architecture, ConvLayer
 from srcnn.engines.base import Engine
 from srcnn.weights import ModelCard, Tensors, Weights
 
-ROOT = Path(__file__).parents[1]
-SHARED = ROOT.parent / "shared"
-
-needs_shared = pytest.mark.skipif(
-    not (SHARED / "golden").is_dir(), reason="../shared, with the published figures, is not here"
-)
 quick = settings(max_examples=40, deadline=None, derandomize=True)
 
 
-def golden(name: str) -> dict:
+def golden(shared: Path, name: str) -> dict:
     """The published figures in ../shared/golden/<name>.json."""
-    return json.loads((SHARED / "golden" / f"{name}.json").read_text())
+    return json.loads((shared / "golden" / f"{name}.json").read_text())
 
 
 def stack(*layers: tuple, name: str = "small") -> Architecture:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
-from support import SHARED, golden, needs_shared, quick, random_image
+from support import golden, quick, random_image
 
 from srcnn import metrics
 from srcnn.resample import degrade_opencv
@@ -159,7 +159,6 @@ def test_what_cannot_be_compared_is_refused(reference, candidate):
         metrics.ssim(reference, [candidate])
 
 
-@needs_shared
 @pytest.mark.parametrize(
     ("first_column", "shave", "entry", "prefix"),
     [
@@ -168,9 +167,9 @@ def test_what_cannot_be_compared_is_refused(reference, candidate):
         (0, 6, "srcnn_reproduced_without_the_dropped_column", "degraded_"),
     ],
 )
-def test_published_figures_of_the_degraded_bird(first_column, shave, entry, prefix):
-    published = golden("seed_bird")[entry]
-    original = cv2.imread(str(SHARED / "data/Set5/bird_GT.bmp"))
+def test_published_figures_of_the_degraded_bird(shared, first_column, shave, entry, prefix):
+    published = golden(shared, "seed_bird")[entry]
+    original = cv2.imread(str(shared / "data/Set5/bird_GT.bmp"))
     degraded = degrade_opencv(original, 2, "bilinear")
     inner = (slice(shave, 288 - shave), slice(first_column + shave, 288 - shave))
     original, degraded = original[inner], degraded[inner]

@@ -1,0 +1,191 @@
+"""Tiled restoration equals that of the whole plane, and both equal the network's definition."""
+
+import numpy as np
+import pytest
+from hypothesis import assume, example, given, settings
+from hypothesis import strategies as st
+from support import (
+    NumpyEngine,
+    narrow,
+    quick,
+    random_image,
+    random_weights,
+    reference_network,
+    stack,
+)
+
+from srcnn.architecture import ARCHITECTURES, Architecture
+from srcnn.tiling import frame_of, restore_plane, run_tiled
+
+WHOLE = 1 << 20
+
+STACKS = {
+    **{name: narrow(architecture) for name, architecture in ARCHITECTURES.items()},
+    "one-valid": stack((5, 1)),
+    "one-same": stack((5, 1, "same")),
+    "pointwise": stack((1, 2), (1, 1)),
+    "valid-then-replicate": stack((5, 2), (3, 2, "replicate"), (3, 1)),
+    "same-then-valid": stack((3, 2, "same"), (7, 1)),
+    "mixed-paddings": stack((3, 2, "replicate"), (3, 2, "same"), (1, 1)),
+}
+for _name in ARCHITECTURES:
+    for _padding in ("replicate", "same"):
+        STACKS[f"{_name}-{_padding}"] = STACKS[_name].padded(_padding)
+
+
+def expected_output(engine: NumpyEngine, plane: np.ndarray, shave: int) -> np.ndarray:
+    """What frame_of's documentation promises, from the definition of the network.
+
+    A network whose own border is no wider than the shave runs as published. Otherwise it runs on
+    the plane continued by replication, so far that no pixel sees a layer's padding.
+    """
+    architecture = engine.architecture
+    luma = np.float64(plane)
+    if plane.dtype.kind == "u":
+        luma /= np.iinfo(plane.dtype).max
+    if architecture.margin <= shave:
+        result = reference_network(engine.tensors, architecture, luma)
+        shave -= architecture.margin
+    else:
+        padded = np.pad(luma, architecture.radius, mode="edge")
+        result = reference_network(engine.tensors, architecture.padded("valid"), padded)
+    height, width = result.shape
+    return result[shave : height - shave, shave : width - shave]
+
+
+def engine_of(architecture: Architecture, seed: int = 0) -> NumpyEngine:
+    return NumpyEngine(random_weights(architecture, seed))
+
+
+sides = st.one_of(st.integers(1, 48), st.sampled_from([1, 2, 3, 13, 17, 31, 37, 47]))
+dtypes = st.sampled_from([np.uint8, np.uint16, np.float32])
+
+
+def random_plane(shape: tuple[int, int], dtype, seed: int) -> np.ndarray:
+    if dtype == np.float32:
+        return np.random.default_rng(seed).random(shape, np.float32)
+    return random_image(shape, dtype, seed)
+
+
+@settings(quick, max_examples=25)
+@pytest.mark.parametrize("name", STACKS)
+@given(
+    height=sides,
+    width=sides,
+    tile=st.integers(5, 50),
+    shave=st.integers(0, 9),
+    dtype=dtypes,
+    seed=st.integers(0, 99),
+)
+@example(height=1, width=40, tile=16, shave=0, dtype=np.uint8, seed=0)
+@example(height=43, width=1, tile=7, shave=0, dtype=np.uint8, seed=1)
+@example(height=1, width=1, tile=1, shave=0, dtype=np.uint8, seed=2)
+@example(height=9, width=11, tile=1, shave=2, dtype=np.uint16, seed=3)
+@example(height=32, width=48, tile=16, shave=0, dtype=np.float32, seed=4)
+@example(height=47, width=37, tile=16, shave=6, dtype=np.uint8, seed=5)
+def test_tiles_whole_and_definition_agree(name, height, width, tile, shave, dtype, seed):
+    assume(min(height, width) > 2 * shave)
+    engine = engine_of(STACKS[name], seed)
+    plane = random_plane((height, width), dtype, seed)
+    tiled = restore_plane(engine, plane, shave, tile)
+    whole = restore_plane(engine, plane, shave, WHOLE)
+    assert tiled.shape == (height - 2 * shave, width - 2 * shave)
+    assert tiled.dtype == np.float32
+    np.testing.assert_allclose(tiled, whole, atol=2e-6)
+    np.testing.assert_allclose(tiled, expected_output(engine, plane, shave), atol=2e-6)
+
+
+@pytest.mark.parametrize("name", STACKS)
+@pytest.mark.parametrize("shave", [0, 3])
+def test_planes_of_mixed_shapes_together_are_as_one_by_one(name, shave):
+    engine = engine_of(STACKS[name])
+    shapes = [(20, 30), (9, 9), (20, 30), (45, 7), (9, 9), (20, 30), (33, 40)]
+    planes = [random_image(shape, seed=seed) for seed, shape in enumerate(shapes)]
+    planes[1] = planes[1].astype(np.uint16) * 257  # depths may be mixed, too
+    results = [np.full((h - 2 * shave, w - 2 * shave), np.nan, np.float32) for h, w in shapes]
+    for index, target, values in run_tiled(engine, planes, shave, tile=24):
+        assert np.isnan(results[index][target]).all(), "a pixel was given twice"
+        results[index][target] = values
+    for plane, result in zip(planes, results, strict=True):
+        alone = restore_plane(engine, plane, shave, tile=24)
+        np.testing.assert_allclose(result, alone, atol=2e-6)
+
+
+@quick
+@given(
+    name=st.sampled_from(list(STACKS)),
+    shapes=st.lists(st.tuples(sides, sides), min_size=1, max_size=5),
+    tile=st.integers(8, 40),
+    shave=st.integers(0, 6),
+)
+def test_no_call_is_larger_than_a_tile_with_its_halo(name, shapes, tile, shave):
+    shapes = [(h + 2 * shave, w + 2 * shave) for h, w in shapes]
+    engine = engine_of(STACKS[name])
+    planes = [random_image(shape) for shape in shapes]
+    for _ in run_tiled(engine, planes, shave, tile):
+        pass
+    largest = (tile + 2 * engine.architecture.radius) ** 2
+    assert engine.calls
+    for count, height, width in engine.calls:
+        assert count * height * width <= largest
+        assert count == 1 or count * height * width <= tile * tile
+
+
+def test_small_planes_share_calls():
+    engine = engine_of(stack((3, 2), (1, 1)))
+    planes = [random_image((10, 10), seed=seed) for seed in range(20)]
+    list(run_tiled(engine, planes, 0, tile=36))  # 12 x 12 with the border: nine fit
+    assert engine.calls == [(9, 12, 12), (9, 12, 12), (2, 12, 12)]
+
+
+def test_large_planes_do_not_wait_for_each_other():
+    """Results come as they are made: the first before the second plane's are computed."""
+    engine = engine_of(stack((3, 1)))
+    results = run_tiled(engine, [random_image((50, 50))] * 3, 0, tile=25)
+    next(results)
+    assert len(engine.calls) == 1
+
+
+def test_values_are_not_clipped():
+    engine = engine_of(stack((1, 1)))
+    engine.tensors = ((np.full((1, 1, 1, 1), 3, np.float32), np.float32([-1])),)
+    result = restore_plane(engine, np.array([[0, 255]], np.uint8))
+    assert result.tolist() == [[-1, 2]]
+
+
+@pytest.mark.parametrize(
+    ("name", "radius", "margin"),
+    [("srcnn-915", 6, 6), ("srcnn-935", 7, 7), ("srcnn-955", 8, 8), ("srcnn-935-128", 7, 6)],
+)
+def test_geometry_of_the_published_networks(name, radius, margin):
+    architecture = ARCHITECTURES[name]
+    assert (architecture.radius, architecture.margin) == (radius, margin)
+    assert architecture.padded("replicate").margin == 0
+
+
+def test_the_tutorials_border_of_six_needs_no_padding():
+    """Then the middle layer's zero padding is seen, as in the published figures."""
+    frame = frame_of(ARCHITECTURES["srcnn-935-128"], 6)
+    assert (frame.pad, frame.crop) == (0, 0)
+    assert frame_of(ARCHITECTURES["srcnn-935-128"], 0).pad == 7
+
+
+@pytest.mark.parametrize("name", [*ARCHITECTURES, "srcnn-955-replicate", "srcnn-915-same"])
+def test_tensorflow_computes_the_reference_network(name):
+    from srcnn.engines import create_engine
+
+    base, _, padding = name.rpartition("-")
+    architecture = ARCHITECTURES.get(name) or ARCHITECTURES[base].padded(padding)
+    weights = random_weights(architecture, seed=7)
+    engine = create_engine("tensorflow", weights)
+    plane = random_image((31, 45), seed=8)
+    reference = NumpyEngine(weights)
+    for shave in (0, 6):
+        expected = expected_output(reference, plane, shave)
+        for tile in (16, WHOLE):
+            result = restore_plane(engine, plane, shave, tile)
+            np.testing.assert_allclose(result, expected, atol=1e-4)
+    # Batches and unpadded input, as the interface promises them.
+    batch = np.random.default_rng(9).random((2, 20, 23, 1), np.float32)
+    assert engine.run(batch).shape == reference.run(batch).shape
+    np.testing.assert_allclose(engine.run(batch), reference.run(batch), atol=1e-4)
