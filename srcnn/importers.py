@@ -50,7 +50,8 @@ def read_matlab(path: Path) -> Tensors:
     """
     try:
         # MatlabError, NotImplementedError (v7.3) and zlib's errors share no narrower base.
-        content = scipy.io.loadmat(path, appendmat=False)
+        with open(path, "rb") as file:
+            content = scipy.io.loadmat(file)
     except FileNotFoundError:
         raise WeightsError(f"{path}: no such file") from None
     except Exception as error:
