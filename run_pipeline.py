@@ -5,14 +5,21 @@ import logging
 import os
 import sys
 
+from pipeline.lifetime import leaving_on_signals
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command; returns its exit code."""
+    with leaving_on_signals():
+        return _main(sys.argv[1:] if arguments is None else arguments)
+
+
+def _main(arguments: list[str]) -> int:
     from pipeline.errors import UsageError
     from pipeline.options import parse
 
     try:
-        command = parse(sys.argv[1:] if arguments is None else arguments)
+        command = parse(arguments)
         if not command.verbose:
             _silence_libraries()
         # Imported after parsing: it loads Apache Beam, and --help should not wait for that.

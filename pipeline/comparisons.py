@@ -56,7 +56,7 @@ class SampleFn(beam.CombineFn):
         figure = ranking(row)
         if row.status != "written" or figure is None:
             return kept
-        key = zlib.crc32(row.relative_path.encode("utf-8", "backslashreplace"))
+        key = zlib.crc32(row.relative_path.encode())
         ranked = (figure, row.relative_path, row)
         return self._merge(
             kept, {"worst": [ranked], "best": [ranked], "reservoir": [(key, ranked)]}

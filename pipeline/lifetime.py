@@ -5,12 +5,25 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
 
 _PROJECT = Path(__file__).resolve().parents[1]
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+@contextmanager
+def leaving_on_signals() -> Iterator[None]:
+    """Leaves at once with 128 + signal, while there is nothing to clean yet."""
+    before = {number: signal.signal(number, _leave) for number in _SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class Lifetime:
@@ -37,7 +50,7 @@ class Lifetime:
             self._before[name] = os.environ.get(name)
             os.environ[name] = value
         tempfile.tempdir = self.temporary
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in _SIGNALS:
             self._handlers[number] = signal.signal(number, self._interrupted)
         return self
 
@@ -54,16 +67,27 @@ class Lifetime:
 
     def _interrupted(self, number: int, _frame) -> None:
         # A second signal must not cut this short.
-        for again in (signal.SIGINT, signal.SIGTERM):
+        for again in _SIGNALS:
             signal.signal(again, signal.SIG_IGN)
+        _announce(number)
+        # Beam's threads complain about the workers that end here.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stderr__.fileno())
         _end_children()
         try:
             self.on_interrupt()
         finally:
             shutil.rmtree(self.temporary, ignore_errors=True)
-            print(f"\ninterrupted by {signal.Signals(number).name}", file=sys.stderr, flush=True)
             # Not sys.exit: Beam's threads would keep the process alive.
             os._exit(128 + number)
+
+
+def _leave(number: int, _frame) -> None:
+    _announce(number)
+    os._exit(128 + number)
+
+
+def _announce(number: int) -> None:
+    print(f"\ninterrupted by {signal.Signals(number).name}", file=sys.stderr, flush=True)
 
 
 def _end_children() -> None:

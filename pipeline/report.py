@@ -1,14 +1,12 @@
 """Completes the rows of the report and writes them as Parquet."""
 
 import io
-import os
 import socket
 import zlib
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from itertools import islice
-from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
@@ -27,7 +25,7 @@ def encode_rows(rows: Iterable[ReportRow]) -> bytes:
     buffer = io.BytesIO()
     with pq.ParquetWriter(buffer, SCHEMA, compression="zstd") as writer:
         remaining = iter(rows)
-        while group := [_storable(row) for row in islice(remaining, _ROW_GROUP)]:
+        while group := [asdict(row) for row in islice(remaining, _ROW_GROUP)]:
             writer.write_table(pa.Table.from_pylist(group, SCHEMA))
     return buffer.getvalue()
 
@@ -51,9 +49,10 @@ class CompleteRow(beam.DoFn):
         count("pixels_restored", pixels if row.status == "written" else 0)
         if self._progress:
             self._progress.add(row.status, pixels)
-        yield replace(
+        row = replace(
             row, finished_at=datetime.now(UTC), host=socket.gethostname(), **self._constants
         )
+        yield replace(row, **_escaped(row))
 
 
 @dataclass
@@ -83,21 +82,21 @@ class WriteMetrics(beam.PTransform):
         )
 
 
-def _storable(row: ReportRow) -> dict[str, Any]:
-    """The row's columns; text that is no Unicode (odd file names) with its bytes escaped."""
-    return {
-        name: value.encode("utf-8", "backslashreplace").decode()
-        if isinstance(value, str)
-        else value
-        for name, value in asdict(row).items()
-    }
-
-
 def _shard_of(row: ReportRow, shards: int) -> int:
-    return zlib.crc32(os.fsencode(row.source_uri)) % shards
+    return zlib.crc32(row.source_uri.encode()) % shards
 
 
 def _write_shard(store: OutputStore, shard: int, shards: int, rows: Iterable[ReportRow]) -> str:
     ordered = sorted(rows, key=lambda row: (row.relative_path, row.source_uri))
     path = f"metrics/run_id={store.run_id}/part-{shard:05d}-of-{shards:05d}.parquet"
     return store.write(path, encode_rows(ordered))
+
+
+def _escaped(row: ReportRow) -> dict[str, str]:
+    """The columns whose text is no Unicode (odd file names), with the odd bytes escaped."""
+    texts = {f.name: getattr(row, f.name) for f in fields(row)}
+    return {
+        name: text.encode("utf-8", "backslashreplace").decode()
+        for name, text in texts.items()
+        if isinstance(text, str) and not text.isascii()
+    }

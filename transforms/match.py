@@ -90,14 +90,14 @@ def _list_store(pattern: str) -> Iterator[tuple[str, int, float]]:
         yield found.path, found.size_in_bytes, found.last_updated_in_seconds or 0.0
 
 
-def _keyed(ref: ImageRef, on_match: Callable[[], None] | None) -> tuple[str, ImageRef]:
+def _keyed(ref: ImageRef, on_match: Callable[[], None] | None) -> tuple[bytes, ImageRef]:
     if on_match:
         on_match()
-    return ref.output_path, ref
+    return os.fsencode(ref.output_path), ref  # as bytes: a name need not be Unicode
 
 
 class _ClaimOutput(beam.DoFn):
-    def process(self, grouped: tuple[str, Iterable[ImageRef]]):
+    def process(self, grouped: tuple[bytes, Iterable[ImageRef]]):
         for outcome in claim_output(grouped[1]):
             if isinstance(outcome, ImageRef):
                 yield outcome

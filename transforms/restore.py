@@ -152,11 +152,9 @@ class RestoreLuma(beam.PTransform):
         handler = SrcnnModelHandler(
             self.weights, self.engine, self.scale, self.protocol, self.border, self.tile
         )
-        return (
-            pcoll
-            | RunInference(handler)
-            | "MergeLuma" >> _MergeLuma(self.scale, self.protocol, self.border)
-        )
+        restored = pcoll | RunInference(handler)
+        restored.element_type = ImageRecord
+        return restored | "MergeLuma" >> _MergeLuma(self.scale, self.protocol, self.border)
 
 
 def _pixels(record: ImageRecord) -> int:

@@ -70,9 +70,14 @@ class ImageStage(beam.PTransform):
     """A stage of the chain: expands to (images, failed rows).
 
     Subclasses are dataclasses that name the stage and implement `apply`.
+
+    Attributes:
+      stage: name of the stage, as the report shows it.
+      produces: what `apply` returns; its coder sizes the elements (see ImageRecordCoder).
     """
 
     stage: str
+    produces: type = ImageRecord
 
     def apply(self, element):
         """Processes one image; see PerImage."""
@@ -83,4 +88,5 @@ class ImageStage(beam.PTransform):
         outputs = pcoll | beam.ParDo(PerImage(self.stage, self.apply)).with_outputs(
             FAILED, main="images"
         )
+        outputs.images.element_type = self.produces
         return outputs.images, outputs[FAILED]

@@ -3,6 +3,7 @@
 import io
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import Any
 
 import cv2
 import numpy as np
@@ -111,6 +112,7 @@ class WriteImages(ImageStage):
 
     store: OutputStore
     stage = "write"
+    produces = Any
 
     def apply(self, element: ImageRecord) -> ReportRow:
         return write_image(element, self.store)

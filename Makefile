@@ -1,0 +1,44 @@
+# `make demo` and `make test` need python3.11 with venv, nothing else.
+PYTHON ?= python3.11
+VENV ?= .venv
+RUN := $(VENV)/bin/python
+READY := $(VENV)/.ready
+DEMO_PHOTOS := astronaut.png cat.png chelsea.png coffee.png motorcycle_left.png rocket.jpg
+
+.PHONY: help setup demo test lint format lock clean
+
+help:  ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
+
+setup: $(READY)  ## make the environment, with the locked versions
+
+$(READY): requirements/lock.txt setup.py
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r requirements/lock.txt
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@
+
+demo: $(READY)  ## measure and restore photographs that scikit-image brings along
+	mkdir -p demo/photos
+	data=$$($(RUN) -c "import pathlib, skimage; print(pathlib.Path(skimage.__file__).parent / 'data')") && \
+	  for photo in $(DEMO_PHOTOS); do test ! -e "$$data/$$photo" || cp "$$data/$$photo" demo/photos/; done
+	$(RUN) run_pipeline.py --input 'demo/photos/*' --output demo/output
+
+test: $(READY) lint  ## lint and run the tests
+	$(RUN) -m pytest
+
+lint: $(READY)
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+
+format: $(READY)  ## format the code
+	$(VENV)/bin/ruff format .
+	$(VENV)/bin/ruff check --fix .
+
+lock: $(READY)  ## resolve the locked versions anew
+	$(VENV)/bin/pip-compile --quiet --upgrade --extra dev --strip-extras --no-emit-index-url \
+	  --no-emit-find-links --no-emit-trusted-host --no-header --annotation-style line \
+	  --output-file requirements/lock.txt setup.py
+
+clean:  ## remove the environment and what demo and tests made
+	rm -rf $(VENV) demo .pytest_cache .ruff_cache .hypothesis build dist *.egg-info

@@ -1,0 +1,47 @@
+"""Packaging; Apache Beam's --setup_file takes this file to install the job on remote workers."""
+
+import re
+from pathlib import Path
+
+from setuptools import setup
+
+ROOT = Path(__file__).parent
+VERSION = re.search(
+    r'^VERSION = "(.+)"', (ROOT / "pipeline" / "version.py").read_text(), re.MULTILINE
+)[1]
+
+setup(
+    name="srcnn-beam",
+    version=VERSION,
+    description="Batch pipeline that restores whole image datasets with super-resolution",
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=["pipeline", "transforms", "srcnn", "srcnn.engines", "srcnn.training", "weights"],
+    py_modules=["run_pipeline"],
+    package_data={"weights": ["*.weights.h5", "*.json"]},
+    install_requires=[
+        "apache-beam>=2.77",
+        "tensorflow>=2.18",
+        "keras>=3.6",
+        "opencv-python-headless>=4.10",
+        "numpy>=2.0",
+        "scipy>=1.14",
+        "scikit-image>=0.24",
+        "pandas>=2.2",
+        "pyarrow>=17",
+        "h5py>=3.11",
+        "pillow>=11.0",
+        "matplotlib>=3.9",
+        "pydantic>=2.9",
+        "pyyaml>=6.0.2",
+        "tqdm>=4.66",
+        "psutil>=6.0",
+    ],
+    extras_require={
+        # Checked against requirements/lock.txt; see the Makefile.
+        "dev": ["pytest>=8", "hypothesis>=6.100", "ruff>=0.8", "pip-tools>=7.4"],
+    },
+    entry_points={"console_scripts": ["srcnn-beam=run_pipeline:main"]},
+)

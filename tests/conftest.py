@@ -1,0 +1,139 @@
+"""What the tests share: where things are, a small network, photographs, and a way to run the job."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+import skimage
+
+import run_pipeline
+from srcnn.architecture import Architecture, ConvLayer
+from srcnn.weights import save_weights
+
+ROOT = Path(__file__).resolve().parents[1]
+SHARED = ROOT.parent / "shared"
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Published weights, figures and evaluation images, which are not part of the repository."""
+    if not SHARED.is_dir():
+        pytest.skip("needs the published data in ../shared, which is not here")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def photo() -> np.ndarray:
+    """A photograph that scikit-image ships: chelsea, (300, 451, 3) uint8 BGR."""
+    path = Path(skimage.__file__).parent / "data" / "chelsea.png"
+    return cv2.imread(str(path), cv2.IMREAD_COLOR)
+
+
+def near_identity(architecture: Architecture, seed: int = 0) -> list:
+    """Tensors of a network that changes its input a little."""
+    rng = np.random.default_rng(seed)
+    tensors = []
+    for shape in architecture.kernel_shapes:
+        kernel = rng.normal(0, 0.01, shape)
+        kernel[shape[0] // 2, shape[1] // 2, 0, 0] += 1
+        tensors.append((kernel.astype(np.float32), np.zeros(shape[-1], np.float32)))
+    return tensors
+
+
+@pytest.fixture(scope="session")
+def tiny_weights(tmp_path_factory) -> Path:
+    """Weights of a small, quick network for x2 bilinear (opencv)."""
+    layers = [ConvLayer(kernel=k, filters=f) for k, f in ((5, 4), (1, 3), (3, 1))]
+    architecture = Architecture(name="tiny-513", layers=tuple(layers))
+    return save_weights(
+        tmp_path_factory.mktemp("weights"),
+        near_identity(architecture),
+        name="tiny-513_x2_bilinear",
+        architecture=architecture,
+        scale=2,
+        kernel="bilinear",
+        protocol="opencv",
+    )
+
+
+@dataclass
+class Outcome:
+    """How a run ended and what it left."""
+
+    code: int
+    out: str
+    err: str
+    output: Path
+
+    @property
+    def rows(self) -> pd.DataFrame:
+        """The report, by relative path."""
+        return pd.read_parquet(self.output / "metrics").set_index("relative_path").sort_index()
+
+    @property
+    def run(self) -> Path:
+        """The directory of the only run."""
+        (run,) = (self.output / "runs").iterdir()
+        return run
+
+    @property
+    def summary(self) -> dict:
+        return json.loads((self.run / "summary.json").read_text())
+
+
+@pytest.fixture
+def run_job(tmp_path, capfd, tiny_weights) -> Callable[..., Outcome]:
+    """Runs the command in this process, into tmp_path/out, with the tiny weights if none are named.
+
+    Comparison pictures are off unless asked for.
+    """
+
+    def run(*arguments: object, output: Path | None = None) -> Outcome:
+        output = output or tmp_path / "out"
+        words = [str(a) for a in arguments]
+        if "--weights" not in words and "--model" not in words:
+            words += ["--weights", str(tiny_weights)]
+        if "--comparisons" not in words:
+            words += ["--comparisons", "none"]
+        capfd.readouterr()
+        code = run_pipeline.main([*words, "--output", str(output)])
+        out, err = capfd.readouterr()
+        return Outcome(code, out, err, output)
+
+    return run
+
+
+def start_job(*arguments: object, cwd: Path = ROOT, **options) -> subprocess.Popen:
+    """Starts the command as a process of its own, in a process group of its own."""
+    return subprocess.Popen(
+        [sys.executable, str(ROOT / "run_pipeline.py"), *map(str, arguments)],
+        cwd=cwd,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        **options,
+    )
+
+
+def write_images(directory: Path, images: dict[str, np.ndarray]) -> None:
+    """Writes images by relative name, making directories."""
+    for name, image in images.items():
+        path = directory / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        assert cv2.imwrite(str(path), image)
+
+
+def files_below(directory: Path) -> set[str]:
+    """Relative paths of all files, hidden ones too."""
+    return {str(p.relative_to(directory)) for p in directory.rglob("*") if not p.is_dir()}

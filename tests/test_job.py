@@ -1,0 +1,355 @@
+"""The whole job from outside: images and arguments in; images, report, summary, exit code out."""
+
+import json
+import os
+
+import cv2
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from conftest import files_below, write_images
+from PIL import Image
+
+from srcnn.engines import create_engine
+from srcnn.weights import load_weights
+from transforms.crop import crop_to_luma
+from transforms.degrade import degrade_image
+from transforms.match import expand_glob
+from transforms.measure import measure_evaluated, measure_restored
+from transforms.read import read_image
+from transforms.records import SCHEMA
+from transforms.restore import merge_luma, restore_luma
+from transforms.upscale import upscale_image
+from transforms.write import encode_image
+
+
+@pytest.fixture
+def photos(tmp_path, photo):
+    """A small tree of photographs of several kinds."""
+    directory = tmp_path / "photos"
+    small = photo[40:140, 100:231]
+    gray = cv2.cvtColor(small, cv2.COLOR_BGR2GRAY)
+    write_images(
+        directory,
+        {
+            "colour.png": small,
+            "sub/gray.png": gray,
+            "sub/deep.png": small.astype(np.uint16) * 257,
+            "sub/deeper/alpha.png": np.dstack([small, gray]),
+            "photo.jpg": small,
+        },
+    )
+    return directory
+
+
+def test_evaluate_writes_the_tree_and_one_row_per_image(run_job, photos):
+    job = run_job("--input", f"{photos}/**/*.*", "--comparisons", "all")
+    assert job.code == 0, job.err
+    names = files_below(photos)
+    assert files_below(job.output / "images") == names
+    assert files_below(job.output / "comparisons") == {f"{name}.png" for name in names}
+    assert files_below(job.run) == {"manifest.json", "summary.json", "_SUCCESS", "totals.json"}
+    assert not (job.output / ".scratch").exists()
+    rows = job.rows
+    assert set(rows.index) == names
+    assert (rows.status == "written").all()
+    assert rows.loc["sub/gray.png", "channels"] == 1
+    assert rows.loc["sub/deep.png", "bit_depth"] == 16
+    assert rows.loc["sub/deeper/alpha.png", "channels"] == 4
+    assert (
+        rows[["psnr_degraded", "ssim_enhanced", "psnr_y_enhanced", "mse_degraded"]]
+        .notna()
+        .all(axis=None)
+    )
+    assert rows.consistency_psnr.isna().all()
+
+
+def test_evaluate_keeps_size_channels_depth_and_alpha(run_job, photos):
+    job = run_job("--input", f"{photos}/**/*.png")
+    for name in files_below(job.output / "images"):
+        before = cv2.imread(str(photos / name), cv2.IMREAD_UNCHANGED)
+        after = cv2.imread(str(job.output / "images" / name), cv2.IMREAD_UNCHANGED)
+        assert (after.shape, after.dtype) == (before.shape, before.dtype)
+        if name.endswith("alpha.png"):
+            assert np.array_equal(after[..., 3], before[..., 3])
+
+
+@pytest.mark.parametrize(("scale", "kernel"), [(1, "bilinear"), (2, "lanczos"), (3, "area")])
+def test_restore_enlarges_and_reports_consistency(run_job, photos, scale, kernel):
+    job = run_job(
+        "--mode", "restore", "--scale", scale, "--kernel", kernel, "--input", f"{photos}/**/*.png"
+    )
+    assert job.code == 0, job.err
+    for name in files_below(job.output / "images"):
+        before = cv2.imread(str(photos / name), cv2.IMREAD_UNCHANGED)
+        after = cv2.imread(str(job.output / "images" / name), cv2.IMREAD_UNCHANGED)
+        assert after.shape[:2] == (before.shape[0] * scale, before.shape[1] * scale)
+        assert (after.shape[2:], after.dtype) == (before.shape[2:], before.dtype)
+    rows = job.rows
+    assert rows.consistency_psnr.between(15, 80).all()
+    assert (
+        rows[["psnr_degraded", "psnr_enhanced", "mse_enhanced", "ssim_enhanced"]]
+        .isna()
+        .all(axis=None)
+    )
+
+
+@pytest.mark.parametrize("protocol", ["opencv", "matlab"])
+@pytest.mark.parametrize("border", ["keep", "shave"])
+def test_rows_equal_a_direct_computation_bit_for_bit(
+    run_job, photos, tiny_weights, protocol, border
+):
+    kernel = "bicubic"
+    job = run_job(
+        "--input", f"{photos}/**/*.png", "--protocol", protocol, "--border", border,
+        "--kernel", kernel,
+    )  # fmt: skip
+    rows, engine = job.rows, create_engine("tensorflow", load_weights(tiny_weights))
+    for ref in expand_glob(f"{photos}/**/*.png"):
+        record = degrade_image(read_image(ref, 100), 2, kernel, protocol)
+        record = crop_to_luma(record, 2, protocol, border)
+        (record,) = restore_luma([record], engine, 2, protocol, border, tile=512)
+        record = merge_luma(record, 2, protocol, border)
+        for name, expected in measure_evaluated(record, 2, protocol, border).items():
+            assert rows.loc[ref.relative_path, name] == expected, (ref.relative_path, name)
+        written = (job.output / "images" / ref.relative_path).read_bytes()
+        assert written == encode_image(record.restored, record.alpha, ".png")
+
+
+def test_restored_rows_equal_a_direct_computation_bit_for_bit(run_job, photos, tiny_weights):
+    job = run_job("--mode", "restore", "--input", f"{photos}/**/*.png")
+    engine = create_engine("tensorflow", load_weights(tiny_weights))
+    for ref in expand_glob(f"{photos}/**/*.png"):
+        record = upscale_image(read_image(ref, 100), 2, "bilinear", "opencv", 100)
+        record = crop_to_luma(record, 2, "opencv", "keep")
+        (record,) = restore_luma([record], engine, 2, "opencv", "keep", tile=512)
+        record = merge_luma(record, 2, "opencv", "keep")
+        expected = measure_restored(record, "opencv", 2, "bilinear")["consistency_psnr"]
+        assert job.rows.loc[ref.relative_path, "consistency_psnr"] == expected
+        written = (job.output / "images" / ref.relative_path).read_bytes()
+        assert written == encode_image(record.restored, record.alpha, ".png")
+
+
+def test_many_small_images_share_batches_and_keep_their_order(run_job, tmp_path, photo):
+    """Every thumbnail must get its own result back, whatever was batched with it."""
+    thumbnails = {
+        f"{y:03}_{x:03}.png": photo[y : y + 32, x : x + 32 - (x % 3)]
+        for y in range(0, 260, 40)
+        for x in range(0, 410, 41)
+    }
+    write_images(tmp_path / "thumbs", thumbnails)
+    job = run_job("--input", f"{tmp_path}/thumbs/*.png")
+    assert job.summary["counts"]["written"] == len(thumbnails)
+    alone = run_job("--input", f"{tmp_path}/thumbs/120_*.png", output=tmp_path / "alone")
+    assert len(alone.rows) > 2
+    for name in alone.rows.index:
+        together = (job.output / "images" / name).read_bytes()
+        assert together == (alone.output / "images" / name).read_bytes()
+
+
+def test_bad_images_become_failed_rows_and_the_others_are_written(run_job, photos, photo):
+    jpeg = cv2.imencode(".jpg", photo)[1].tobytes()
+    (photos / "truncated.jpg").write_bytes(jpeg[: len(jpeg) // 2])
+    (photos / "empty.png").touch()
+    (photos / "text.png").write_text("not an image\n")
+    (photos / "directory.png").mkdir()
+    (photos / "dangling.png").symlink_to("nowhere.png")
+    os.mkfifo(photos / "pipe.png")
+    write_images(photos, {"one.png": photo[:1, :1], "tiny.png": photo[:5, :4]})
+    job = run_job("--input", f"{photos}/**/*.*")
+    assert job.code == 3
+    rows = job.rows
+    failed = rows[rows.status == "failed"]
+    expected = {
+        "truncated.jpg": ("read", "truncated"),
+        "empty.png": ("read", "empty"),
+        "text.png": ("read", "not an image"),
+        "directory.png": ("read", "directory"),
+        "dangling.png": ("read", "No such file"),
+        "pipe.png": ("read", "not a regular file"),
+        "one.png": ("degrade", "1 x 1 pixels cannot be shrunk by 2"),
+    }
+    assert set(failed.index) == set(expected)
+    for name, (stage, words) in expected.items():
+        assert failed.loc[name, "stage"] == stage
+        assert words in failed.loc[name, "error_message"]
+        assert failed.loc[name, "source_uri"] == str(photos / name)
+        assert not (job.output / "images" / name).exists()
+    assert rows.loc["tiny.png", "status"] == "written"  # smaller than the receptive field
+    assert pd.isna(rows.loc["tiny.png", "ssim_enhanced"])  # and than a window of SSIM
+    counts = job.summary["counts"]
+    assert counts == {"matched": 13, "written": 6, "skipped": 0, "failed": 7}
+    assert "13 matched = 6 written + 0 skipped + 7 failed" in job.out
+    assert job.summary["exit_code"] == 3
+    assert {f["count"] for f in job.summary["failures"]} == {1}
+
+
+def test_failures_within_the_budget_end_well(run_job, photos):
+    (photos / "empty.png").touch()
+    assert run_job("--input", f"{photos}/**/*.png", "--max_failures", "1").code == 0
+    assert run_job("--input", f"{photos}/**/*.png", "--max_failures", "20%").code == 0
+    assert run_job("--input", f"{photos}/**/*.png", "--max_failures", "19%").code == 3
+
+
+def test_clashing_outputs_keep_the_first_input(run_job, tmp_path, photo):
+    write_images(tmp_path, {"a/x.png": photo[:40, :40], "b/x.png": photo[:50, :50]})
+    job = run_job("--input", f"{tmp_path}/b/*.png", "--input", f"{tmp_path}/a/*.png")
+    rows = job.rows.reset_index().set_index("source_uri")
+    assert rows.loc[f"{tmp_path}/b/x.png", "status"] == "written"
+    clash = rows.loc[f"{tmp_path}/a/x.png"]
+    assert (clash.status, clash.stage) == ("failed", "match")
+    assert f"{tmp_path}/b/x.png" in clash.error_message
+    assert cv2.imread(str(job.output / "images/x.png")).shape == (50, 50, 3)
+
+
+def test_an_image_matched_by_two_globs_is_one_image(run_job, photos):
+    job = run_job("--input", f"{photos}/*.png", "--input", f"{photos}/c*.png")
+    assert job.summary["counts"] == {"matched": 1, "written": 1, "skipped": 0, "failed": 0}
+
+
+def test_sources_are_not_changed(run_job, photos):
+    before = {name: (photos / name).read_bytes() for name in files_below(photos)}
+    times = {name: (photos / name).stat().st_mtime_ns for name in before}
+    run_job("--input", f"{photos}/**/*.*")
+    assert {name: (photos / name).read_bytes() for name in files_below(photos)} == before
+    assert {name: (photos / name).stat().st_mtime_ns for name in before} == times
+
+
+def test_report_has_the_documented_schema_and_reads_as_history(run_job, photos):
+    first = run_job("--input", f"{photos}/**/*.png", "--run_id", "first")
+    run_job("--input", f"{photos}/*.png", "--run_id", "second", "--metrics_shards", 3)
+    (file,) = (first.output / "metrics/run_id=first").iterdir()
+    parquet = pq.ParquetFile(file)
+    assert parquet.schema_arrow.equals(SCHEMA)
+    assert parquet.metadata.row_group(0).column(0).compression == "ZSTD"
+    history = pd.read_parquet(first.output / "metrics")
+    assert history.groupby("run_id", observed=True).size().to_dict() == {"first": 4, "second": 1}
+    row = history[history.run_id == "second"].iloc[0]
+    assert (row.model, row.protocol, row.kernel) == ("tiny-513_x2_bilinear", "opencv", "bilinear")
+    assert (row.scale, row.border, row.engine, row["mode"]) == (2, "keep", "tensorflow", "evaluate")
+    assert "tensorflow" in row.versions
+    assert len(row.weights_sha256) == 64
+    assert 0 < row.infer_seconds < row.total_seconds
+
+
+def test_means_of_the_summary_are_those_of_the_rows(run_job, photos):
+    job = run_job("--input", f"{photos}/**/*.png")
+    for name in ("psnr_degraded", "psnr_gain", "ssim_enhanced", "mse_enhanced", "psnr_y_enhanced"):
+        mean = job.summary["means"][name]
+        assert mean["mean"] == pytest.approx(job.rows[name].mean(), abs=1e-12)
+        assert (mean["finite"], mean["infinite"], mean["missing"]) == (4, 0, 0)
+    worst = [entry["relative_path"] for entry in job.summary["worst"]]
+    assert worst == list(job.rows.psnr_gain.sort_values().index)
+    manifest = json.loads((job.run / "manifest.json").read_text())
+    assert manifest["state"] == "complete"
+    assert manifest["configuration"]["kernel"] == "bilinear"
+
+
+def test_identical_images_are_infinite_in_the_row_and_left_out_of_the_mean(run_job, tmp_path):
+    flat = np.full((40, 40, 3), 128, np.uint8)
+    noise = np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8)
+    write_images(tmp_path / "in", {"flat.png": flat, "noise.png": noise})
+    job = run_job("--input", f"{tmp_path}/in/*.png")
+    assert job.rows.loc["flat.png", "psnr_degraded"] == np.inf
+    mean = job.summary["means"]["psnr_degraded"]
+    assert (mean["finite"], mean["infinite"]) == (1, 1)
+    assert mean["mean"] == job.rows.loc["noise.png", "psnr_degraded"]
+    assert "leave out infinite PSNR" in job.out
+
+
+def test_comparisons_are_of_the_worst_the_best_and_the_middle(run_job, tmp_path, photo):
+    write_images(
+        tmp_path / "in", {f"{i:02}.png": photo[i * 9 : i * 9 + 40, :60] for i in range(12)}
+    )
+    job = run_job("--input", f"{tmp_path}/in/*.png", "--comparisons", 3)
+    order = list(job.rows.psnr_gain.sort_values().index)
+    drawn = {name.removesuffix(".png") for name in files_below(job.output / "comparisons")}
+    assert len(drawn) == 3
+    assert {order[0], order[-1]} < drawn
+    (middle,) = drawn - {order[0], order[-1]}
+    assert middle in order[5:7]
+    with Image.open(job.output / "comparisons" / f"{middle}.png") as picture:
+        assert picture.width > 1000
+
+
+def test_a_second_run_with_the_same_arguments_gives_the_same_images(run_job, photos):
+    job = run_job("--input", f"{photos}/**/*.*", "--run_id", "a")
+    images = {
+        n: (job.output / "images" / n).read_bytes() for n in files_below(job.output / "images")
+    }
+    run_job("--input", f"{photos}/**/*.*", "--run_id", "b")
+    again = {
+        n: (job.output / "images" / n).read_bytes() for n in files_below(job.output / "images")
+    }
+    assert again == images
+
+
+def test_dry_run_lists_and_touches_nothing(run_job, photos):
+    (photos / "empty.png").touch()
+    job = run_job("--input", f"{photos}/**/*.png", "--dry-run")
+    assert job.code == 0
+    assert not job.output.exists()
+    assert "131 x 100" in job.out
+    assert "images/sub/deeper/alpha.png" in job.out
+    assert "would fail" in job.out
+    assert "tiny-513_x2_bilinear" in job.out
+    assert "5 images matched, 0.1 megapixels" in job.out
+
+
+def test_names_that_are_odd_are_kept(run_job, tmp_path, photo):
+    names = ["with space.png", "üñï.png", "per%cent#hash.png", "$x$ & <b>.png", "-dash.png"]
+    write_images(tmp_path / "in", dict.fromkeys(names, photo[:40, :40]))
+    raw = os.fsencode(tmp_path / "in") + b"/not-\xff-unicode.png"
+    with open(raw, "wb") as file:
+        file.write(cv2.imencode(".png", photo[:40, :40])[1])
+    job = run_job("--input", f"{tmp_path}/in/*.png", "--comparisons", "all")
+    assert job.code == 0, job.err
+    written = files_below(job.output / "images")
+    assert written == {*names, os.fsdecode(b"not-\xff-unicode.png")}
+    assert set(names) < set(job.rows.index)
+    assert "not-\\udcff-unicode.png" in job.rows.index
+    assert len(files_below(job.output / "comparisons")) == 5  # its name in the report is escaped
+
+
+def test_a_huge_image_is_refused_before_it_is_decoded(run_job, photos):
+    job = run_job("--input", f"{photos}/**/*.png", "--max_megapixels", "0.01")
+    assert job.code == 3
+    assert (job.rows.stage == "read").all()
+    assert job.rows.error_message.str.contains("megapixels allowed").all()
+
+
+def test_a_programming_error_crashes_loudly(run_job, photos, monkeypatch):
+    def broken(*_):
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr("srcnn.resample.degrade_opencv", broken)
+    job = run_job("--input", f"{photos}/**/*.png")
+    assert job.code == 1
+    assert "ZeroDivisionError" in job.err
+    assert json.loads((job.run / "manifest.json").read_text())["state"] == "failed"
+    assert not (job.run / "_SUCCESS").exists()
+
+
+def test_two_worker_processes_give_the_same(run_job, photos, tmp_path):
+    """Worker processes import the package from wherever the command was started."""
+    one = run_job("--input", f"{photos}/**/*.*")
+    two = run_job(
+        "--input", f"{photos}/**/*.*", "--direct_num_workers", 2,
+        "--direct_running_mode", "multi_processing", output=tmp_path / "two",
+    )  # fmt: skip
+    assert two.code == 0, two.err
+    for name in files_below(one.output / "images"):
+        assert (one.output / "images" / name).read_bytes() == (
+            two.output / "images" / name
+        ).read_bytes()
+    figures = ["psnr_degraded", "psnr_enhanced", "ssim_enhanced", "mse_enhanced"]
+    assert one.rows[figures].equals(two.rows[figures])
+
+
+def test_no_picture_is_ever_encoded_to_cross_a_shuffle(run_job, photos, monkeypatch):
+    def refuse(*_):
+        raise AssertionError("a picture crosses a shuffle, or is pickled to tell its size")
+
+    monkeypatch.setattr("transforms.records.ImageRecordCoder.encode", refuse)
+    assert run_job("--input", f"{photos}/**/*.*").code == 0

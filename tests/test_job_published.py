@@ -1,0 +1,70 @@
+"""The whole job reproduces published figures with published weights."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from srcnn.convert import convert
+
+
+@pytest.fixture(scope="module")
+def imported(shared, tmp_path_factory) -> Path:
+    """The published weights in this project's format."""
+    directory = tmp_path_factory.mktemp("imported")
+    published = shared / "weights/published"
+    convert(published / "3051crop_weight_200.h5", directory, 2, "bilinear", "opencv")
+    for source in sorted((published / "matlab").glob("*.mat")):
+        convert(source, directory, int(source.stem[-1]), "bicubic", "matlab")
+    return directory
+
+
+def _matlab_weights() -> list[str]:
+    path = Path(__file__).resolve().parents[2] / "shared/golden/paper_luma_psnr.json"
+    return sorted(json.loads(path.read_text())) if path.exists() else ["(not here)"]
+
+
+@pytest.mark.parametrize("border", ["keep", "shave"])
+def test_bird_of_the_tutorial(run_job, shared, imported, border):
+    job = run_job(
+        "--input", shared / "data/Set5/bird_GT.bmp", "--border", border,
+        "--weights", imported / "3051crop_weight_200_x2_bilinear.weights.h5",
+    )  # fmt: skip
+    golden = json.loads((shared / "golden/seed_bird.json").read_text())
+    row = job.rows.loc["bird_GT.bmp"]
+    if border == "keep":
+        expected = golden["degraded_full_image"]
+        degraded = expected["psnr"], expected["mse"], expected["ssim"]
+    else:
+        expected = golden["srcnn_reproduced_without_the_dropped_column"]
+        degraded = tuple(expected[f"degraded_{name}"] for name in ("psnr", "mse", "ssim"))
+    assert row.psnr_degraded == pytest.approx(degraded[0], abs=1e-6)
+    assert row.mse_degraded == pytest.approx(degraded[1], abs=1e-6)
+    assert row.ssim_degraded == pytest.approx(degraded[2], abs=1e-6)
+    if border == "shave":
+        expected = golden["srcnn_reproduced_rounded_half_to_even_instead_of_truncated"]
+        assert row.psnr_enhanced == pytest.approx(expected["psnr"], abs=0.002)
+        assert row.mse_enhanced == pytest.approx(expected["mse"], abs=0.02)
+        assert row.ssim_enhanced == pytest.approx(expected["ssim"], abs=0.0001)
+
+
+@pytest.mark.parametrize("name", _matlab_weights())
+def test_tables_of_the_paper(run_job, shared, imported, name):
+    """Every set of the authors' weights on Set5 and Set14, within 0.01 dB."""
+    golden = json.loads((shared / "golden/paper_luma_psnr.json").read_text())[name]
+    scale = name[-1]
+    job = run_job(
+        "--input", f"{shared}/data/Set*/*.bmp", "--protocol", "matlab", "--scale", scale,
+        "--weights", imported / f"{name}_x{scale}_bicubic.weights.h5",
+    )  # fmt: skip
+    assert job.code == 0, job.err
+    rows = job.rows
+    for dataset in ("Set5", "Set14"):
+        chosen = rows[rows.index.str.startswith(f"{dataset}/")]
+        assert len(chosen) == {"Set5": 5, "Set14": 14}[dataset]
+        expected = golden[dataset]
+        assert chosen.psnr_y_degraded.mean() == pytest.approx(expected["mean_bicubic"], abs=0.01)
+        assert chosen.psnr_y_enhanced.mean() == pytest.approx(expected["mean_srcnn"], abs=0.01)
+        for image, pair in expected.get("per_image_bicubic_srcnn", {}).items():
+            row = chosen.loc[f"Set5/{image}"]
+            assert (row.psnr_degraded, row.psnr_enhanced) == pytest.approx(pair, abs=0.01)

@@ -1,0 +1,189 @@
+"""What is refused before anything is touched: one clear line, the documented exit code."""
+
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT, files_below, write_images
+
+
+@pytest.fixture
+def image(tmp_path, photo):
+    write_images(tmp_path / "in", {"a.png": photo[:40, :40]})
+    return tmp_path / "in" / "a.png"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--scale", "0"], "scale: 0"),
+        (["--scale", "1"], "mode evaluate takes one of 2, 3, 4"),
+        (["--scale", "two"], "scale: 'two'"),
+        (["--kernel", "bicubc"], "did you mean 'bicubic'"),
+        (["--protocol", "matlab", "--kernel", "area"], "protocol matlab has bilinear, bicubic"),
+        (["--mode", "restor"], "did you mean 'restore'"),
+        (["--mode", "restore", "--border", "shave"], "border: 'shave'"),
+        (["--tile", "3"], "tile: '3'"),
+        (["--comparisons", "some"], "comparisons: 'some'"),
+        (["--max_failures", "101%"], "at most 100%"),
+        (["--max_failures", "few"], "max_failures: 'few'"),
+        (["--run_id", "../x"], "run_id: '../x'"),
+        (["--scalee", "2"], "did you mean --scale?"),
+        (["--max-falures", "2"], "did you mean --max_failures?"),
+        (["--direct_num_wrkers", "2"], "did you mean --direct_num_workers?"),
+        (["--engine", "onnx"], "engine: 'onnx'"),
+        (["stray.png"], "unexpected argument 'stray.png'"),
+        (["--config", "missing.yaml"], "missing.yaml: cannot read"),
+        (["--weights", "missing.weights.h5"], "missing.json: no model card"),
+        (["--weights", "model.h5"], "python -m srcnn.convert"),
+    ],
+)
+def test_bad_usage_is_one_line_and_exit_code_2(run_job, image, tmp_path, arguments, words):
+    before = files_below(tmp_path)
+    job = run_job("--input", image, *arguments)
+    assert job.code == 2
+    assert words in job.err
+    assert job.err.startswith("error: ")
+    assert len(job.err.splitlines()) == 1
+    assert files_below(tmp_path) == before
+    assert not job.output.exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("scael: 2", "unknown key 'scael'; did you mean 'scale'?"),
+        ("scale: [2", "not valid YAML"),
+        ("- scale", "holds a list"),
+        ("scale: {a: 1}", "scale: {'a': 1}"),
+        ("!!python/object/apply:os.system [id]", "not valid YAML"),
+    ],
+)
+def test_a_bad_configuration_file_is_refused(run_job, image, tmp_path, text, words):
+    config = tmp_path / "job.yaml"
+    config.write_text(text)
+    job = run_job("--input", image, "--config", config)
+    assert (job.code, job.output.exists()) == (2, False)
+    assert words in job.err
+    assert len(job.err.splitlines()) == 1
+
+
+def test_flags_override_the_file(run_job, image, tmp_path):
+    config = tmp_path / "job.yaml"
+    config.write_text("kernel: area\nborder: shave\nmax_failures: 5%\n")
+    job = run_job("--input", image, "--config", config, "--kernel", "nearest")
+    assert job.code == 0, job.err
+    row = job.rows.iloc[0]
+    assert (row.kernel, row.border) == ("nearest", "shave")
+    assert job.summary["configuration"]["max_failures"] == "5%"
+
+
+def test_dashes_and_underscores_are_the_same(run_job, image):
+    assert run_job("--input", image, "--max-failures=3", "--metrics-shards", "2").code == 0
+
+
+def test_nothing_matched_is_exit_code_4(run_job, tmp_path):
+    job = run_job("--input", f"{tmp_path}/no/*.png", "--input", f"{tmp_path}/*.gif")
+    assert (job.code, job.output.exists()) == (4, False)
+    assert "nothing matches" in job.err
+    assert len(job.err.splitlines()) == 1
+
+
+def test_a_glob_that_matches_nothing_beside_one_that_does_is_a_warning(run_job, image, tmp_path):
+    job = run_job("--input", image, "--input", f"{tmp_path}/no/*.png")
+    assert job.code == 0
+    assert f"warning: nothing matches '{tmp_path}/no/*.png'" in job.err
+
+
+@pytest.mark.parametrize("output", ["/proc/nowhere/out", "file/out", "file"])
+def test_an_output_that_cannot_be_written_is_refused(run_job, image, tmp_path, output):
+    (tmp_path / "file").write_text("")
+    job = run_job("--input", image, output=tmp_path / output)
+    assert job.code == 2
+    assert "cannot be written" in job.err
+    assert (tmp_path / "file").read_text() == ""
+
+
+@pytest.mark.parametrize(
+    ("pattern", "output", "refused"),
+    [
+        ("in/**/*.png", "in/out", True),
+        ("in/**", "in", True),
+        ("**/*.png", "out", True),
+        ("in/*/images/*.png", "in/out", True),
+        ("out/images/*.png", "out", True),
+        ("link/**/*.png", "in/out", True),
+        ("in/*.png", "in/out", False),
+        ("in/a*/**/*.png", "in/out", False),
+        ("in/**/*.png", "in-out", False),
+    ],
+)
+def test_an_output_inside_the_inputs_is_refused(
+    run_job, image, tmp_path, pattern, output, refused, monkeypatch
+):
+    (tmp_path / "link").symlink_to(tmp_path / "in")
+    write_images(tmp_path, {"in/ab/c.png": _read(image), "out/images/x.png": _read(image)})
+    monkeypatch.chdir(tmp_path)
+    job = run_job("--input", pattern, "--dry_run", output=output)
+    assert job.code == (2 if refused else 0), job.err
+    assert ("lies inside the input glob" in job.err) == refused
+
+
+def test_a_directory_as_input_is_refused_with_the_right_glob(run_job, image):
+    job = run_job("--input", image.parent)
+    assert job.code == 2
+    assert "**/*.png" in job.err
+
+
+def test_a_scale_without_weights_is_refused_with_what_exists(run_job, image):
+    job = run_job("--input", image, "--model", "srcnn-955", "--scale", "4", "--kernel", "nearest")
+    assert (job.code, job.output.exists()) == (2, False)
+    assert "srcnn-955_x2_bilinear" in job.err
+
+
+def test_scale_1_wants_to_know_what_enlarged_the_images(run_job, image):
+    job = run_job("--input", image, "--mode", "restore", "--scale", "1", "--model", "srcnn-955")
+    assert job.code == 2
+    assert "srcnn-955_x2_bilinear" in job.err
+
+
+def test_damaged_weights_are_refused_before_the_run(run_job, image, tmp_path, tiny_weights):
+    copy = tmp_path / tiny_weights.name
+    card = tiny_weights.name.replace(".weights.h5", ".json")
+    copy.write_bytes(tiny_weights.read_bytes()[:-100])
+    (tmp_path / card).write_bytes((tiny_weights.parent / card).read_bytes())
+    job = run_job("--input", image, "--weights", copy)
+    assert (job.code, job.output.exists()) == (2, False)
+    assert str(copy) in job.err
+
+
+def test_weights_for_another_degradation_are_a_warning(run_job, image):
+    job = run_job("--input", image, "--scale", "3")
+    assert job.code == 0
+    assert "made for x2 bilinear (opencv)" in job.err
+
+
+def test_help_shows_every_default_the_examples_and_the_exit_codes():
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "run_pipeline.py"), "--help"],
+        capture_output=True, text=True, cwd="/", timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 0
+    assert done.stdout.count("python run_pipeline.py") == 3
+    text = " ".join(done.stdout.split())
+    for words in (
+        "[evaluate]",
+        "[2]",
+        "[bilinear for opencv",
+        "[keep]",
+        "[512]",
+        "3 more failed",
+        "130, 143",
+    ):
+        assert words in text
+
+
+def _read(path):
+    import cv2
+
+    return cv2.imread(str(path))
