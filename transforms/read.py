@@ -31,6 +31,8 @@ _BITS_PER_SAMPLE_TAG = 258
 _PHOTOMETRIC_TAG = 262
 _WHITE_IS_ZERO = 0
 _ORIENTATION_TAG = 274  # also of EXIF
+_PLANAR_TAG = 284
+_SEPARATE_PLANES = 2
 
 
 @dataclass(frozen=True)
@@ -196,6 +198,9 @@ def _decode_eight_bit(image: Image.Image) -> tuple[np.ndarray, np.ndarray | None
 
 def _decode_deep(content: bytes, image: Image.Image) -> tuple[np.ndarray, np.ndarray | None]:
     """16-bit images, by OpenCV: Pillow has no 16-bit colour."""
+    if image.format == "TIFF" and image.tag_v2.get(_PLANAR_TAG) == _SEPARATE_PLANES:
+        # OpenCV mixes the planes up without a word.
+        raise ImageError("16-bit TIFF files with separate colour planes are not supported")
     try:
         pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error as error:
