@@ -54,11 +54,21 @@ def build(pipeline: beam.Pipeline, job: Job, progress: ProgressFile | None = Non
     )
     written, unwritten = measured | "WriteImages" >> WriteImages(store)
 
-    failed = (clashing, unread, uninterpolated, uncropped, unrestored, unmeasured, unwritten)
+    ended = (
+        written,
+        clashing,
+        unread,
+        uninterpolated,
+        uncropped,
+        unrestored,
+        unmeasured,
+        unwritten,
+    )
+    # Completed where they arise: a runner may hold a flattened collection back until all are done.
+    complete = beam.ParDo(CompleteRow(run_columns(job), progress))
     rows = (
-        (written, *failed)
+        tuple(some | f"CompleteRow{index}" >> complete for index, some in enumerate(ended))
         | "AllRows" >> beam.Flatten()
-        | "CompleteRow" >> beam.ParDo(CompleteRow(run_columns(job), progress))
     )
     matched = (refs, clashing) | "AllMatched" >> beam.Flatten() | beam.Map(lambda _: MATCHED)
 

@@ -1,4 +1,4 @@
-"""What the tests share: where things are, a small network, photographs, and a way to run the job."""
+"""What the tests share: where things are, a small network, a photograph, a way to run the job."""
 
 import json
 import os

@@ -1,0 +1,60 @@
+"""What the documents say is so."""
+
+import re
+from dataclasses import fields
+
+import pytest
+import yaml
+from conftest import ROOT
+
+from pipeline.config import JobConfig, load_config
+from pipeline.errors import ExitCode
+from pipeline.version import VERSION
+from transforms.records import RUN_ID, ReportRow
+
+
+def test_the_report_page_documents_every_column():
+    page = (ROOT / "docs/report.md").read_text()
+    table = re.findall(r"^\| `(\w+)` \| (.+?) \| (.+) \|$", page, re.MULTILINE)
+    documented = {name: (kind, text) for name, kind, text in table}
+    assert list(documented) == [field.name for field in fields(ReportRow)]
+    for field in fields(ReportRow):
+        kind = "string" if field.metadata["type"] == RUN_ID else str(field.metadata["type"])
+        assert documented[field.name] == (kind, field.metadata["description"])
+
+
+@pytest.mark.parametrize("preset", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda p: p.stem)
+def test_presets_are_valid(preset):
+    config = load_config({"input": "x/*.png", "output": "out"}, str(preset))
+    for name, value in yaml.safe_load(preset.read_text()).items():
+        assert getattr(config, name) == value
+
+
+def test_the_readme_names_only_options_that_exist():
+    readme = (ROOT / "README.md").read_text()
+    commands = re.findall(r"run_pipeline\.py((?:[^\n`]|\\\n)+)", readme)
+    flags = {flag for command in commands for flag in re.findall(r"--(\w+)", command)}
+    own = {*JobConfig.model_fields, "dry_run", "help", "config", "verbose", "version"}
+    assert flags
+    assert flags <= own
+
+
+def test_every_exit_code_is_in_the_readme_and_in_the_help():
+    from pipeline import options
+
+    codes = [str(v) for k, v in vars(ExitCode).items() if k.isupper()]
+    readme = (ROOT / "README.md").read_text()
+    for code in codes:
+        assert re.search(rf"\b{code}\b", readme)
+        assert re.search(rf"\b{code}\b", options._EXAMPLES)
+
+
+def test_the_changelog_speaks_of_this_version():
+    assert f"## {VERSION}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_documents_link_to_files_that_exist():
+    for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
+        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+            if "://" not in target:
+                assert (page.parent / target).exists(), f"{page.name}: {target}"

@@ -1,0 +1,94 @@
+"""The graph: its shape, its counters, its rows' constants."""
+
+import dataclasses
+
+import apache_beam as beam
+import pytest
+from apache_beam.metrics import MetricsFilter
+from conftest import write_images
+
+from pipeline.config import load_config
+from pipeline.graph import build, run_columns
+from pipeline.job import prepare_job
+from pipeline.run import pipeline_options
+from transforms.records import ImageRecord, ImageRecordCoder, ReportRow
+
+
+@pytest.fixture
+def job(tmp_path, photo, tiny_weights):
+    write_images(tmp_path / "in", {f"{i}.png": photo[:40, : 40 + i] for i in range(3)})
+    (tmp_path / "in" / "bad.png").write_text("")
+    values = {
+        "input": f"{tmp_path}/in/*.png",
+        "output": str(tmp_path / "out"),
+        "weights": str(tiny_weights),
+        "comparisons": "none",
+    }
+    return prepare_job(load_config(values))
+
+
+def test_counters_count_what_happened(job):
+    with beam.Pipeline(options=pipeline_options([])) as pipeline:
+        build(pipeline, job)
+    found = pipeline.result.metrics().query(MetricsFilter().with_namespace("srcnn"))
+    counters = {c.key.metric.name: c.committed for c in found["counters"]}
+    assert counters["images_written"] == 3
+    assert counters["images_failed"] == 1
+    assert counters["pixels_restored"] == 40 * (40 + 41 + 42)
+    assert counters["num_inferences"] == 3
+
+
+def test_stages_stand_in_the_graph_under_their_own_names_in_order(job):
+    pipeline = beam.Pipeline(options=pipeline_options([]))
+    build(pipeline, job)
+    names = [t.unique_name for t in pipeline.to_runner_api().components.transforms.values()]
+    stages = [
+        "MatchImages", "ReadImages", "Degrade", "CropToYCrCb", "RestoreLuma", "MeasureQuality",
+        "WriteImages", "WriteMetrics", "WriteTotals",
+    ]  # fmt: skip
+    assert set(stages) <= set(names)
+
+
+def test_every_picture_between_the_stages_has_the_coder_that_does_not_pickle_for_size(job):
+    pipeline = beam.Pipeline(options=pipeline_options([]))
+    build(pipeline, job)
+    components = pipeline.to_runner_api().components
+    images = [
+        p for p in components.pcollections.values()
+        if "PerImage" in p.unique_name and p.unique_name.endswith(".None")
+        and not p.unique_name.endswith("WriteImages/ParDo(PerImage)/ParDo(PerImage).None")
+    ]  # fmt: skip
+    coders = [p.coder_id for p in images if "WriteImages" not in p.unique_name]
+    assert len(coders) >= 5
+    assert all("ImageRecordCoder" in coder for coder in coders)
+
+
+def test_the_coder_estimates_without_encoding(photo):
+    record = ImageRecord(ref=None, original=photo, source_shape=photo.shape[:2], luma=photo[..., 0])
+    coder = ImageRecordCoder()
+    assert coder.estimate_size(record) == photo.nbytes + photo[..., 0].size
+    again = coder.decode(coder.encode(record))
+    assert (again.original == photo).all()
+
+
+def test_run_columns_name_everything_that_makes_a_row_readable_alone(job):
+    columns = dataclasses.asdict(run_columns(job))
+    named = {name for name, value in columns.items() if value is not None}
+    assert named == {
+        "run_id", "mode", "scale", "kernel", "protocol", "border", "measure_shave", "model",
+        "weights_sha256", "engine", "versions",
+    }  # fmt: skip
+    assert not named & {"psnr_degraded", "status", "source_uri"}
+    assert named <= {field.name for field in dataclasses.fields(ReportRow)}
+
+
+def test_fingerprint_changes_with_what_changes_pixels_and_with_nothing_else(job):
+    def fingerprint(**changes):
+        config = job.config.model_copy(update=changes)
+        return dataclasses.replace(job, config=config).fingerprint
+
+    same = fingerprint()
+    for changes in ({"scale": 3}, {"kernel": "area"}, {"border": "shave"}, {"mode": "restore"}):
+        assert fingerprint(**changes) != same
+    for changes in ({"tile": 64}, {"comparisons": "all"}, {"metrics_shards": 7}):
+        assert fingerprint(**changes) == same

@@ -1,0 +1,60 @@
+"""Files are written whole or not at all."""
+
+import errno
+import os
+
+import pytest
+from conftest import files_below
+
+from transforms.errors import ImageError
+from transforms.storage import OutputStore, read_file
+
+
+@pytest.fixture
+def store(tmp_path):
+    return OutputStore(str(tmp_path / "out"), "run")
+
+
+def test_write_makes_directories_and_replaces(store, tmp_path):
+    assert store.write("a/b/c.bin", b"one") == f"{tmp_path}/out/a/b/c.bin"
+    store.write("a/b/c.bin", b"two")
+    assert store.read("a/b/c.bin") == b"two"
+    store.clean()
+    assert files_below(tmp_path) == {"out/a/b/c.bin"}
+    assert not (tmp_path / "out/.scratch").exists()
+
+
+@pytest.mark.parametrize("step", ["replace", "makedirs"])
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
+    store, tmp_path, monkeypatch, step
+):
+    store.write("a.bin", b"old")
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, step, full)
+    with pytest.raises(OSError, match="No space left"):
+        store.write("a.bin", b"new")
+    monkeypatch.undo()
+    assert files_below(tmp_path) == {"out/a.bin"}
+    assert store.read("a.bin") == b"old"
+
+
+def test_cleaning_one_run_leaves_the_others_files(tmp_path):
+    mine, other = (OutputStore(str(tmp_path), name) for name in ("mine", "other"))
+    for store in (mine, other):
+        os.makedirs(store.scratch)
+        (tmp_path / ".scratch" / store.run_id / "half").touch()
+    mine.clean()
+    assert files_below(tmp_path) == {".scratch/other/half"}
+
+
+def test_reading_what_is_no_file(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ImageError, match="directory"):
+        read_file(str(tmp_path))
+    with pytest.raises(ImageError, match="regular"):
+        read_file(str(tmp_path / "pipe"))
+    with pytest.raises(FileNotFoundError):
+        read_file(str(tmp_path / "nothing"))

@@ -1,0 +1,146 @@
+"""Totals and samples are the same however the rows are split over bundles and workers."""
+
+import json
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.comparisons import SampleFn
+from pipeline.summary import MATCHED, SummaryFn, format_summary, ranking, reconcile, to_json
+from transforms.records import ReportRow
+
+
+def row(index: int, gain: float | None, status: str = "written") -> ReportRow:
+    failed = {"stage": "read", "error_type": "ImageError", "error_message": f"damaged: {index}"}
+    written = {"width": 10, "height": 10, "output_width": 10, "output_height": 10}
+    return ReportRow(
+        source_uri=f"in/{index:04}.png",
+        relative_path=f"{index:04}.png",
+        output_uri=f"out/{index:04}.png",
+        status=status,
+        mode="evaluate",
+        psnr_gain=gain,
+        infer_seconds=0.5,
+        **(failed if status == "failed" else written),
+    )
+
+
+def combine(fn, elements, cuts):
+    """Accumulates in pieces, as bundles would, merges and extracts."""
+    bounds = [0, *sorted(cuts), len(elements)]
+    accumulators = []
+    for start, end in zip(bounds, bounds[1:], strict=False):
+        accumulator = fn.create_accumulator()
+        for element in elements[start:end]:
+            accumulator = fn.add_input(accumulator, element)
+        accumulators.append(accumulator)
+    return fn.extract_output(fn.merge_accumulators(accumulators))
+
+
+gains = st.one_of(st.none(), st.just(math.inf), st.integers(-50, 50).map(lambda n: n / 8))
+statuses = st.sampled_from(["written", "failed", "skipped"])
+
+
+@st.composite
+def split_rows(draw):
+    entries = draw(st.lists(st.tuples(gains, statuses), max_size=60))
+    rows = [row(i, gain, status) for i, (gain, status) in enumerate(entries)]
+    cuts = draw(st.lists(st.integers(0, len(rows)), max_size=4))
+    return rows, cuts
+
+
+@given(split_rows())
+def test_totals_do_not_depend_on_the_split(case):
+    rows, cuts = case
+    elements = rows + [MATCHED] * len(rows)
+    totals = combine(SummaryFn(), elements, cuts)
+    assert totals == combine(SummaryFn(), elements, [])
+    counts = totals["counts"]
+    assert reconcile(counts) is None
+    for status in ("written", "failed", "skipped"):
+        assert counts[status] == sum(r.status == status for r in rows)
+    figures = [r.psnr_gain for r in rows if r.status == "written" and r.psnr_gain is not None]
+    finite = [f for f in figures if math.isfinite(f)]
+    mean = totals["means"].get("psnr_gain")
+    if figures:
+        assert (mean["finite"], mean["infinite"]) == (len(finite), len(figures) - len(finite))
+    if finite:
+        assert mean["mean"] == pytest.approx(sum(finite) / len(finite), abs=1e-12)
+    json.loads(to_json(totals))
+
+
+@given(split_rows(), st.integers(1, 12))
+def test_the_sample_does_not_depend_on_the_split_and_holds_the_extremes(case, size):
+    rows, cuts = case
+    chosen = combine(SampleFn(size), rows, cuts)
+    assert chosen == combine(SampleFn(size), rows, [])
+    ranked = sorted(
+        (r for r in rows if r.status == "written" and r.psnr_gain is not None),
+        key=lambda r: (r.psnr_gain, r.relative_path),
+    )
+    assert len(chosen) == len({r.relative_path for r in chosen}) == min(size, len(ranked))
+    if ranked:
+        assert ranked[0] in chosen
+    if len(ranked) > 1 and size > 1:
+        assert ranked[-1] in chosen
+
+
+def test_the_sample_holds_a_bounded_number_of_rows():
+    fn = SampleFn(9)
+    accumulator = fn.create_accumulator()
+    for index in range(3000):
+        accumulator = fn.add_input(accumulator, row(index, index / 7))
+    assert len(accumulator["worst"]) == len(accumulator["best"]) == 9
+    assert len(accumulator["reservoir"]) == 1000
+    chosen = {r.psnr_gain * 7 for r in fn.extract_output(accumulator)}
+    assert {0, 1, 2, 2997, 2998, 2999} < chosen
+    middle = chosen - {0, 1, 2, 2997, 2998, 2999}
+    assert all(1200 < m < 1800 for m in middle)
+
+
+def test_the_totals_do_not_grow_with_the_number_of_images():
+    fn = SummaryFn()
+    sizes = []
+    for number in (200, 4000):
+        accumulator = fn.create_accumulator()
+        for index in range(number):
+            status = "failed" if index % 2 else "written"
+            accumulator = fn.add_input(accumulator, row(index, index / 7, status))
+        sizes.append(len(to_json(fn.extract_output(accumulator))))
+    assert sizes[1] < sizes[0] * 1.1
+
+
+def test_failures_are_grouped_by_cause_with_examples():
+    rows = [row(i, None, "failed") for i in range(8)]
+    (failure,) = combine(SummaryFn(), rows, [3])["failures"]
+    assert (failure["stage"], failure["count"]) == ("read", 8)
+    assert failure["examples"][0] == {"source_uri": "in/0000.png", "message": "damaged: 0"}
+    assert len(failure["examples"]) == 5
+
+
+def test_a_lost_image_is_noticed():
+    assert "bug" in reconcile({"matched": 3, "written": 1, "skipped": 0, "failed": 1})
+
+
+def test_ranking_is_by_gain_or_consistency():
+    assert ranking(ReportRow(mode="evaluate", psnr_gain=1.5, consistency_psnr=40.0)) == 1.5
+    assert ranking(ReportRow(mode="restore", psnr_gain=1.5, consistency_psnr=40.0)) == 40.0
+    assert ranking(ReportRow(mode="evaluate")) is None
+
+
+def test_the_summary_on_the_terminal_fits_80_columns():
+    totals = combine(SummaryFn(), [row(1, 2.0), row(2, None, "failed"), MATCHED, MATCHED], [])
+    summary = totals | {
+        "configuration": {"mode": "evaluate", "scale": 2, "kernel": "bilinear",
+                          "protocol": "opencv", "border": "keep"},
+        "model": {"name": "srcnn-955_x2_bilinear", "engine": "tensorflow"},
+        "wall_seconds": 2.0,
+        "megapixels_per_second": 0.00005,
+    }  # fmt: skip
+    text = format_summary(summary)
+    assert "2 matched = 1 written + 0 skipped + 1 failed" in text
+    assert "+2.000 dB  0001.png" in text
+    assert "read: damaged: 2" in text
+    assert max(map(len, text.splitlines())) <= 80
