@@ -46,7 +46,7 @@ class ProgressWatcher:
       interval: seconds between lines where there is no terminal.
     """
 
-    def __init__(self, file: ProgressFile, interval: float = 15.0):
+    def __init__(self, file: ProgressFile, interval: float = 30.0):
         self._file = file
         self._interval = interval
         self._counts: Counter = Counter()
@@ -77,12 +77,9 @@ class ProgressWatcher:
                     self._refresh(bar)
                 self._refresh(bar)
             return
-        shown = -1
         while not self._stop.wait(self._interval):
             self._read()
-            if self.done != shown:
-                shown = self.done
-                print(self._line(), file=sys.stderr, flush=True)
+            print(self._line(), file=sys.stderr, flush=True)
 
     def _refresh(self, bar: tqdm) -> None:
         self._read()

@@ -3,8 +3,10 @@
 import dataclasses
 
 import apache_beam as beam
+import numpy as np
 import pytest
 from apache_beam.metrics import MetricsFilter
+from apache_beam.utils.windowed_value import WindowedValue
 from conftest import write_images
 
 from pipeline.config import load_config
@@ -53,12 +55,13 @@ def test_every_picture_between_the_stages_has_the_coder_that_does_not_pickle_for
     pipeline = beam.Pipeline(options=pipeline_options([]))
     build(pipeline, job)
     components = pipeline.to_runner_api().components
-    images = [
-        p for p in components.pcollections.values()
-        if "PerImage" in p.unique_name and p.unique_name.endswith(".None")
-        and not p.unique_name.endswith("WriteImages/ParDo(PerImage)/ParDo(PerImage).None")
-    ]  # fmt: skip
-    coders = [p.coder_id for p in images if "WriteImages" not in p.unique_name]
+    pictures = ("ReadImages", "Degrade", "CropToYCrCb", "RestoreLuma", "MeasureQuality")
+    coders = [
+        p.coder_id
+        for p in components.pcollections.values()
+        if p.unique_name.endswith("ParDo(PerImage).None")
+        and any(s in p.unique_name for s in pictures)
+    ]
     assert len(coders) >= 5
     assert all("ImageRecordCoder" in coder for coder in coders)
 
@@ -69,6 +72,14 @@ def test_the_coder_estimates_without_encoding(photo):
     assert coder.estimate_size(record) == photo.nbytes + photo[..., 0].size
     again = coder.decode(coder.encode(record))
     assert (again.original == photo).all()
+
+
+def test_the_estimate_of_a_huge_picture_fits_beams_counters():
+    huge = np.broadcast_to(np.uint8(0), (60_000, 60_000, 3))
+    record = ImageRecord(ref=None, original=huge, source_shape=huge.shape[:2])
+    coder = beam.coders.WindowedValueCoder(ImageRecordCoder())
+    size, _ = coder.get_impl().get_estimated_size_and_observables(WindowedValue(record, 0, ()))
+    assert size >= 1 << 30
 
 
 def test_run_columns_name_everything_that_makes_a_row_readable_alone(job):

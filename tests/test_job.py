@@ -1,5 +1,6 @@
 """The whole job from outside: images and arguments in; images, report, summary, exit code out."""
 
+import errno
 import json
 import os
 
@@ -183,6 +184,20 @@ def test_bad_images_become_failed_rows_and_the_others_are_written(run_job, photo
     assert "13 matched = 6 written + 0 skipped + 7 failed" in job.out
     assert job.summary["exit_code"] == 3
     assert {f["count"] for f in job.summary["failures"]} == {1}
+
+
+def test_an_unreadable_file_is_a_failed_row(run_job, photos, monkeypatch):
+    def refuse(uri):
+        if uri.endswith("colour.png"):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), uri)
+        return open(uri, "rb")
+
+    monkeypatch.setattr("transforms.storage.open_file", refuse)
+    job = run_job("--input", f"{photos}/**/*.png")
+    row = job.rows.loc["colour.png"]
+    assert (row.status, row.stage, row.error_type) == ("failed", "read", "PermissionError")
+    assert row.error_message == "Permission denied"
+    assert job.summary["counts"]["written"] == 3
 
 
 def test_failures_within_the_budget_end_well(run_job, photos):

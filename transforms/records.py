@@ -78,7 +78,8 @@ class ImageRecordCoder(beam.coders.Coder):
 
     def estimate_size(self, value: ImageRecord) -> int:
         arrays = (getattr(value, f.name) for f in fields(value))
-        return sum(array.nbytes for array in arrays if isinstance(array, np.ndarray))
+        size = sum(array.nbytes for array in arrays if isinstance(array, np.ndarray))
+        return min(size, 1 << 30)  # Beam keeps it in a C int
 
     def is_deterministic(self) -> bool:
         return False
