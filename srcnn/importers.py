@@ -70,7 +70,7 @@ def read_matlab(path: Path) -> Tensors:
             kernel = weights.reshape(inputs, side, side, outputs).transpose(2, 1, 0, 3)
             bias = np.asarray(content[f"biases_conv{index}"], np.float64).reshape(-1)
             pairs.append((np.float32(kernel), np.float32(bias)))
-    except (KeyError, ValueError, TypeError) as error:
+    except (KeyError, ValueError) as error:
         raise WeightsError(f"{path}: not weights in the authors' layout: {error}") from None
     return _checked(path, pairs)
 
