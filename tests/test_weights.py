@@ -277,7 +277,7 @@ def test_damage_anywhere_is_a_weights_error(saved):
     content = saved.read_bytes()
     generator = np.random.default_rng(0)
     refused = 0
-    for position in generator.integers(0, len(content), 120):
+    for position in generator.integers(0, len(content), 60):
         damaged = bytearray(content)
         damaged[position] ^= int(generator.integers(1, 256))
         saved.write_bytes(damaged)
