@@ -113,7 +113,7 @@ def _header(ref: ImageRef) -> ImageHeader:
 def _matches_anything(pattern: str) -> bool:
     try:
         return next(expand_glob(pattern), None) is not None
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise UsageError(f"input: {pattern!r}: {error}") from None
 
 

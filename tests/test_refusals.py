@@ -129,6 +129,12 @@ def test_an_output_inside_the_inputs_is_refused(
     assert ("lies inside the input glob" in job.err) == refused
 
 
+def test_a_glob_that_climbs_behind_a_wildcard_is_refused(run_job, image, tmp_path):
+    job = run_job("--input", f"{tmp_path}/*/../in/*.png")
+    assert (job.code, job.output.exists()) == (2, False)
+    assert "'..' cannot stand behind a wildcard" in job.err
+
+
 def test_a_directory_as_input_is_refused_with_the_right_glob(run_job, image):
     job = run_job("--input", image.parent)
     assert job.code == 2

@@ -47,7 +47,14 @@ def expand_glob(pattern: str, order: int = 0) -> Iterator[ImageRef]:
     `**` matches any number of directories, none included. Local patterns follow Python's glob
     module: hidden files need a pattern that names the dot. Directories are listed too, so that the
     report can name them, but for those that a final `**` matches.
+
+    Raises:
+      ValueError: `..` stands behind a wildcard, so that results would lie outside of the output.
     """
+    if ".." in pattern[len(fixed_prefix(pattern)) :].split("/"):
+        raise ValueError("'..' cannot stand behind a wildcard")
+    if is_local(pattern):
+        pattern = re.sub("/{2,}", "/", pattern)  # as glob does; the prefix must be of one length
     prefix = fixed_prefix(pattern)
     for uri, size, modified in _list_local(pattern) if is_local(pattern) else _list_store(pattern):
         relative = posixpath.normpath(uri[len(prefix) :])
