@@ -4,8 +4,12 @@ OpenCV: full-range BT.601 YCrCb, in the image's integer type. MATLAB: studio-ran
 (luma 16 to 235 on the 8-bit scale), as rgb2ycbcr and ycbcr2rgb define it.
 """
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
+
+from srcnn.strips import map_strips
 
 # MATLAB's rgb2ycbcr on the 8-bit scale: offset + matrix @ (R, G, B) / 255.
 _STUDIO_OFFSET = np.array([16.0, 128.0, 128.0])
@@ -62,36 +66,48 @@ def planes_matlab(image: np.ndarray) -> list[np.ndarray]:
     """
     if image.ndim == 2:
         return [image]
-    peak = peak_of(image)
-    planes = []
-    for offset, (red, green, blue) in zip(_STUDIO_OFFSET, _STUDIO_MATRIX, strict=True):
-        plane = np.full(image.shape[:2], offset * peak / 255)
-        for channel, factor in ((0, blue), (1, green), (2, red)):
-            plane += (factor / 255) * image[..., channel]
-        planes.append(quantise_half_up(plane, image.dtype))
-    return planes
+    return [_studio_plane(image, row) for row in range(3)]
 
 
-def image_from_planes_matlab(planes: list[np.ndarray], dtype: np.dtype) -> np.ndarray:
+def luma_matlab(image: np.ndarray) -> np.ndarray:
+    """The first of planes_matlab."""
+    return image if image.ndim == 2 else _studio_plane(image, 0)
+
+
+def image_from_planes_matlab(planes: Sequence[np.ndarray], dtype: np.dtype) -> np.ndarray:
     """BGR image of Y, Cb, Cr planes (ycbcr2rgb); a single plane is a grayscale image.
 
     Args:
-      planes: (h, w) each, on the range of `dtype`, integer or floating point.
+      planes: (h, w) each: integers are codes, floating point is codes divided by the type's peak.
       dtype: uint8 or uint16.
 
     Returns:
       (h, w, 3) BGR or (h, w), rounded half up and clipped.
     """
-    if len(planes) == 1:
-        return quantise_half_up(planes[0], dtype)
     peak = np.iinfo(dtype).max
-    image = np.empty((*planes[0].shape, 3), dtype)
-    for channel, row in ((2, 0), (1, 1), (0, 2)):  # red, green, blue
-        value = np.zeros(planes[0].shape)
-        for plane, factor, offset in zip(planes, _STUDIO_INVERSE[row], _STUDIO_OFFSET, strict=True):
-            value += (255 * factor) * (plane - offset * peak / 255)
-        image[..., channel] = quantise_half_up(value, dtype)
-    return image
+    factors = [1 if plane.dtype.kind == "u" else peak for plane in planes]
+
+    def compose(*strips: np.ndarray) -> np.ndarray:
+        codes = [s * np.float64(factor) for s, factor in zip(strips, factors, strict=True)]
+        if len(codes) == 1:
+            return quantise_half_up(codes[0], dtype)
+        offset = [o * peak / 255 for o in _STUDIO_OFFSET]
+        centred = np.stack([c - o for c, o in zip(codes, offset, strict=True)], axis=-1)
+        rgb = 255 * (centred @ _STUDIO_INVERSE.T)
+        return quantise_half_up(rgb[..., ::-1], dtype)
+
+    return map_strips(compose, dtype, *planes)
+
+
+def _studio_plane(image: np.ndarray, row: int) -> np.ndarray:
+    peak = peak_of(image)
+    blue_green_red = _STUDIO_MATRIX[row, ::-1] / 255
+    offset = _STUDIO_OFFSET[row] * peak / 255
+    return map_strips(
+        lambda strip: quantise_half_up(strip @ blue_green_red + offset, image.dtype),
+        image.dtype,
+        image,
+    )
 
 
 def quantise_half_up(values: np.ndarray, dtype: np.dtype) -> np.ndarray:

@@ -6,15 +6,15 @@ that a 100-megapixel image needs no more than a few megabytes beside itself.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import cv2
 import numpy as np
 
 from srcnn.colour import peak_of
+from srcnn.strips import strips
 
 PEAK = 255.0
-_STRIP_SAMPLES = 1 << 18
 
 # A window is (radius, filter, covariance normalisation).
 Window = tuple[int, Callable[[np.ndarray], np.ndarray], float]
@@ -35,7 +35,7 @@ def mse(reference: np.ndarray, candidate: np.ndarray) -> float:
     """
     _check_pair(reference, candidate)
     total = 0
-    for rows in _strips(reference, halo=0):
+    for rows in strips(reference):
         difference = reference[rows].astype(np.int64) - candidate[rows]
         total += int(np.vdot(difference, difference))  # exact in integers
     return total / reference.size * (PEAK / peak_of(reference)) ** 2
@@ -76,7 +76,7 @@ def ssim(
         return [None] * len(candidates)
     c1, c2 = (0.01 * PEAK) ** 2, (0.03 * PEAK) ** 2
     totals = [0.0] * len(candidates)
-    for rows in _strips(reference, halo=radius):
+    for rows in strips(reference, halo=radius):
         x = _on_eight_bit_scale(reference[rows])
         mean_x = smooth(x)
         variance_x = normalisation * (smooth(x * x) - mean_x * mean_x)
@@ -110,15 +110,6 @@ _WINDOWS: dict[str, Window] = {
 def _on_eight_bit_scale(image: np.ndarray) -> np.ndarray:
     samples = image.astype(np.float64)
     return samples if image.dtype == np.uint8 else samples * (PEAK / peak_of(image))
-
-
-def _strips(image: np.ndarray, halo: int) -> Iterator[slice]:
-    """Slices of rows; each strip's inner rows (without `halo` at both ends) partition the image's
-    inner rows."""
-    height = image.shape[0]
-    step = max(64, _STRIP_SAMPLES // max(1, image[0].size))
-    for start in range(halo, height - halo, step):
-        yield slice(start - halo, min(start + step, height - halo) + halo)
 
 
 def _check_pair(reference: np.ndarray, candidate: np.ndarray) -> None:

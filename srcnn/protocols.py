@@ -6,10 +6,12 @@ MATLAB its Y, Cb, Cr planes, float32 (3 or 1, h, w), codes divided by the type's
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 
 import numpy as np
 
 from srcnn import colour, metrics, resample
+from srcnn.strips import map_strips
 
 
 class Protocol(ABC):
@@ -185,12 +187,15 @@ class MatlabProtocol(Protocol):
         return self._planewise(image, lambda p: resample.resize_matlab(p, size, kernel))
 
     @staticmethod
-    def _planewise(image: np.ndarray, function) -> np.ndarray:
-        planes = [
-            np.float32(function(plane) / colour.peak_of(image))
-            for plane in colour.planes_matlab(image)
-        ]
-        return np.stack(planes)
+    def _planewise(image: np.ndarray, function: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        planes = colour.planes_matlab(image)
+        working = None
+        for index, plane in enumerate(planes):
+            codes = function(plane)
+            if working is None:
+                working = np.empty((len(planes), *codes.shape), np.float32)
+            np.divide(codes, colour.peak_of(image), out=working[index], casting="same_kind")
+        return working
 
     def network_luma(self, working):
         return working[0]
@@ -199,17 +204,16 @@ class MatlabProtocol(Protocol):
         return colour.quantise_half_up(values * np.iinfo(dtype).max, dtype)
 
     def compose(self, working, luma):
-        peak = colour.peak_of(luma)
-        return colour.image_from_planes_matlab([luma, *(working[1:] * peak)], luma.dtype)
+        return colour.image_from_planes_matlab([luma, *working[1:]], luma.dtype)
 
     def as_image(self, working, dtype):
-        return colour.image_from_planes_matlab(list(working * np.iinfo(dtype).max), dtype)
+        return colour.image_from_planes_matlab(working, dtype)
 
     def working_luma(self, working, dtype):
-        return self.round_luma(working[0], dtype)
+        return map_strips(lambda strip: self.round_luma(strip, dtype), dtype, working[0])
 
     def image_luma(self, image):
-        return colour.planes_matlab(image)[0]
+        return colour.luma_matlab(image)
 
     def output_luma(self, image, luma):
         return luma

@@ -11,6 +11,8 @@ import cv2
 import numpy as np
 import scipy.sparse
 
+from srcnn.strips import strips
+
 KERNELS = {
     "opencv": {
         "nearest": cv2.INTER_NEAREST,
@@ -57,7 +59,12 @@ def resize_matlab(plane: np.ndarray, size: tuple[int, int], kernel: str) -> np.n
     """
     rows = _resize_matrix(plane.shape[0], size[0], kernel)
     columns = _resize_matrix(plane.shape[1], size[1], kernel)
-    return (columns @ (rows @ plane).T).T
+    result = np.empty(size)
+    for strip in strips(result):
+        some = rows[strip]
+        first, last = some.indices.min(), some.indices.max() + 1
+        result[strip] = (columns @ (some[:, first:last] @ plane[first:last]).T).T
+    return result
 
 
 def degrade_opencv(image: np.ndarray, scale: int, kernel: str) -> np.ndarray:

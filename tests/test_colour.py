@@ -73,7 +73,7 @@ def test_image_from_planes_rounds_and_clips_what_scikit_image_computes(seed, dty
 
 
 def test_image_from_planes_takes_unrounded_chroma():
-    planes = [np.full((2, 2), 126.25), np.full((2, 2), 128.2), np.full((2, 2), 127.9)]
+    planes = [np.full((2, 2), code / 255) for code in (126.25, 128.2, 127.9)]
     image = colour.image_from_planes_matlab(planes, np.uint8)
     # ycbcr2rgb's coefficients as ITU-R BT.601 gives them for studio range.
     luma = 255 / 219 * (126.25 - 16)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from support import golden, quick, random_image
 
-from srcnn import metrics
+from srcnn import metrics, strips
 from srcnn.resample import degrade_opencv
 
 WINDOWS = {
@@ -80,8 +80,8 @@ def test_ssim_of_8_bits_is_scikit_images_default():
 def test_ssim_and_mse_of_strips_are_those_of_the_whole(window, height):
     image = random_image((height, 13, 3), seed=height)
     candidate = noisy(image, height)
-    with mock.patch.object(metrics, "_STRIP_SAMPLES", 1):  # strips of 64 rows
-        assert len(list(metrics._strips(image, halo=5))) > 1 or height < 75
+    with mock.patch.object(strips, "_SAMPLES", 1):  # strips of 64 rows
+        assert len(list(strips.strips(image, halo=5))) > 1 or height < 75
         (figure,) = metrics.ssim(image, [candidate], window)
         error = metrics.mse(image, candidate)
     assert figure == pytest.approx(skimage_ssim(image, candidate, window), abs=1e-10)

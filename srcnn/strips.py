@@ -1,0 +1,46 @@
+"""Strips of rows, so that work on a large picture needs little memory beside it."""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+_SAMPLES = 1 << 18
+
+
+def strips(image: np.ndarray, halo: int = 0) -> Iterator[slice]:
+    """Cuts a picture into strips of rows of about a quarter of a million samples.
+
+    Args:
+      image: (h, w) or (h, w, c).
+      halo: rows that each strip shares with its neighbours on both sides.
+
+    Yields:
+      Slices of rows; without `halo` rows at both ends they partition the picture's rows without
+      its first and last `halo`.
+    """
+    height = image.shape[0]
+    step = max(64, _SAMPLES // max(1, image[0].size))
+    for start in range(halo, height - halo, step):
+        yield slice(start - halo, min(start + step, height - halo) + halo)
+
+
+def map_strips(
+    function: Callable[..., np.ndarray], dtype: np.dtype, *images: np.ndarray
+) -> np.ndarray:
+    """Applies a function that works row by row, strip by strip.
+
+    Args:
+      function: takes strips of the images, returns a strip of the result.
+      dtype: of the result.
+      *images: pictures of the same number of rows.
+
+    Returns:
+      The same as `function(*images)`.
+    """
+    result = None
+    for rows in strips(images[0]):
+        part = function(*(image[rows] for image in images))
+        if result is None:
+            result = np.empty((len(images[0]), *part.shape[1:]), dtype)
+        result[rows] = part
+    return result

@@ -1,0 +1,40 @@
+"""Strips cover a picture once, and working by strips changes nothing."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from srcnn import colour, strips
+from srcnn.protocols import PROTOCOLS
+from srcnn.resample import resize_matlab
+
+
+@given(height=st.integers(1, 400), width=st.integers(1, 9000), halo=st.integers(0, 6))
+def test_inner_rows_are_covered_once(height, width, halo):
+    image = np.broadcast_to(np.uint8(0), (height, width, 3))
+    inner = []
+    for rows in strips.strips(image, halo):
+        inner += range(rows.start + halo, rows.stop - halo)
+        assert 0 <= rows.start < rows.stop <= height
+    assert inner == list(range(halo, height - halo))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_the_matlab_protocol_is_the_same_in_strips_and_at_once(monkeypatch, dtype):
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, np.iinfo(dtype).max, (202, 90, 3), dtype, endpoint=True)
+    protocol = PROTOCOLS["matlab"]
+
+    def everything():
+        working = protocol.degrade(image, 2, "bicubic")
+        luma = protocol.working_luma(working, dtype)
+        return [
+            *colour.planes_matlab(image), working, luma, protocol.compose(working, luma),
+            resize_matlab(image[..., 0], (301, 77), "bilinear"),
+        ]  # fmt: skip
+
+    at_once = everything()
+    monkeypatch.setattr(strips, "_SAMPLES", 1)
+    for whole, in_strips in zip(at_once, everything(), strict=True):
+        assert np.array_equal(whole, in_strips)
