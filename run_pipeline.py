@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Command line of the job: parse, validate, build, run, summary, exit code."""
 
+import io
 import logging
 import os
 import sys
@@ -10,6 +11,9 @@ from pipeline.lifetime import leaving_on_signals
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command; returns its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # file names need not be Unicode
     with leaving_on_signals():
         return _main(sys.argv[1:] if arguments is None else arguments)
 
@@ -35,6 +39,7 @@ def _silence_libraries() -> None:
     logging.basicConfig(level=logging.ERROR)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("ABSL_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from conftest import files_below, write_images
+from conftest import files_below, start_job, write_images
 from PIL import Image
 
 from srcnn.engines import create_engine
@@ -310,6 +310,18 @@ def test_dry_run_lists_and_touches_nothing(run_job, photos):
     assert "would fail" in job.out
     assert "tiny-513_x2_bilinear" in job.out
     assert "5 images matched, 0.1 megapixels" in job.out
+
+
+def test_names_that_are_no_unicode_are_printed_escaped(tmp_path, photo, tiny_weights):
+    write_images(tmp_path / "in", {"a.png": photo[:40, :40]})
+    os.rename(tmp_path / "in/a.png", os.fsencode(tmp_path / "in") + b"/\xff.png")
+    job = start_job(
+        "--input", f"{tmp_path}/in/*.png", "--output", tmp_path / "out", "--dry_run",
+        "--weights", tiny_weights, env=os.environ | {"LC_ALL": "C.UTF-8"},
+    )  # fmt: skip
+    out, err = job.communicate(timeout=60)
+    assert job.returncode == 0, err
+    assert "/in/\\udcff.png  40 x 40" in out
 
 
 def test_names_that_are_odd_are_kept(run_job, tmp_path, photo):
