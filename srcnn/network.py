@@ -46,9 +46,3 @@ def build_network(architecture: Architecture) -> keras.Model:
 def set_tensors(model: keras.Model, tensors: list[tuple[np.ndarray, np.ndarray]]) -> None:
     """Puts (kernel, bias) of each convolution into a model of the same architecture."""
     model.set_weights([array for pair in tensors for array in pair])
-
-
-def get_tensors(model: keras.Model) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Takes (kernel, bias) of each convolution out of a model."""
-    arrays = model.get_weights()
-    return list(zip(arrays[0::2], arrays[1::2], strict=True))

@@ -89,9 +89,8 @@ class NumpyEngine(Engine):
 
     name = "numpy"
 
-    def __init__(self, weights: Weights):
-        super().__init__(weights)
-        self.tensors = weights.tensors
+    def _load(self, tensors: Tensors) -> None:
+        self.tensors = tensors
         self.calls: list[tuple[int, ...]] = []
 
     def run(self, batch: np.ndarray) -> np.ndarray:

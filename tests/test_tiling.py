@@ -9,6 +9,7 @@ from support import (
     narrow,
     quick,
     random_image,
+    random_tensors,
     random_weights,
     reference_network,
     stack,
@@ -54,7 +55,7 @@ def expected_output(engine: NumpyEngine, plane: np.ndarray, shave: int) -> np.nd
 
 
 def engine_of(architecture: Architecture, seed: int = 0) -> NumpyEngine:
-    return NumpyEngine(random_weights(architecture, seed))
+    return NumpyEngine(architecture, random_tensors(architecture, seed))
 
 
 sides = st.one_of(st.integers(1, 48), st.sampled_from([1, 2, 3, 13, 17, 31, 37, 47]))
@@ -179,7 +180,7 @@ def test_tensorflow_computes_the_reference_network(name):
     weights = random_weights(architecture, seed=7)
     engine = create_engine("tensorflow", weights)
     plane = random_image((31, 45), seed=8)
-    reference = NumpyEngine(weights)
+    reference = NumpyEngine(architecture, weights.tensors)
     for shave in (0, 6):
         expected = expected_output(reference, plane, shave)
         for tile in (16, WHOLE):

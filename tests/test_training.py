@@ -178,12 +178,12 @@ def test_checkpoint_of_another_run_is_refused(folder, finished, capsys):
 @pytest.mark.parametrize("name", ["srcnn-915", "srcnn-955", "srcnn-935-128"])
 @pytest.mark.parametrize("degradation", [("opencv", 2, "bilinear"), ("matlab", 3, "bicubic")])
 def test_identity_gives_back_the_interpolation(name, degradation):
-    from srcnn.training.run import NetworkEngine
+    from srcnn.engines.tensorflow import TensorFlowEngine
 
     pair = make_pair(drawing(3, 48), Degradation(*degradation))
     luma = np.clip(unit_range(pair.degraded), 0, 1)
     architecture = ARCHITECTURES[name]
-    output = NetworkEngine(architecture, identity_tensors(architecture, 7)).run(
+    output = TensorFlowEngine(architecture, identity_tensors(architecture, 7)).run(
         luma[np.newaxis, ..., np.newaxis]
     )
     inner = slice(architecture.margin, -architecture.margin)

@@ -18,7 +18,7 @@ def create_engine(name: str, weights: Weights) -> Engine:
     try:
         from srcnn.engines.tensorflow import TensorFlowEngine
 
-        return TensorFlowEngine(weights)
+        return TensorFlowEngine(weights.card.architecture, weights.tensors)
     except ImportError as error:
         raise EngineError(f"the engine tensorflow is not installed: {error}") from None
 

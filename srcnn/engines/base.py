@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 import numpy as np
 
 from srcnn.architecture import Architecture
-from srcnn.weights import Weights
+from srcnn.weights import Tensors
 
 
 class Engine(ABC):
@@ -18,8 +18,13 @@ class Engine(ABC):
 
     name: str
 
-    def __init__(self, weights: Weights):
-        self.architecture: Architecture = weights.card.architecture
+    def __init__(self, architecture: Architecture, tensors: Tensors):
+        self.architecture = architecture
+        self._load(tensors)
+
+    @abstractmethod
+    def _load(self, tensors: Tensors) -> None:
+        """Makes the engine ready; `architecture` is set. `tensors` fit it."""
 
     @abstractmethod
     def run(self, batch: np.ndarray) -> np.ndarray:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from srcnn.engines.base import Engine
-from srcnn.weights import Weights
+from srcnn.weights import Tensors
 
 
 class TensorFlowEngine(Engine):
@@ -11,15 +11,14 @@ class TensorFlowEngine(Engine):
 
     name = "tensorflow"
 
-    def __init__(self, weights: Weights):
-        super().__init__(weights)
+    def _load(self, tensors: Tensors) -> None:
         # Imported here: it takes seconds, and nothing but this engine needs it.
         import tensorflow as tf
 
         from srcnn.network import build_network, set_tensors
 
         model = build_network(self.architecture)
-        set_tensors(model, weights.tensors)
+        set_tensors(model, tensors)
         # Without a fixed signature every new tile shape would be traced anew.
         signature = [tf.TensorSpec((None, None, None, 1), tf.float32)]
         self._function = tf.function(

@@ -15,9 +15,7 @@ import numpy as np
 import scipy
 import tensorflow as tf
 
-from srcnn.architecture import Architecture
-from srcnn.engines.base import Engine
-from srcnn.network import build_network, set_tensors
+from srcnn.engines.tensorflow import TensorFlowEngine
 from srcnn.training.checkpoint import (
     CHECKPOINT_NAME,
     Checkpoint,
@@ -42,22 +40,6 @@ from srcnn.training.trainer import Trainer
 from srcnn.weights import Tensors, load_weights, save_weights
 
 _LIBRARIES = (tf, keras, np, cv2, scipy)
-
-
-class NetworkEngine(Engine):
-    """Runs weights that have no file yet."""
-
-    name = "training"
-
-    def __init__(self, architecture: Architecture, tensors: Tensors):
-        self.architecture = architecture
-        model = build_network(architecture)
-        set_tensors(model, tensors)
-        signature = [tf.TensorSpec((None, None, None, 1), tf.float32)]
-        self._function = tf.function(model, input_signature=signature)
-
-    def run(self, batch: np.ndarray) -> np.ndarray:
-        return self._function(tf.constant(batch)).numpy()
 
 
 @dataclass(frozen=True)
@@ -148,7 +130,7 @@ def load_inputs(config: TrainingConfig) -> Inputs:
 
 def validate(config: TrainingConfig, pairs: tuple[Pair, ...], tensors: Tensors) -> dict[str, float]:
     """Mean luma PSNR on the validation images in dB, as mean_figures names it."""
-    engine = NetworkEngine(config.network, tensors)
+    engine = TensorFlowEngine(config.network, tensors)
     return mean_figures(luma_figures(engine, pair, config.degradation) for pair in pairs)
 
 
@@ -196,7 +178,7 @@ def _run_steps(
 
 def _finish(config: TrainingConfig, inputs: Inputs, tensors: Tensors, history: np.ndarray) -> Path:
     """Measures the finished weights and writes them with their card."""
-    engine = NetworkEngine(config.network, tensors)
+    engine = TensorFlowEngine(config.network, tensors)
     sets = {"validation": find_images(config.validation)} | inputs.evaluation
     figures = {name: evaluate(engine, paths, config.degradation) for name, paths in sets.items()}
     return save_weights(
