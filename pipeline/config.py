@@ -159,7 +159,7 @@ def load_config(values: dict[str, Any], file: str | None = None) -> JobConfig:
     merged = (_read_yaml(file) if file else {}) | values
     unknown = [key for key in merged if key not in JobConfig.model_fields]
     if unknown:
-        hint = _did_you_mean(str(unknown[0]), JobConfig.model_fields)
+        hint = _did_you_mean(unknown[0], JobConfig.model_fields)
         raise UsageError(f"{file or 'configuration'}: unknown key {unknown[0]!r}{hint}")
     try:
         return JobConfig(**merged)
@@ -190,7 +190,7 @@ def _read_yaml(path: str) -> dict[str, Any]:
         return {}
     if not isinstance(content, dict):
         raise UsageError(f"{path}: holds a {type(content).__name__}; needed: keys and values")
-    return content
+    return {str(key).replace("-", "_"): value for key, value in content.items()}
 
 
 def _one_line(error: ValidationError) -> str:

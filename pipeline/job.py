@@ -3,15 +3,17 @@
 import hashlib
 import json
 import secrets
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from pipeline.config import JobConfig
 from pipeline.errors import UsageError
 from srcnn.engines import ENGINES
 from srcnn.errors import WeightsError
-from srcnn.weights import Weights, choose_weights, load_weights
+from srcnn.weights import Weights, choose_weights, list_weights, load_weights
 from transforms.storage import OutputStore
 from weights import DIRECTORY
 
@@ -76,18 +78,17 @@ def prepare_job(config: JobConfig) -> Job:
     )
 
 
-def _choose(config: JobConfig):
-    if config.scale == 1 and not any(
-        config.model == card.stem for card in DIRECTORY.glob("*.json")
-    ):
-        names = ", ".join(sorted(card.stem for card in DIRECTORY.glob("*.json")))
+def _choose(config: JobConfig) -> Path:
+    names = [card.name for card in list_weights(DIRECTORY).values()]
+    if config.scale == 1 and config.model not in names:
         raise UsageError(
-            f"scale: 1: the images were already enlarged; say by what with --model, one of: {names}"
+            "scale: 1: the images were already enlarged; say by what with --model, "
+            f"one of: {', '.join(names)}"
         )
     return choose_weights(DIRECTORY, config.model, config.scale, config.kernel, config.protocol)
 
 
-def _mismatches(config: JobConfig, weights: Weights):
+def _mismatches(config: JobConfig, weights: Weights) -> Iterator[str]:
     card = weights.card
     asked = (config.scale, config.kernel, config.protocol)
     meant = (card.scale, card.kernel, card.protocol)

@@ -159,16 +159,13 @@ def save_weights(directory: str | os.PathLike, tensors: Tensors, **card: Any) ->
     return path
 
 
-def list_cards(directory: Path) -> list[ModelCard]:
-    """The model cards of a directory, sorted by name."""
-    return sorted(
-        (
-            load_card(card_path(path))
-            for path in directory.glob(f"*{WEIGHTS_SUFFIX}")
-            if not path.name.startswith(".")
-        ),
-        key=lambda card: card.name,
-    )
+def list_weights(directory: Path) -> dict[Path, ModelCard]:
+    """The weights files of a directory with their model cards, sorted by file name."""
+    return {
+        path: load_card(card_path(path))
+        for path in sorted(directory.glob(f"*{WEIGHTS_SUFFIX}"))
+        if not path.name.startswith(".")
+    }
 
 
 def choose_weights(directory: Path, model: str, scale: int, kernel: str, protocol: str) -> Path:
@@ -182,12 +179,12 @@ def choose_weights(directory: Path, model: str, scale: int, kernel: str, protoco
     Raises:
       WeightsError: there is none; the message lists what exists.
     """
-    cards = list_cards(directory)
-    for card in cards:
+    shipped = list_weights(directory)
+    for path, card in shipped.items():
         wanted = (card.architecture.name, card.scale, card.kernel, card.protocol)
         if card.name == model or wanted == (model, scale, kernel, protocol):
-            return directory / (card.name + WEIGHTS_SUFFIX)
-    existing = ", ".join(f"{card.name} ({card.protocol})" for card in cards) or "none"
+            return path
+    existing = ", ".join(f"{card.name} ({card.protocol})" for card in shipped.values()) or "none"
     raise WeightsError(
         f"no weights for model {model!r}, x{scale}, {kernel}, protocol {protocol}; "
         f"there are: {existing}. Name one with --model, or give a file with --weights"

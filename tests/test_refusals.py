@@ -70,7 +70,7 @@ def test_a_bad_configuration_file_is_refused(run_job, image, tmp_path, text, wor
 
 def test_flags_override_the_file(run_job, image, tmp_path):
     config = tmp_path / "job.yaml"
-    config.write_text("kernel: area\nborder: shave\nmax_failures: 5%\n")
+    config.write_text("kernel: area\nborder: shave\nmax-failures: 5%\n")
     job = run_job("--input", image, "--config", config, "--kernel", "nearest")
     assert job.code == 0, job.err
     row = job.rows.iloc[0]

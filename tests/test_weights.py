@@ -24,7 +24,7 @@ from srcnn.weights import (
     Weights,
     card_path,
     choose_weights,
-    list_cards,
+    list_weights,
     load_weights,
     save_weights,
 )
@@ -419,7 +419,7 @@ def test_a_choice_that_does_not_exist_lists_what_does(shelf, model, scale, kerne
         choose_weights(shelf, model, scale, kernel, protocol)
     message = str(caught.value)
     assert f"no weights for model {model!r}, x{scale}, {kernel}, protocol {protocol}" in message
-    for card in list_cards(shelf):
+    for card in list_weights(shelf).values():
         assert f"{card.name} ({card.protocol})" in message
 
 
@@ -430,7 +430,7 @@ def test_an_empty_shelf_says_so(tmp_path):
 
 def test_cards_are_listed_by_name_without_unfinished_files(shelf):
     (shelf / ".half.weights.h5").write_bytes(b"")
-    names = [card.name for card in list_cards(shelf)]
+    names = [card.name for card in list_weights(shelf).values()]
     assert names == sorted(names) and len(names) == 5
 
 
