@@ -164,10 +164,12 @@ def format_summary(summary: dict[str, Any]) -> str:
     ]
     lines += _format_means(summary["means"])
     if summary["worst"]:
-        figure = "PSNR gain" if config["mode"] == "evaluate" else "consistency"
+        figure, form = (
+            ("PSNR gain", "+.3f") if config["mode"] == "evaluate" else ("consistency", ".3f")
+        )
         lines += ["", f"  lowest {figure}"]
         lines += [
-            f"    {_decibels(w['rank_figure']):>8} dB  {w['relative_path']}"
+            f"    {_cell(w['rank_figure'], form):>8} dB  {w['relative_path']}"
             for w in summary["worst"][:3]
         ]
     if summary["failures"]:
@@ -204,10 +206,6 @@ def _format_means(means: dict[str, Any]) -> list[str]:
 
 def _cell(value: float | None, form: str) -> str:
     return "-" if value is None else format(value, form)
-
-
-def _decibels(value: float | None) -> str:
-    return "inf" if value is None else f"{value:+.3f}"
 
 
 def _kind_of(row: ReportRow) -> str:
