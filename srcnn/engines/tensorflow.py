@@ -1,5 +1,10 @@
 """The reference engine: TensorFlow through Keras."""
 
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 
 from srcnn.engines.base import Engine
@@ -13,7 +18,8 @@ class TensorFlowEngine(Engine):
 
     def _load(self, tensors: Tensors) -> None:
         # Imported here: it takes seconds, and nothing but this engine needs it.
-        import tensorflow as tf
+        with _silent_if_asked():
+            import tensorflow as tf
 
         from srcnn.network import build_network, set_tensors
 
@@ -28,3 +34,23 @@ class TensorFlowEngine(Engine):
 
     def run(self, batch: np.ndarray) -> np.ndarray:
         return self._function(self._constant(batch)).numpy()
+
+
+@contextmanager
+def _silent_if_asked() -> Iterator[None]:
+    """Keeps standard error quiet where TensorFlow's log level asks for errors only.
+
+    Its native code greets while it is imported, before it reads that level.
+    """
+    if os.environ.get("TF_CPP_MIN_LOG_LEVEL") != "3":
+        yield
+        return
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
