@@ -88,7 +88,7 @@ def train(config: TrainingConfig, resume: bool, report: Callable[[str], None] = 
     identity = config.identity | {"data": inputs.training.sha256, "start": inputs.warm_start}
     checkpoint = _last_checkpoint(path, identity)
     config.output.mkdir(parents=True, exist_ok=True)
-    trainer = Trainer(config, inputs.start)
+    trainer = Trainer(config, inputs.start, _sample(config, inputs.training))
     history = np.empty((0, 4))
     if checkpoint:
         trainer.restore(checkpoint.arrays)
@@ -132,6 +132,12 @@ def validate(config: TrainingConfig, pairs: tuple[Pair, ...], tensors: Tensors) 
     """Mean luma PSNR on the validation images in dB, as mean_figures names it."""
     engine = TensorFlowEngine(config.network, tensors)
     return mean_figures(luma_figures(engine, pair, config.degradation) for pair in pairs)
+
+
+def _sample(config: TrainingConfig, training: TrainingSet) -> np.ndarray:
+    """Degraded crops (n, crop, crop) that no step draws."""
+    batches = [draw_batch(training, config, config.steps + index)[0] for index in range(4)]
+    return np.concatenate(batches)[..., 0]
 
 
 def _last_checkpoint(path: Path, identity: dict[str, Any]) -> Checkpoint | None:
@@ -201,7 +207,8 @@ def _recipe(config: TrainingConfig, inputs: Inputs) -> dict[str, Any]:
     )
     return {
         "recipe": "Adam, cosine decay to 0; MSE of the luma in [0, 1] on the valid centre of random"
-        " crops; running average of the weights; degraded by this package's own functions",
+        " crops; kernels learnt in whitened coordinates; running average of the weights; degraded"
+        " by this package's own functions",
         **settings,
         "copies": list(config.copies),
         "start": inputs.warm_start or "the identity: one centred delta per layer",
