@@ -33,7 +33,7 @@ def convert(
     return save_weights(
         output,
         tensors,
-        name=name or f"{source.stem}_x{scale}_{kernel}",
+        name=name or f"{source.stem.removesuffix(f'_x{scale}')}_x{scale}_{kernel}",
         architecture=architecture,
         scale=scale,
         kernel=kernel,

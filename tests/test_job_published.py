@@ -55,7 +55,7 @@ def test_tables_of_the_paper(run_job, shared, imported, name):
     scale = name[-1]
     job = run_job(
         "--input", f"{shared}/data/Set*/*.bmp", "--protocol", "matlab", "--scale", scale,
-        "--weights", imported / f"{name}_x{scale}_bicubic.weights.h5",
+        "--weights", imported / f"{name}_bicubic.weights.h5",
     )  # fmt: skip
     assert job.code == 0, job.err
     rows = job.rows
