@@ -105,7 +105,7 @@ def panels(row: ReportRow, config: JobConfig, store: OutputStore) -> dict[str, n
 
     Returns:
       uint8 RGB pictures (h, w, 3) of one size; in evaluate mode original, degraded and restored,
-      in restore mode enlarged and restored.
+      in restore mode enlarged (or as it came) and restored.
 
     Raises:
       ImageError, OSError: the source or the result is not there any more.
@@ -120,8 +120,9 @@ def panels(row: ReportRow, config: JobConfig, store: OutputStore) -> dict[str, n
             record, config.scale, config.kernel, config.protocol, config.max_megapixels
         )
         interpolated = convention.as_image(record.working, record.original.dtype)
+        before = "input" if config.scale == 1 else f"interpolated ({config.kernel})"
         return {
-            f"interpolated ({config.kernel})": _displayable(interpolated),
+            before: _displayable(interpolated),
             f"restored\n{_consistency(row)}": _displayable(restored),
         }
     record = degrade_image(record, config.scale, config.kernel, config.protocol)
