@@ -21,11 +21,14 @@ class Protocol(ABC):
       name: as in `--protocol`.
       ssim_window: the definition of SSIM, as srcnn.metrics.ssim names it.
       measures_luma_only: whether the headline figures are of luma or of all channels.
+      crops_after_degrading: whether `border: shave` cuts the degraded image to a multiple of the
+        scale; otherwise `prepare` did so before.
     """
 
     name: str
     ssim_window: str
     measures_luma_only: bool
+    crops_after_degrading: bool
 
     @property
     def kernels(self) -> tuple[str, ...]:
@@ -47,6 +50,10 @@ class Protocol(ABC):
     @abstractmethod
     def enlarge(self, image: np.ndarray, scale: int, kernel: str) -> np.ndarray:
         """The image enlarged by `scale`, in working space; for scale 1 the image itself."""
+
+    @abstractmethod
+    def shave(self, working: np.ndarray, pixels: int) -> np.ndarray:
+        """A working-space picture without `pixels`, at least 1, on each side."""
 
     @abstractmethod
     def network_luma(self, working: np.ndarray) -> np.ndarray:
@@ -114,6 +121,7 @@ class OpenCVProtocol(Protocol):
     name = "opencv"
     ssim_window = "uniform"
     measures_luma_only = False
+    crops_after_degrading = True
 
     # What the tutorial's 9-3(same)-5 network loses on each side; fixed, so that figures of
     # different networks are of the same pixels.
@@ -130,6 +138,9 @@ class OpenCVProtocol(Protocol):
         if scale == 1:
             return image
         return resample.resize_opencv(image, (height * scale, width * scale), kernel)
+
+    def shave(self, working, pixels):
+        return working[pixels:-pixels, pixels:-pixels]
 
     def network_luma(self, working):
         return colour.luma_opencv(working)
@@ -173,6 +184,7 @@ class MatlabProtocol(Protocol):
     name = "matlab"
     ssim_window = "gaussian"
     measures_luma_only = True
+    crops_after_degrading = False
 
     def prepare(self, image, scale):
         return resample.modcrop(image, scale)
@@ -196,6 +208,9 @@ class MatlabProtocol(Protocol):
                 working = np.empty((len(planes), *codes.shape), np.float32)
             np.divide(codes, colour.peak_of(image), out=working[index], casting="same_kind")
         return working
+
+    def shave(self, working, pixels):
+        return working[:, pixels:-pixels, pixels:-pixels]
 
     def network_luma(self, working):
         return working[0]

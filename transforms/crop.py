@@ -20,7 +20,7 @@ def crop_to_luma(record: ImageRecord, scale: int, protocol: str, border: str) ->
     """
     convention = PROTOCOLS[protocol]
     original, working, alpha = record.original, record.working, record.alpha
-    if border == "shave" and protocol == "opencv":
+    if border == "shave" and convention.crops_after_degrading:
         original, working = modcrop(original, scale), modcrop(working, scale)
         alpha = None if alpha is None else modcrop(alpha, scale)
     luma = convention.network_luma(working)

@@ -63,10 +63,10 @@ def merge_luma(record: ImageRecord, scale: int, protocol: str, border: str) -> I
     shave = convention.output_shave(border, scale)
     original, working, alpha = record.original, record.working, record.alpha
     if shave:
-        inner = (..., slice(shave, -shave), slice(shave, -shave))
-        working = working[inner] if protocol == "matlab" else working[inner[1:]]
-        original = original[inner[1:]]
-        alpha = alpha if alpha is None else alpha[inner[1:]]
+        inner = (slice(shave, -shave), slice(shave, -shave))
+        working = convention.shave(working, shave)
+        original = original[inner]
+        alpha = None if alpha is None else alpha[inner]
     restored = convention.compose(working, record.restored_luma)
     return replace(record, original=original, working=working, alpha=alpha, restored=restored)
 
