@@ -4,11 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from srcnn.colour import luma_opencv, peak_of, planes_matlab, quantise_half_even, quantise_half_up
-from srcnn.resample import degrade_matlab, degrade_opencv, modcrop
-
-# The tutorial's SRCNN loses 6 pixels on each side, and its figures leave them out.
-_OPENCV_BORDER = 6
+from srcnn.colour import peak_of
+from srcnn.protocols import PROTOCOLS, Protocol
 
 
 @dataclass(frozen=True)
@@ -26,9 +23,14 @@ class Degradation:
     kernel: str
 
     @property
+    def convention(self) -> Protocol:
+        """The protocol itself."""
+        return PROTOCOLS[self.protocol]
+
+    @property
     def border(self) -> int:
         """Pixels on each side that figures leave out."""
-        return _OPENCV_BORDER if self.protocol == "opencv" else self.scale
+        return self.convention.measure_shave("shave", self.scale)
 
     @property
     def is_symmetric(self) -> bool:
@@ -40,8 +42,7 @@ class Degradation:
 
     def quantise(self, values: np.ndarray, dtype: np.dtype) -> np.ndarray:
         """Luma in [0, 1] as codes of an integer type, rounded as the protocol rounds."""
-        rounded = quantise_half_even if self.protocol == "opencv" else quantise_half_up
-        return rounded(values.astype(np.float64) * np.iinfo(dtype).max, dtype)
+        return self.convention.round_luma(values.astype(np.float64), dtype)
 
 
 @dataclass(frozen=True)
@@ -66,12 +67,13 @@ def make_pair(image: np.ndarray, degradation: Degradation) -> Pair:
       degradation: how; `opencv` degrades the image in its integer type and keeps its size,
         `matlab` degrades the luma in floating point after cutting it to multiples of the scale.
     """
-    if degradation.protocol == "opencv":
-        degraded = degrade_opencv(image, degradation.scale, degradation.kernel)
-        return Pair(luma_opencv(degraded), luma_opencv(image))
-    luma = modcrop(planes_matlab(image)[0], degradation.scale)
-    degraded = degrade_matlab(luma, degradation.scale, degradation.kernel) / peak_of(luma)
-    return Pair(degraded.astype(np.float32), luma)
+    convention, scale = degradation.convention, degradation.scale
+    original = convention.prepare(image, scale)
+    luma = convention.image_luma(original)
+    # Where planes are degraded apart, the luma goes alone, as a grayscale image.
+    source = luma if convention.measures_luma_only else original
+    working = convention.degrade(source, scale, degradation.kernel)
+    return Pair(convention.network_luma(working), luma)
 
 
 def unit_range(plane: np.ndarray) -> np.ndarray:
