@@ -68,16 +68,24 @@ class JobConfig(BaseModel):
         "evaluate: inputs are ground truth, degrade, restore and measure them; "
         "restore: enlarge and improve the inputs",
     )
-    scale: int = _option(2, "Restoration", "2, 3 or 4; restore also takes 1: already enlarged")
+    scale: int = _option(
+        2,
+        "Restoration",
+        "2, 3 or 4; restore also takes 1: already enlarged",
+        shown="2, or that of named weights",
+    )
     kernel: str = _option(
         "",
         "Restoration",
         "interpolation: opencv has nearest, bilinear, bicubic, area, lanczos; "
         "matlab has bilinear, bicubic",
-        shown="bilinear for opencv, bicubic for matlab",
+        shown="that of named weights; bilinear for opencv, bicubic for matlab",
     )
     protocol: Literal["opencv", "matlab"] = _option(
-        "opencv", "Restoration", "whose interpolation, colour, rounding and figures"
+        "opencv",
+        "Restoration",
+        "whose interpolation, colour, rounding and figures",
+        shown="opencv, or that of named weights",
     )
     border: Literal["keep", "shave"] = _option(
         "keep",

@@ -9,11 +9,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pipeline.config import JobConfig
+from pipeline.config import JobConfig, load_config
 from pipeline.errors import UsageError
 from srcnn.engines import ENGINES
 from srcnn.errors import WeightsError
-from srcnn.weights import Weights, choose_weights, list_weights, load_weights
+from srcnn.weights import ModelCard, Weights, choose_weights, list_weights, load_weights
 from transforms.storage import OutputStore
 from weights import DIRECTORY
 
@@ -60,6 +60,9 @@ class Job:
 def prepare_job(config: JobConfig) -> Job:
     """Chooses and verifies the weights and names the run. Touches nothing.
 
+    Weights that are named, by file or by whole name, bring what the configuration leaves open:
+    scale, kernel and protocol of their model card.
+
     Raises:
       UsageError: there are no such weights, or they are damaged.
     """
@@ -67,6 +70,8 @@ def prepare_job(config: JobConfig) -> Job:
         weights = load_weights(config.weights or _choose(config))
     except WeightsError as error:
         raise UsageError(str(error)) from None
+    if config.weights or config.model == weights.card.name:
+        config = _completed(config, weights.card)
     run_id = config.run_id or f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
     engine = ENGINES[0] if config.engine == "auto" else config.engine
     return Job(
@@ -86,6 +91,14 @@ def _choose(config: JobConfig) -> Path:
             f"one of: {', '.join(names)}"
         )
     return choose_weights(DIRECTORY, config.model, config.scale, config.kernel, config.protocol)
+
+
+def _completed(config: JobConfig, card: ModelCard) -> JobConfig:
+    given = config.model_dump(include=config.model_fields_set)
+    open_fields = {"scale", "protocol"} - given.keys()
+    if "kernel" not in given and given.get("protocol", card.protocol) == card.protocol:
+        open_fields.add("kernel")  # a kernel means something in its own protocol only
+    return load_config({name: getattr(card, name) for name in open_fields} | given)
 
 
 def _mismatches(config: JobConfig, weights: Weights) -> Iterator[str]:

@@ -52,13 +52,29 @@ class Command:
     verbose: bool
 
 
+class _ListModels(argparse.Action):
+    """Prints the table of shipped weights and exits, as `--version` does."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        # Imported here: only this needs to read weights.
+        from pipeline.models import describe_models
+        from srcnn.errors import WeightsError
+        from weights import DIRECTORY
+
+        try:
+            print(describe_models(DIRECTORY))
+        except WeightsError as error:
+            raise UsageError(str(error)) from None
+        parser.exit()
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str):
         raise UsageError(message)
 
 
 def parse(arguments: list[str]) -> Command:
-    """Parses and validates a command line; `--help` and `--version` print and exit.
+    """Parses and validates a command line; `--help`, `--version` and `--list_models` exit.
 
     Raises:
       UsageError: the message says what is wrong and what would be right.
@@ -100,6 +116,9 @@ def _build_parser() -> argparse.ArgumentParser:
     run.add_argument("--dry_run", action="store_true", help="list what would happen, touch nothing")
     run.add_argument(
         "--verbose", action="store_true", help="show the libraries' logs, and tracebacks"
+    )
+    run.add_argument(
+        "--list_models", action=_ListModels, nargs=0, help="print the shipped weights and exit"
     )
     run.add_argument("--version", action="version", version=f"srcnn-beam {VERSION}")
     return parser

@@ -36,7 +36,7 @@ def run(command: Command) -> int:
     """
     started = time.monotonic()
     job = prepare_job(command.config)
-    notes = [*job.warnings, *check_places(command.config)]
+    notes = [*job.warnings, *check_places(job.config)]
     for note in notes:
         print(f"warning: {note}", file=sys.stderr)
     if command.dry_run:

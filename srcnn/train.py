@@ -84,8 +84,13 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME=GLOB",
         help="sets to measure once with the finished weights; none if nothing follows",
     )
+    parser.add_argument("--architecture", help="srcnn-955, srcnn-915, ...")
+    parser.add_argument("--scale", type=int, help="enlargement to undo")
+    parser.add_argument("--kernel", help="interpolation of the degradation")
+    parser.add_argument("--protocol", help="whose interpolation and luma: opencv or matlab")
     parser.add_argument("--steps", type=int, help="steps in all")
     parser.add_argument("--seed", type=int, help="of initial weights and crops")
+    parser.add_argument("--learning_rate", type=float, help="at the first step")
     parser.add_argument("--warm_start", type=Path, metavar="FILE", help="weights to begin from")
     parser.add_argument("--output", type=Path, metavar="DIR", help="where everything is written")
     parser.add_argument("--resume", action="store_true", help="go on from DIR's checkpoint")

@@ -34,7 +34,15 @@ def test_the_readme_names_only_options_that_exist():
     readme = (ROOT / "README.md").read_text()
     commands = re.findall(r"run_pipeline\.py((?:[^\n`]|\\\n)+)", readme)
     flags = {flag for command in commands for flag in re.findall(r"--(\w+)", command)}
-    own = {*JobConfig.model_fields, "dry_run", "help", "config", "verbose", "version"}
+    own = {
+        *JobConfig.model_fields,
+        "dry_run",
+        "list_models",
+        "help",
+        "config",
+        "verbose",
+        "version",
+    }
     assert flags
     assert flags <= own
 

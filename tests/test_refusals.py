@@ -179,8 +179,8 @@ def test_help_shows_every_default_the_examples_and_the_exit_codes():
     text = " ".join(done.stdout.split())
     for words in (
         "[evaluate]",
-        "[2]",
-        "[bilinear for opencv",
+        "[2, or that of named weights]",
+        "bilinear for opencv",
         "[keep]",
         "[512]",
         "3 more failed",

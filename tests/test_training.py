@@ -18,7 +18,7 @@ from srcnn.resample import degrade_matlab, modcrop
 from srcnn.train import main
 from srcnn.training import evaluate
 from srcnn.training.config import TrainingError, load_config
-from srcnn.training.data import draw_batch, find_images, load_training_set
+from srcnn.training.data import draw_batch, load_training_set
 from srcnn.training.degradation import Degradation, make_pair, unit_range
 from srcnn.training.initial import identity_tensors
 from srcnn.training.whitening import parameters_of, whitening_matrix
@@ -205,17 +205,18 @@ def test_other_weights_are_random_from_the_seed():
 @pytest.mark.parametrize("side", [1, 5, 9])
 def test_parameters_stand_for_the_kernel(folder, side):
     config = read_config(folder, batch=16)
-    training = load_training_set(config, find_images(config.images))
+    training = load_training_set(config)
     luma = draw_batch(training, config, 0)[0][..., 0]
     whitening = whitening_matrix(luma, side)
     kernel = np.random.default_rng(0).normal(size=(side, side, 3, 2)).astype(np.float32)
-    taps = whitening @ parameters_of(kernel, whitening)
+    parameters = parameters_of(kernel, whitening)
+    taps = whitening @ parameters.reshape(len(whitening), -1)
     np.testing.assert_allclose(taps.reshape(kernel.shape), kernel, atol=1e-4)
 
 
 def test_whitening_amplifies_differences_between_neighbours(folder):
     config = read_config(folder, batch=16)
-    training = load_training_set(config, find_images(config.images))
+    training = load_training_set(config)
     luma = draw_batch(training, config, 0)[0][..., 0]
     whitening = whitening_matrix(luma, 3)
     common = np.full(9, 1 / 3)
@@ -263,7 +264,7 @@ def test_only_symmetric_degradations_are_flipped_after(kernel, scale):
 
 def test_crops_lie_on_each_other_and_follow_from_seed_and_step(folder):
     config = read_config(folder, batch=64)
-    training = load_training_set(config, find_images(config.images))
+    training = load_training_set(config)
     inputs, targets = draw_batch(training, config, 5)
     assert inputs.shape == (64, 32, 32, 1) and inputs.dtype == np.float32
     assert targets.shape == (64, 20, 20, 1) and targets.dtype == np.float32
@@ -282,7 +283,8 @@ def test_crops_lie_on_each_other_and_follow_from_seed_and_step(folder):
 
 def test_a_crop_may_lie_anywhere_and_be_turned_in_eight_ways(folder):
     config = read_config(folder, batch=4096, crop=93, architecture="srcnn-955", copies=[1.0])
-    training = load_training_set(config, find_images(config.images)[:1])
+    config = config.model_copy(update={"images": (f"{folder}/train/deep/0.png",)})
+    training = load_training_set(config)
     inputs, _ = draw_batch(training, config, 0)
     # 4 x 12 places (96 x 104 pixels) in 8 positions.
     assert len({crop.tobytes() for crop in inputs}) == 4 * 12 * 8
@@ -293,12 +295,89 @@ def test_training_images_are_cut_to_multiples_of_the_scale(tmp_path, folder):
     # Otherwise OpenCV would blur an odd-sized image differently from place to place.
     image = drawing(9)[:95, :71]
     cv2.imwrite(str(tmp_path / "odd.png"), image)
-    config = read_config(folder, scale=3, copies=[1.0, 0.8])
-    whole, smaller = load_training_set(config, [tmp_path / "odd.png"]).pairs
+    config = read_config(folder, scale=3, copies=[1.0, 0.8], images=[f"{tmp_path}/odd.png"])
+    whole, smaller = load_training_set(config).pairs
     expected = make_pair(image[:93, :69], config.degradation)
     assert np.array_equal(whole.degraded, expected.degraded)
     assert np.array_equal(whole.original, expected.original)
     assert smaller.original.shape == (75, 57)  # 76 x 57, cut
+
+
+def test_every_glob_is_drawn_from_equally_often(tmp_path, folder):
+    for name, value, side in (("small", 0, 40), ("large", 255, 160)):
+        (tmp_path / name).mkdir()
+        cv2.imwrite(str(tmp_path / name / "1.png"), np.full((side, side), value, np.uint8))
+    images = [f"{tmp_path}/small/*.png", f"{tmp_path}/large/*.png", f"{tmp_path}/*/*.png"]
+    config = read_config(folder, images=images, batch=4000, copies=[1.0])
+    training = load_training_set(config)
+    assert training.images == 2 and len(training.pairs) == 2  # the third glob brings nothing new
+    inputs, _ = draw_batch(training, config, 0)
+    assert inputs[:, 0, 0, 0].mean() == pytest.approx(0.5, abs=0.05)
+
+
+def test_without_validation_every_tenth_image_is_held_out(folder):
+    from srcnn.training.run import load_inputs
+
+    inputs = load_inputs(read_config(folder, validation=[]))
+    assert inputs.evaluation == {"validation": [folder / "train/deep/0.png"]}
+    assert inputs.training.images == 3
+    whole, *_ = load_training_set(read_config(folder)).pairs
+    assert not any(
+        pair.original.shape == whole.original.shape and (pair.original == whole.original).all()
+        for pair in inputs.training.pairs
+    )
+    with pytest.raises(TrainingError, match="0.png is the only image"):
+        load_inputs(read_config(folder, validation=[], images=[f"{folder}/train/deep/0.png"]))
+
+
+def test_the_output_and_the_data_are_named_after_the_run(folder):
+    config = read_config(folder, output="runs/{name}/a", scale=3, data="")
+    assert config.output == Path("runs/srcnn-915_x3_bilinear/a")
+    assert config.data == f"images of {folder}/train/**/*.png"
+
+
+# --- the optimiser ---
+
+
+def directions(gradients: list[np.ndarray]) -> list[np.ndarray]:
+    """The steps that Soap takes for a sequence of gradients, bases turned every third step."""
+    import tensorflow as tf
+
+    from srcnn.training.soap import Soap
+
+    soap = Soap([gradients[:4]])
+    parameter = tf.Variable(np.zeros_like(gradients[0]))
+    steps = []
+    for index, gradient in enumerate(gradients):
+        before = parameter.numpy()
+        soap.move([parameter], [tf.constant(gradient)], 1.0)
+        steps.append(parameter.numpy() - before)
+        if index % 3 == 2:
+            soap.turn_bases()
+    return steps
+
+
+def test_a_turned_space_is_stepped_through_alike():
+    # The point of the eigenbasis: Adam's own steps depend on how the axes lie.
+    generator = np.random.default_rng(0)
+    scales = np.array([30, 10, 3, 1, 0.3])[:, np.newaxis] * np.array([5, 1, 0.2])
+    gradients = [np.float32(scales * generator.normal(size=(5, 3))) for _ in range(12)]
+    left, right = (np.linalg.qr(generator.normal(size=(n, n)))[0] for n in (5, 3))
+    turned = directions([np.float32(left @ g @ right) for g in gradients])
+    for step, other in zip(directions(gradients), turned, strict=True):
+        np.testing.assert_allclose(left @ step @ right, other, atol=2e-2)
+
+
+def test_where_the_axes_are_the_eigenbasis_the_steps_are_those_of_adam():
+    generator = np.random.default_rng(1)
+    diagonal = np.diag([8.0, 3.0, 1.0])
+    gradients = [np.float32(diagonal * generator.uniform(0.8, 1.2, 3)) for _ in range(10)]
+    mean = power = np.zeros((3, 3))
+    for age, (gradient, step) in enumerate(zip(gradients, directions(gradients), strict=True), 1):
+        mean = 0.9 * mean + 0.1 * gradient
+        power = 0.99 * power + 0.01 * gradient**2
+        adam = -(mean / (1 - 0.9**age)) / (np.sqrt(power / (1 - 0.99**age)) + 1e-8)
+        np.testing.assert_allclose(step, adam, atol=1e-4)
 
 
 # --- refusals ---
@@ -319,6 +398,7 @@ def test_training_images_are_cut_to_multiples_of_the_scale(tmp_path, folder):
         ({"copies": [1.5]}, "copies.0: "),
         ({"validate_every": 15}, "no multiple of checkpoint_every 10"),
         ({"images": []}, "images: "),
+        ({"images": "photos/*"}, "images: "),
     ],
 )
 def test_impossible_settings_are_refused_in_one_line(folder, overrides, message):
@@ -378,6 +458,6 @@ def test_committed_configurations_are_valid():
     assert paths
     for path in paths:
         config = load_config(path, {})
-        assert config.name == path.stem
+        assert config.architecture == path.stem or path.stem == "quickstart"
         training = " ".join(config.images)
         assert "Set5" not in training and "Set14" not in training

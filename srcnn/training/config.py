@@ -28,20 +28,21 @@ class TrainingConfig(BaseModel):
       kernel: interpolation of the degradation, one that the protocol has.
       protocol: whose interpolation and luma: `opencv` or `matlab`.
       images: globs of training images (`**` crosses directories).
-      validation: globs of images that the run measures itself on; never trained on.
+      validation: globs of images that the run measures itself on; never trained on. Without any,
+        every tenth image is held out for it.
       evaluate: named sets, each a list of globs, measured once with the finished weights.
       steps: optimiser steps in all.
       batch: crops per step.
       crop: side of an input crop in pixels.
-      learning_rate: of Adam at the first step; falls to 0 along a cosine.
+      learning_rate: of the optimiser at the first step; falls to 0 along a cosine.
       ema_decay: decay per step of the running average of the weights, which is what is kept.
       seed: of the initial weights and of the crops.
       copies: factors at which each training image is used; below 1 it is shrunk first.
       warm_start: weights file to begin from; without it the network begins as the interpolation.
       checkpoint_every: steps between checkpoints and lines of the log.
       validate_every: steps between validations, a multiple of checkpoint_every.
-      output: directory for checkpoint, log, plot and finished weights.
-      data: the training images in words, for the model card.
+      output: directory for checkpoint, log, plot and finished weights; {name} stands for `name`.
+      data: the training images in words, for the model card; without, their globs.
       terms: the terms that they come under, for the model card.
     """
 
@@ -52,7 +53,7 @@ class TrainingConfig(BaseModel):
     kernel: str
     protocol: Literal["opencv", "matlab"] = "opencv"
     images: Annotated[tuple[str, ...], Field(min_length=1)]
-    validation: Annotated[tuple[str, ...], Field(min_length=1)]
+    validation: tuple[str, ...] = ()
     evaluate: dict[str, tuple[str, ...]] = {}
     steps: Annotated[int, Field(ge=1)] = 10_000
     batch: Annotated[int, Field(ge=1, le=4096)] = 16
@@ -64,9 +65,9 @@ class TrainingConfig(BaseModel):
     warm_start: Path | None = None
     checkpoint_every: Annotated[int, Field(ge=1)] = 100
     validate_every: Annotated[int, Field(ge=1)] = 500
-    output: Path
-    data: Annotated[str, Field(min_length=1)]
-    terms: Annotated[str, Field(min_length=1)]
+    output: Path = Path(".training/{name}")
+    data: str = ""
+    terms: str = "not stated"
 
     @model_validator(mode="after")
     def _parts_fit(self) -> "TrainingConfig":
@@ -90,6 +91,10 @@ class TrainingConfig(BaseModel):
                 f"validate_every {self.validate_every} is no multiple of "
                 f"checkpoint_every {self.checkpoint_every}"
             )
+        # Frozen: the one place that completes values.
+        output = Path(str(self.output).replace("{name}", self.name))
+        object.__setattr__(self, "output", output)
+        object.__setattr__(self, "data", self.data or f"images of {', '.join(self.images)}")
         return self
 
     @property

@@ -2,7 +2,7 @@
 
 import glob
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,13 +21,13 @@ class TrainingSet:
 
     Attributes:
       pairs: one for each image and scaled copy that is large enough.
-      places: int64 (pairs,), running total of the places where a crop can lie.
+      shares: float64 (pairs,), running total of the probabilities of the pairs, up to 1.
       images: number of image files behind them.
-      sha256: hash over all pairs, hexadecimal; tells whether a run resumes on the same data.
+      sha256: hash over pairs and shares, hexadecimal; tells whether a run resumes on the same data.
     """
 
     pairs: tuple[Pair, ...]
-    places: np.ndarray
+    shares: np.ndarray
     images: int
     sha256: str
 
@@ -81,27 +81,62 @@ def check_disjoint(training: Sequence[Path], held_out: Sequence[Path]) -> None:
             raise TrainingError(f"{path} is a training image and, as {twin}, one to measure on")
 
 
-def load_training_set(config: TrainingConfig, paths: Sequence[Path]) -> TrainingSet:
-    """Reads and degrades the training images, each at every factor of `config.copies`.
+def hold_out(paths: Sequence[Path]) -> list[Path]:
+    """Every tenth image, for a run that is given nothing to measure itself on.
 
     Raises:
-      TrainingError: a file is no image, or none is as large as a crop.
+      TrainingError: nothing would be left to train on.
     """
-    pairs = tuple(
-        pair
-        for path in paths
-        for pair in _pairs_of(read_image(path), config.degradation, config.copies)
-        if min(pair.original.shape) >= config.crop
-    )
-    if not pairs:
-        raise TrainingError(f"no training image is as large as a crop of {config.crop} pixels")
-    digest = hashlib.sha256()
+    if len(paths) < 2:
+        raise TrainingError(
+            f"{paths[0]} is the only image; give more, or others to measure on with --validation"
+        )
+    return list(paths[::10])
+
+
+def load_training_set(config: TrainingConfig, held_out: Collection[Path] = ()) -> TrainingSet:
+    """Reads and degrades the training images, each at every factor of `config.copies`.
+
+    Every glob of `config.images` is drawn from equally often, so that a small set of sharp images
+    holds its own beside a large one; within a glob every place of every picture is equally likely.
+
+    Args:
+      config: the run.
+      held_out: images that the globs match but that are not trained on.
+
+    Raises:
+      TrainingError: a glob matches nothing, a file is no image, or none of a glob is as large as a
+        crop.
+    """
+    pairs: list[Pair] = []
+    weights: list[np.ndarray] = []
+    seen = set(held_out)
+    images = 0
+    for pattern in config.images:
+        paths = [path for path in find_images([pattern]) if path not in seen]
+        seen.update(paths)
+        images += len(paths)
+        group = [
+            pair
+            for path in paths
+            for pair in _pairs_of(read_image(path), config.degradation, config.copies)
+            if min(pair.original.shape) >= config.crop
+        ]
+        if paths and not group:
+            raise TrainingError(
+                f"no image of {pattern!r} is as large as a crop of {config.crop} pixels"
+            )
+        places = np.array([_places(pair, config.crop).prod() for pair in group], float)
+        weights.append(places / places.sum())
+        pairs += group
+    shares = np.cumsum(np.concatenate(weights))
+    shares /= shares[-1]
+    digest = hashlib.sha256(shares)
     for pair in pairs:
         digest.update(str(pair.original.shape).encode())
         digest.update(np.ascontiguousarray(pair.degraded))
         digest.update(np.ascontiguousarray(pair.original))
-    places = np.cumsum([_places(pair, config.crop).prod() for pair in pairs])
-    return TrainingSet(pairs, places, len(paths), digest.hexdigest())
+    return TrainingSet(tuple(pairs), shares, images, digest.hexdigest())
 
 
 def draw_batch(
@@ -109,8 +144,7 @@ def draw_batch(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The crops of one step, decided by (seed, step) alone.
 
-    Every place of every picture is equally likely. Crops are flipped and turned afterwards where
-    the degradation allows it.
+    Crops are flipped and turned after the degradation, where it allows that.
 
     Args:
       training: what to draw from.
@@ -122,8 +156,7 @@ def draw_batch(
       (batch, crop - 2 * margin, crop - 2 * margin, 1), both nominally in [0, 1].
     """
     generator = np.random.default_rng((config.seed, step))
-    drawn = generator.integers(training.places[-1], size=config.batch)
-    chosen = np.searchsorted(training.places, drawn, side="right")
+    chosen = np.searchsorted(training.shares, generator.random(config.batch), side="right")
     inputs, targets = zip(
         *(_draw_crop(training.pairs[index], config, generator) for index in chosen), strict=True
     )

@@ -29,6 +29,7 @@ from srcnn.training.data import (
     check_disjoint,
     draw_batch,
     find_images,
+    hold_out,
     load_training_set,
     read_image,
 )
@@ -36,7 +37,7 @@ from srcnn.training.degradation import Pair, make_pair
 from srcnn.training.evaluate import evaluate, luma_figures, mean_figures
 from srcnn.training.initial import identity_tensors
 from srcnn.training.log import counted, describe, write_csv, write_plot
-from srcnn.training.trainer import Trainer
+from srcnn.training.trainer import Batch, Trainer
 from srcnn.weights import Tensors, load_weights, save_weights
 
 _LIBRARIES = (tf, keras, np, cv2, scipy)
@@ -49,7 +50,7 @@ class Inputs:
     Attributes:
       training: what crops are drawn from.
       validation: luma of the validation images.
-      evaluation: image files of each named set.
+      evaluation: image files of each named set, `validation` first.
       start: weights to begin from.
       warm_start: name and hash of the weights file that they are from, if any.
     """
@@ -88,7 +89,7 @@ def train(config: TrainingConfig, resume: bool, report: Callable[[str], None] = 
     identity = config.identity | {"data": inputs.training.sha256, "start": inputs.warm_start}
     checkpoint = _last_checkpoint(path, identity)
     config.output.mkdir(parents=True, exist_ok=True)
-    trainer = Trainer(config, inputs.start, _sample(config, inputs.training))
+    trainer = Trainer(config, inputs.start, _samples(config, inputs.training))
     history = np.empty((0, 4))
     if checkpoint:
         trainer.restore(checkpoint.arrays)
@@ -106,9 +107,13 @@ def load_inputs(config: TrainingConfig) -> Inputs:
       WeightsError: the weights to begin from are missing or damaged.
     """
     images = find_images(config.images)
-    validation = find_images(config.validation)
-    evaluation = {name: find_images(globs) for name, globs in config.evaluate.items()}
-    check_disjoint(images, [*validation, *(p for paths in evaluation.values() for p in paths)])
+    validation = find_images(config.validation) if config.validation else hold_out(images)
+    if not config.validation:
+        images = [path for path in images if path not in validation]
+    evaluation = {"validation": validation} | {
+        name: find_images(globs) for name, globs in config.evaluate.items()
+    }
+    check_disjoint(images, [path for paths in evaluation.values() for path in paths])
     start, warm_start = identity_tensors(config.network, config.seed), {}
     if config.warm_start:
         weights = load_weights(config.warm_start)
@@ -120,7 +125,7 @@ def load_inputs(config: TrainingConfig) -> Inputs:
         start = weights.tensors
         warm_start = {"name": weights.card.name, "sha256": weights.card.sha256}
     return Inputs(
-        training=load_training_set(config, images),
+        training=load_training_set(config, validation),
         validation=tuple(make_pair(read_image(p), config.degradation) for p in validation),
         evaluation=evaluation,
         start=start,
@@ -134,10 +139,9 @@ def validate(config: TrainingConfig, pairs: tuple[Pair, ...], tensors: Tensors) 
     return mean_figures(luma_figures(engine, pair, config.degradation) for pair in pairs)
 
 
-def _sample(config: TrainingConfig, training: TrainingSet) -> np.ndarray:
-    """Degraded crops (n, crop, crop) that no step draws."""
-    batches = [draw_batch(training, config, config.steps + index)[0] for index in range(4)]
-    return np.concatenate(batches)[..., 0]
+def _samples(config: TrainingConfig, training: TrainingSet) -> list[Batch]:
+    """Batches that no step draws."""
+    return [draw_batch(training, config, config.steps + index) for index in range(4)]
 
 
 def _last_checkpoint(path: Path, identity: dict[str, Any]) -> Checkpoint | None:
@@ -185,8 +189,10 @@ def _run_steps(
 def _finish(config: TrainingConfig, inputs: Inputs, tensors: Tensors, history: np.ndarray) -> Path:
     """Measures the finished weights and writes them with their card."""
     engine = TensorFlowEngine(config.network, tensors)
-    sets = {"validation": find_images(config.validation)} | inputs.evaluation
-    figures = {name: evaluate(engine, paths, config.degradation) for name, paths in sets.items()}
+    figures = {
+        name: evaluate(engine, paths, config.degradation)
+        for name, paths in inputs.evaluation.items()
+    }
     return save_weights(
         config.output,
         tensors,
@@ -206,9 +212,9 @@ def _recipe(config: TrainingConfig, inputs: Inputs) -> dict[str, Any]:
         mode="json", include={"steps", "batch", "crop", "learning_rate", "ema_decay", "seed"}
     )
     return {
-        "recipe": "Adam, cosine decay to 0; MSE of the luma in [0, 1] on the valid centre of random"
-        " crops; kernels learnt in whitened coordinates; running average of the weights; degraded"
-        " by this package's own functions",
+        "recipe": "SOAP, cosine decay to 0; MSE of the luma in [0, 1] on the valid centre of random"
+        " crops, every set of images equally often; kernels learnt in whitened coordinates; running"
+        " average of the weights; degraded by this package's own functions",
         **settings,
         "copies": list(config.copies),
         "start": inputs.warm_start or "the identity: one centred delta per layer",

@@ -35,14 +35,15 @@ def whitening_matrix(luma: np.ndarray, side: int) -> np.ndarray:
 
 
 def parameters_of(kernel: np.ndarray, whitening: np.ndarray) -> np.ndarray:
-    """The parameters that stand for a kernel: the inverse of `whitening @ parameters`.
+    """The parameters that stand for a kernel: the inverse of whitening times their taps.
 
     Args:
       kernel: float32 HWIO.
       whitening: float32 (H * W, H * W).
 
     Returns:
-      float32 (H * W, I * O).
+      float32 (H * W * I, O).
     """
     taps = kernel.reshape(len(whitening), -1).astype(np.float64)
-    return np.linalg.solve(whitening.astype(np.float64), taps).astype(np.float32)
+    parameters = np.linalg.solve(whitening.astype(np.float64), taps)
+    return parameters.reshape(-1, kernel.shape[-1]).astype(np.float32)

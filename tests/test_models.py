@@ -1,0 +1,96 @@
+"""Which weights a job takes, and what it takes from their cards."""
+
+import cv2
+import pytest
+from conftest import near_identity
+
+import run_pipeline
+from pipeline.models import describe_models
+from srcnn.architecture import Architecture, ConvLayer
+from srcnn.weights import list_weights, save_weights
+from weights import DIRECTORY
+
+
+@pytest.fixture(scope="module")
+def cubic_weights(tmp_path_factory):
+    """Weights of a small network for x3 bicubic (matlab)."""
+    layers = [ConvLayer(kernel=k, filters=f) for k, f in ((3, 2), (3, 1))]
+    architecture = Architecture(name="tiny-33", layers=tuple(layers))
+    return save_weights(
+        tmp_path_factory.mktemp("weights"),
+        near_identity(architecture),
+        name="tiny-33_x3_bicubic",
+        architecture=architecture,
+        scale=3,
+        kernel="bicubic",
+        protocol="matlab",
+        figures={"Set5": {"psnr_y_degraded": 30.123, "psnr_y_enhanced": 32.456}},
+    )
+
+
+@pytest.fixture
+def image(tmp_path, photo):
+    path = tmp_path / "in" / "photo.png"
+    path.parent.mkdir()
+    cv2.imwrite(str(path), photo[:60, :80])
+    return path
+
+
+def test_named_weights_bring_their_degradation(run_job, image, cubic_weights):
+    job = run_job("--input", image, "--weights", cubic_weights, "--mode", "restore")
+    assert (job.code, job.err.count("warning")) == (0, 0)
+    row = job.rows.iloc[0]
+    assert (row.scale, row.kernel, row.protocol) == (3, "bicubic", "matlab")
+    assert (row.output_width, row.output_height) == (240, 180)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (["--scale", "2"], (2, "bicubic", "matlab")),
+        (["--kernel", "bilinear"], (3, "bilinear", "matlab")),
+        (["--protocol", "opencv"], (3, "bilinear", "opencv")),
+        (["--mode", "restore", "--scale", "1"], (1, "bicubic", "matlab")),
+    ],
+)
+def test_what_is_given_goes_before_the_card(run_job, image, cubic_weights, given, expected):
+    job = run_job("--input", image, "--weights", cubic_weights, *given)
+    assert job.code == 0, job.err
+    row = job.rows.iloc[0]
+    assert (row.scale, row.kernel, row.protocol) == expected
+    assert ("was made for x3 bicubic (matlab)" in job.err) == (expected[0] != 1)
+
+
+def test_a_whole_name_brings_its_degradation_too(run_job, image):
+    card = list(list_weights(DIRECTORY).values())[-1]
+    job = run_job("--input", image, "--model", card.name, "--dry_run")
+    assert f"x{card.scale} {card.kernel}, protocol {card.protocol}" in job.out
+    assert "warning" not in job.err
+
+
+def test_list_models_prints_every_shipped_model(capsys):
+    with pytest.raises(SystemExit) as end:
+        run_pipeline.main(["--list_models"])
+    assert end.value.code == 0
+    shown = capsys.readouterr().out
+    for card in list_weights(DIRECTORY).values():
+        (line,) = (line for line in shown.splitlines() if line.startswith(card.name + " "))
+        figures = card.figures["Set14"]
+        best = figures.get("psnr_enhanced", figures["psnr_y_enhanced"])
+        assert card.degradation in line and f"{best:.2f}" in line
+
+
+def test_the_table_shows_what_a_card_holds(cubic_weights):
+    header, _, row, *_ = describe_models(cubic_weights.parent).splitlines()
+    assert header.split() == ["model", "undoes", "multiply-adds/px", "Set5,", "dB", "Set14,", "dB"]
+    assert row.split() == [
+        "tiny-33_x3_bicubic", "x3", "bicubic", "(matlab)", "36", "30.12", "->", "32.46", "-",
+    ]  # fmt: skip
+
+
+def test_damaged_cards_are_told_not_listed(capsys, tmp_path, monkeypatch):
+    (tmp_path / "x.weights.h5").write_bytes(b"")
+    (tmp_path / "x.json").write_text("{")
+    monkeypatch.setattr("weights.DIRECTORY", tmp_path)
+    assert run_pipeline.main(["--list_models"]) == 2
+    assert "x.json: bad model card" in capsys.readouterr().err
