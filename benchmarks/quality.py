@@ -95,7 +95,8 @@ def _means(rows: list[dict], which: str) -> str:
     return f"{psnr:.2f} / {ssim:.4f}"
 
 
-def _named_set(text: str) -> tuple[str, list[Path]]:
+def named_set(text: str) -> tuple[str, list[Path]]:
+    """Name and image files of `[NAME=]GLOB`."""
     name, separator, pattern = text.partition("=")
     name, pattern = (name, pattern) if separator else ("images", text)
     paths = [Path(p) for p in sorted(glob.glob(pattern, recursive=True)) if os.path.isfile(p)]
@@ -108,7 +109,7 @@ def main() -> int:
     """Runs the benchmark; returns its exit code."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument(
-        "--images", nargs="+", type=_named_set, required=True, metavar="[NAME=]GLOB",
+        "--images", nargs="+", type=named_set, required=True, metavar="[NAME=]GLOB",
         help="undegraded images, a column for each name",
     )  # fmt: skip
     parser.add_argument(
