@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 
 from srcnn.colour import quantise_half_even
-from srcnn.resample import modcrop, resize_matlab
+from srcnn.resample import resize_matlab
 from srcnn.training.config import TrainingConfig, TrainingError
-from srcnn.training.degradation import Degradation, Pair, make_pair, unit_range
+from srcnn.training.degradation import Pair, make_pair, unit_range
 
 
 @dataclass(frozen=True)
@@ -111,6 +111,7 @@ def load_training_set(config: TrainingConfig, held_out: Collection[Path] = ()) -
     pairs: list[Pair] = []
     weights: list[np.ndarray] = []
     seen = set(held_out)
+    generator = np.random.default_rng(config.seed)
     images = 0
     for pattern in config.images:
         paths = [path for path in find_images([pattern]) if path not in seen]
@@ -119,7 +120,7 @@ def load_training_set(config: TrainingConfig, held_out: Collection[Path] = ()) -
         group = [
             pair
             for path in paths
-            for pair in _pairs_of(read_image(path), config.degradation, config.copies)
+            for pair in _pairs_of(read_image(path), config, generator)
             if min(pair.original.shape) >= config.crop
         ]
         if paths and not group:
@@ -166,17 +167,22 @@ def draw_batch(
 
 
 def _pairs_of(
-    image: np.ndarray, degradation: Degradation, copies: Sequence[float]
+    image: np.ndarray, config: TrainingConfig, generator: np.random.Generator
 ) -> Iterator[Pair]:
-    """Pairs of all copies, cut to multiples of the scale.
+    """Pairs of all copies, cut to a multiple of the scale and a few pixels more.
 
-    OpenCV resizes 481 pixels to 240 and back by a factor that is not quite 2, so that the blur
-    changes from place to place. A network that has seen all of these undoes none of them well.
+    OpenCV resizes 481 pixels to 240 and back by a factor that is not quite 2, so that what is to be
+    undone changes from place to place. The pictures of a job have all sizes; training images, which
+    often share one, are given all remainders. (`matlab` cuts to multiples itself.)
     """
-    for factor in copies:
-        copy = modcrop(image if factor == 1 else _shrunk(image, factor), degradation.scale)
-        if min(copy.shape[:2]) >= degradation.scale:
-            yield make_pair(copy, degradation)
+    scale = config.scale
+    for factor in config.copies:
+        copy = image if factor == 1 else _shrunk(image, factor)
+        more = generator.integers(scale, size=2)
+        sides = np.array(copy.shape[:2])
+        height, width = sides - (sides - more) % scale
+        if min(height, width) >= scale:
+            yield make_pair(copy[:height, :width], config.degradation)
 
 
 def _shrunk(image: np.ndarray, factor: float) -> np.ndarray:

@@ -16,7 +16,7 @@ from srcnn.engines import create_engine
 from srcnn.engines.base import Engine
 from srcnn.errors import WeightsError
 from srcnn.metrics import mse, psnr_of_mse
-from srcnn.resample import degrade_opencv
+from srcnn.resample import degrade_opencv, modcrop
 from srcnn.tiling import restore_plane
 from srcnn.training.config import TrainingError
 from srcnn.training.data import find_images, read_image
@@ -120,13 +120,20 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
+def _cut(plane: np.ndarray, degradation: Degradation) -> np.ndarray:
+    """To multiples of the scale where the protocol cuts after degrading, as the job measures."""
+    cuts = degradation.convention.crops_after_degrading
+    return modcrop(plane, degradation.scale) if cuts else plane
+
+
 def _inner(image: np.ndarray, degradation: Degradation) -> np.ndarray:
-    border = degradation.border
+    image, border = _cut(image, degradation), degradation.border
     return image[border : image.shape[0] - border, border : image.shape[1] - border]
 
 
 def _restored(engine: Engine, pair: Pair, degradation: Degradation) -> np.ndarray:
-    values = restore_plane(engine, pair.degraded, shave=degradation.border)
+    plane = _cut(pair.degraded, degradation)
+    values = restore_plane(engine, plane, shave=degradation.border)
     return degradation.quantise(values, pair.original.dtype)
 
 
