@@ -5,7 +5,6 @@ give there. At the picture's own edges the network meets the edge itself, as it 
 picture; what the asked border needs beyond it is padded by replication.
 """
 
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -40,17 +39,12 @@ class _Tile:
     Input ranges are in plane coordinates and may reach beyond the edge (replicated there).
     """
 
-    plane: int
     top: int
     bottom: int
     left: int
     right: int
     keep: tuple[slice, slice]
     target: tuple[slice, slice]
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        return self.bottom - self.top, self.right - self.left
 
 
 def frame_of(architecture: Architecture, shave: int) -> Frame:
@@ -71,7 +65,7 @@ def frame_of(architecture: Architecture, shave: int) -> Frame:
 def run_tiled(
     engine: Engine, planes: Sequence[np.ndarray], shave: int = 0, tile: int = DEFAULT_TILE
 ) -> Iterator[tuple[int, tuple[slice, slice], np.ndarray]]:
-    """Runs the network over several planes; small ones share a call of the engine.
+    """Runs the network over several planes, tile by tile.
 
     Args:
       engine: the network.
@@ -84,15 +78,11 @@ def run_tiled(
       cover each plane's output of (h - 2 * shave, w - 2 * shave) once. Values are not clipped.
     """
     frame = frame_of(engine.architecture, shave)
-    waiting: dict[tuple[int, int], list[_Tile]] = defaultdict(list)
     for index, plane in enumerate(planes):
-        for piece in _plan(index, plane.shape, engine.architecture.margin, frame, shave, tile):
-            same_shape = waiting[piece.shape]
-            same_shape.append(piece)
-            if (len(same_shape) + 1) * piece.shape[0] * piece.shape[1] > tile * tile:
-                yield from _run(engine, planes, waiting.pop(piece.shape))
-    for same_shape in waiting.values():
-        yield from _run(engine, planes, same_shape)
+        for piece in _plan(plane.shape, engine.architecture.margin, frame, shave, tile):
+            # One at a time: on some processors the last bits depend on what else is in a batch.
+            (result,) = engine.run(_window(plane, piece)[np.newaxis, ..., np.newaxis])
+            yield index, piece.target, result[..., 0][piece.keep]
 
 
 def restore_plane(
@@ -117,13 +107,13 @@ def restore_plane(
 
 
 def _plan(
-    index: int, shape: tuple[int, int], margin: int, frame: Frame, shave: int, tile: int
+    shape: tuple[int, int], margin: int, frame: Frame, shave: int, tile: int
 ) -> Iterator[_Tile]:
     columns = list(_spans(shape[1], margin, frame, shave, tile))
     for top, bottom, keep_rows, target_rows in _spans(shape[0], margin, frame, shave, tile):
         for left, right, keep_columns, target_columns in columns:
             yield _Tile(
-                index, top, bottom, left, right,
+                top, bottom, left, right,
                 (keep_rows, keep_columns), (target_rows, target_columns),
             )  # fmt: skip
 
@@ -141,15 +131,6 @@ def _spans(
         last = min(highest, end + shave + margin + frame.halo)
         skip = start + shave - margin - first
         yield first, last, slice(skip, skip + end - start), slice(start, end)
-
-
-def _run(
-    engine: Engine, planes: Sequence[np.ndarray], tiles: list[_Tile]
-) -> Iterator[tuple[int, tuple[slice, slice], np.ndarray]]:
-    batch = np.stack([_window(planes[piece.plane], piece) for piece in tiles])
-    results = engine.run(batch[..., np.newaxis])
-    for piece, result in zip(tiles, results, strict=True):
-        yield piece.plane, piece.target, result[..., 0][piece.keep]
 
 
 def _window(plane: np.ndarray, piece: _Tile) -> np.ndarray:

@@ -132,11 +132,12 @@ def test_no_call_is_larger_than_a_tile_with_its_halo(name, shapes, tile, shave):
         assert count == 1 or count * height * width <= tile * tile
 
 
-def test_small_planes_share_calls():
+def test_a_plane_never_shares_a_call():
+    # Else its last bits would depend on what a runner happens to put beside it.
     engine = engine_of(stack((3, 2), (1, 1)))
-    planes = [random_image((10, 10), seed=seed) for seed in range(20)]
-    list(run_tiled(engine, planes, 0, tile=36))  # 12 x 12 with the border: nine fit
-    assert engine.calls == [(9, 12, 12), (9, 12, 12), (2, 12, 12)]
+    planes = [random_image((10, 10), seed=seed) for seed in range(3)]
+    list(run_tiled(engine, planes, 0, tile=36))
+    assert engine.calls == [(1, 12, 12)] * 3
 
 
 def test_large_planes_do_not_wait_for_each_other():

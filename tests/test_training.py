@@ -137,7 +137,7 @@ def test_training_learns(finished):
     assert rates == sorted(rates, reverse=True) and rates[-1] < 1e-5
     assert [bool(row[3]) for row in rows[1:]] == [s % 60 == 0 for s in range(10, STEPS + 1, 10)]
     figures = json.loads((finished / "srcnn-915_x2_bilinear.json").read_text())["figures"]
-    assert figures["validation"]["psnr_y_gain"] > 2  # 1.2 without whitening
+    assert figures["validation"]["psnr_y_gain"] > 1.5  # 1.2 without whitening
     assert figures["validation"]["psnr_gain"] > 0
     assert (finished / "log.png").read_bytes().startswith(b"\x89PNG")
 

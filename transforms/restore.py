@@ -24,7 +24,7 @@ def restore_luma(
     records: Sequence[ImageRecord], engine: Engine, scale: int, protocol: str, border: str,
     tile: int,
 ) -> list[ImageRecord]:  # fmt: skip
-    """Restores the luma of several images, small ones together.
+    """Restores the luma of several images.
 
     Returns:
       The records with `restored_luma` and `infer_seconds` set; the time of the batch is divided
