@@ -8,10 +8,10 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from pipeline.errors import UsageError
+from srcnn.settings import SettingsError, read_settings, shown
 
 _KERNELS = {
     "opencv": ("nearest", "bilinear", "bicubic", "area", "lanczos"),
@@ -34,7 +34,7 @@ def _failure_budget(value: Any) -> str:
     text = str(value).strip()
     number = text.removesuffix("%")
     limit = 100 if text.endswith("%") else None
-    if not re.fullmatch(r"\d+(\.\d+)?" if limit else r"\d+", number):
+    if not re.fullmatch(r"\d{1,9}(\.\d{1,9})?" if limit else r"\d{1,9}", number):
         raise ValueError("must be a number of images such as 5, or a share such as 1%")
     if limit and float(number) > limit:
         raise ValueError("a share is at most 100%")
@@ -137,7 +137,7 @@ class JobConfig(BaseModel):
         kernels = _KERNELS[self.protocol]
         if self.kernel and self.kernel not in kernels:
             raise ValueError(
-                f"kernel: {self.kernel!r}: protocol {self.protocol} has {', '.join(kernels)}"
+                f"kernel: {shown(self.kernel)}: protocol {self.protocol} has {', '.join(kernels)}"
                 f"{_did_you_mean(self.kernel, kernels)}"
             )
         if self.border == "shave" and self.mode == "restore":
@@ -168,7 +168,7 @@ def load_config(values: dict[str, Any], file: str | None = None) -> JobConfig:
     unknown = [key for key in merged if key not in JobConfig.model_fields]
     if unknown:
         hint = _did_you_mean(unknown[0], JobConfig.model_fields)
-        raise UsageError(f"{file or 'configuration'}: unknown key {unknown[0]!r}{hint}")
+        raise UsageError(f"{file or 'configuration'}: unknown key {shown(unknown[0])}{hint}")
     try:
         return JobConfig(**merged)
     except ValidationError as error:
@@ -188,17 +188,18 @@ def _did_you_mean(word: str, known: Any) -> str:
 
 def _read_yaml(path: str) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"{path}: cannot read the configuration: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        problem = " ".join(str(error).split())
-        raise UsageError(f"{path}: not valid YAML: {problem}") from None
-    if content is None:
-        return {}
-    if not isinstance(content, dict):
-        raise UsageError(f"{path}: holds a {type(content).__name__}; needed: keys and values")
-    return {str(key).replace("-", "_"): value for key, value in content.items()}
+        content = read_settings(Path(path))
+    except SettingsError as error:
+        raise UsageError(str(error)) from None
+    values = {}
+    for key, value in content.items():
+        name = key.replace("-", "_")
+        if name in values:
+            raise UsageError(
+                f"{path}: key {shown(name)} is given twice, with a dash and an underscore"
+            )
+        values[name] = value
+    return values
 
 
 def _one_line(error: ValidationError) -> str:
@@ -212,4 +213,4 @@ def _one_line(error: ValidationError) -> str:
     hint = ""
     if first["type"] == "literal_error" and field is not None and isinstance(value, str):
         hint = _did_you_mean(value, get_args(field.annotation))
-    return f"{name}: {value!r}: {message}{hint}"
+    return f"{name}: {shown(value)}: {message}{hint}"

@@ -415,7 +415,12 @@ def test_impossible_settings_are_refused_in_one_line(folder, overrides, message)
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [("- 1", "mapping"), ("a: [", "not YAML"), ("scale: 2", "kernel: missing"), (None, "read")],
+    [
+        ("- 1", "mapping"),
+        ("a: [", "not valid YAML"),
+        ("scale: 2", "kernel: missing"),
+        (None, "read"),
+    ],
 )
 def test_unusable_files_are_refused(tmp_path, content, message):
     path = tmp_path / "config.yaml"

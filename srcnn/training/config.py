@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from srcnn.architecture import ARCHITECTURES, Architecture
 from srcnn.resample import KERNELS
+from srcnn.settings import SettingsError, read_settings, shown
 from srcnn.training.degradation import Degradation
 
 
@@ -55,13 +55,15 @@ class TrainingConfig(BaseModel):
     images: Annotated[tuple[str, ...], Field(min_length=1)]
     validation: tuple[str, ...] = ()
     evaluate: dict[str, tuple[str, ...]] = {}
-    steps: Annotated[int, Field(ge=1)] = 10_000
+    steps: Annotated[int, Field(ge=1, le=10**9)] = 10_000
     batch: Annotated[int, Field(ge=1, le=4096)] = 16
     crop: Annotated[int, Field(ge=1, le=1024)] = 64
     learning_rate: Annotated[float, Field(gt=0, lt=1)] = 1e-3
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.999
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
-    copies: Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], Field(min_length=1)] = (1.0,)
+    copies: Annotated[
+        tuple[Annotated[float, Field(gt=0, le=1)], ...], Field(min_length=1, max_length=16)
+    ] = (1.0,)
     warm_start: Path | None = None
     checkpoint_every: Annotated[int, Field(ge=1)] = 100
     validate_every: Annotated[int, Field(ge=1)] = 500
@@ -73,12 +75,12 @@ class TrainingConfig(BaseModel):
     def _parts_fit(self) -> "TrainingConfig":
         if self.architecture not in ARCHITECTURES:
             raise ValueError(
-                f"no architecture {self.architecture!r}; there are: {', '.join(ARCHITECTURES)}"
+                f"no architecture {shown(self.architecture)}; there are: {', '.join(ARCHITECTURES)}"
             )
         kernels = KERNELS[self.protocol]
         if self.kernel not in kernels:
             raise ValueError(
-                f"protocol {self.protocol} has no kernel {self.kernel!r}; "
+                f"protocol {self.protocol} has no kernel {shown(self.kernel)}; "
                 f"it has: {', '.join(kernels)}"
             )
         if self.crop <= 2 * self.network.margin:
@@ -130,13 +132,9 @@ def load_config(path: Path, overrides: dict[str, Any]) -> TrainingConfig:
       TrainingError: the file is missing, no YAML mapping, or says something impossible; one line.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise TrainingError(f"{path}: cannot read it: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise TrainingError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(content, dict):
-        raise TrainingError(f"{path}: needs one mapping of settings")
+        content = read_settings(path)
+    except SettingsError as error:
+        raise TrainingError(str(error)) from None
     try:
         return TrainingConfig.model_validate({**content, **overrides})
     except ValidationError as error:
@@ -146,10 +144,10 @@ def load_config(path: Path, overrides: dict[str, Any]) -> TrainingConfig:
 def _first_problem(error: ValidationError) -> str:
     """The first of pydantic's complaints on one line."""
     first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"])
+    where = ".".join(str(part) for part in first["loc"])[:80]
     if first["type"] == "extra_forbidden":
         return f"unknown setting {where!r}; there are: {', '.join(TrainingConfig.model_fields)}"
     if first["type"] == "missing":
         return f"{where}: missing"
     message = first["msg"].removeprefix("Value error, ")
-    return f"{where}: {message} (it is {first['input']!r})" if where else message
+    return f"{where}: {message} (it is {shown(first['input'])})" if where else message
