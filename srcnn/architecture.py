@@ -8,6 +8,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+# Seventy times the 9-5-5. Keeps a hostile model card from asking for terabytes.
+MAX_PARAMETERS = 4_000_000
+
 Padding = Literal["valid", "same", "replicate"]
 
 
@@ -23,7 +26,6 @@ class ConvLayer(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    # The upper bounds keep a hostile model card from asking for terabytes.
     kernel: Annotated[int, Field(ge=1, le=31)]
     filters: Annotated[int, Field(ge=1, le=1024)]
     padding: Padding = "valid"
@@ -54,9 +56,11 @@ class Architecture(BaseModel):
     layers: Annotated[tuple[ConvLayer, ...], Field(min_length=1, max_length=16)]
 
     @model_validator(mode="after")
-    def _ends_in_luma(self) -> "Architecture":
+    def _is_feasible(self) -> "Architecture":
         if self.layers[-1].filters != 1:
             raise ValueError(f"the last layer has {self.layers[-1].filters} filters; luma needs 1")
+        if self.parameters > MAX_PARAMETERS:
+            raise ValueError(f"{self.parameters} parameters; at most {MAX_PARAMETERS} are taken")
         return self
 
     @property
@@ -82,6 +86,11 @@ class Architecture(BaseModel):
     def multiply_adds(self) -> int:
         """Multiply-adds per output pixel, biases left out."""
         return sum(h * w * i * o for h, w, i, o in self.kernel_shapes)
+
+    @property
+    def parameters(self) -> int:
+        """Values in all kernels and biases."""
+        return self.multiply_adds + sum(layer.filters for layer in self.layers)
 
     def padded(self, padding: Padding) -> "Architecture":
         """The same stack with every layer padded in one way."""

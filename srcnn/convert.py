@@ -10,7 +10,8 @@ from pathlib import Path
 
 from srcnn.architecture import ARCHITECTURES
 from srcnn.errors import WeightsError
-from srcnn.importers import match_architecture, read_keras1, read_matlab
+from srcnn.files import read_regular
+from srcnn.importers import MAX_SOURCE_BYTES, match_architecture, read_keras1, read_matlab
 from srcnn.weights import save_weights
 
 
@@ -23,10 +24,17 @@ def convert(
     pad by replication; anything else is read as Keras 1 HDF5.
 
     Raises:
-      WeightsError: the file is not what its ending says, or no known architecture fits it.
+      WeightsError: the file cannot be read, is not what its ending says, or fits no known
+        architecture.
     """
+    try:
+        content = read_regular(source, MAX_SOURCE_BYTES)
+    except FileNotFoundError:
+        raise WeightsError(f"{source}: no such file") from None
+    except OSError as error:
+        raise WeightsError(f"{source}: cannot read it: {error.strerror}") from None
     matlab = source.suffix.lower() == ".mat"
-    tensors = read_matlab(source) if matlab else read_keras1(source)
+    tensors = (read_matlab if matlab else read_keras1)(source, content)
     architecture = match_architecture(tensors, ARCHITECTURES)
     if matlab:
         architecture = architecture.padded("replicate")
@@ -41,7 +49,7 @@ def convert(
         training={
             "imported_from": source.name,
             "layout": "MATLAB (authors)" if matlab else "Keras 1 HDF5",
-            "source_sha256": hashlib.sha256(source.read_bytes()).hexdigest(),
+            "source_sha256": hashlib.sha256(content).hexdigest(),
         },
     )
 

@@ -7,3 +7,9 @@ class WeightsError(ValueError):
 
 class EngineError(ValueError):
     """The asked inference engine does not exist or is not installed."""
+
+
+def one_line(said: object) -> str:
+    """What a library or a file says, as part of a message: one line of printable text, cut."""
+    text = " ".join(str(said).split())[:200]
+    return "".join(character if character.isprintable() else "?" for character in text)

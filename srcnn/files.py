@@ -5,8 +5,6 @@ import os
 import stat
 from pathlib import Path
 
-_MEBIBYTE = 1024 * 1024
-
 
 def read_regular(path: Path, limit: int) -> bytes:
     """Reads a whole regular file of at most `limit` bytes.
@@ -29,5 +27,5 @@ def read_regular(path: Path, limit: int) -> bytes:
     except ValueError as error:  # a name with a zero byte
         raise OSError(errno.EINVAL, str(error)) from None
     if len(content) > limit:
-        raise OSError(errno.EFBIG, f"larger than {limit / _MEBIBYTE:.3g} MiB")
+        raise OSError(errno.EFBIG, f"larger than {limit:,} bytes")
     return content

@@ -1,65 +1,79 @@
 """Readers for weights that others published: the Keras 1 HDF5 layout and the authors' MATLAB files.
 
-Both give tensors in this package's order: for each layer (kernel HWIO, bias), float32.
+Both take a file's content and give tensors in this package's order: for each layer (kernel HWIO,
+bias), float32.
 """
 
 from pathlib import Path
 
 import h5py
 import numpy as np
-import scipy.io
 
-from srcnn.architecture import Architecture
-from srcnn.errors import WeightsError
+from srcnn.architecture import MAX_PARAMETERS, Architecture
+from srcnn.errors import WeightsError, one_line
+from srcnn.hdf5 import is_plain, open_hdf5, plain_dataset
+from srcnn.matfile import read_matrices
 from srcnn.weights import Tensors
 
+# Room for double precision and the files' own structure.
+MAX_SOURCE_BYTES = 8 * MAX_PARAMETERS + 1024 * 1024
+_MAX_NAMES = 64
 
-def read_keras1(path: Path) -> Tensors:
-    """Reads `model.save_weights` of Keras 1 with TensorFlow's dimension ordering.
+
+def read_keras1(path: Path, content: bytes) -> Tensors:
+    """Reads what `model.save_weights` of Keras 1 wrote with TensorFlow's dimension ordering.
 
     Layout: the attribute `layer_names` of the file lists the layers; each group's attribute
     `weight_names` its arrays, kernel (HWIO) before bias.
+
+    Args:
+      path: for messages.
+      content: the whole file.
 
     Raises:
       WeightsError: the file is damaged or of another layout.
     """
     try:
-        with h5py.File(path, "r") as file:
+        with open_hdf5(path, content) as file:
             pairs = []
             for layer in _names(file, "layer_names"):
-                arrays = [file[layer][name] for name in _names(file[layer], "weight_names")]
-                if not arrays:
+                if not is_plain(file, layer):
+                    raise ValueError(f"layer {layer!r} is missing or is a link")
+                names = [f"{layer}/{name}" for name in _names(file[layer], "weight_names")]
+                if not names:
                     continue  # an activation has no weights
-                kernel, bias = arrays
-                pairs.append((np.float32(kernel[...]), np.float32(bias[...])))
-    except FileNotFoundError:
-        raise WeightsError(f"{path}: no such file") from None
+                kernel, bias = (_read_array(path, file, name) for name in names)
+                pairs.append((kernel, bias))
+    except WeightsError:
+        raise
     except Exception as error:  # h5py raises whatever damage makes of it: RuntimeError, TypeError
-        raise WeightsError(f"{path}: not weights in the Keras 1 layout: {error}") from None
+        raise WeightsError(
+            f"{path}: not weights in the Keras 1 layout: {one_line(error)}"
+        ) from None
     return _checked(path, pairs)
 
 
-def read_matlab(path: Path) -> Tensors:
+def read_matlab(path: Path, content: bytes) -> Tensors:
     """Reads the SRCNN authors' MATLAB layout.
 
     Layout: `weights_conv1` (k1*k1, n1), `weights_conv2` (n1, k2*k2, n2), `weights_conv3`
     (n2, k3*k3), filters stored column-major and applied as correlation; `biases_conv1..3`.
 
+    Args:
+      path: for messages.
+      content: the whole file.
+
     Raises:
       WeightsError: the file is damaged or of another layout.
     """
     try:
-        # MatlabError, NotImplementedError (v7.3) and zlib's errors share no narrower base.
-        with open(path, "rb") as file:
-            content = scipy.io.loadmat(file)
-    except FileNotFoundError:
-        raise WeightsError(f"{path}: no such file") from None
-    except Exception as error:
-        raise WeightsError(f"{path}: not a MATLAB file of version 5: {error}") from None
+        matrices = read_matrices(content, 8 * MAX_PARAMETERS)
+    except ValueError as error:
+        raise WeightsError(f"{path}: not a MATLAB file of version 5: {one_line(error)}") from None
     pairs = []
     try:
         for index in (1, 2, 3):
-            weights = np.asarray(content[f"weights_conv{index}"], np.float64)
+            weights = matrices[f"weights_conv{index}"]
             if index == 1:
                 weights = weights[np.newaxis]  # (1, k*k, n)
             elif weights.ndim == 2:
@@ -68,9 +82,12 @@ def read_matlab(path: Path) -> Tensors:
             side = round(area**0.5)
             # Column-major: of the k*k values, the row index runs fastest.
             kernel = weights.reshape(inputs, side, side, outputs).transpose(2, 1, 0, 3)
-            bias = np.asarray(content[f"biases_conv{index}"], np.float64).reshape(-1)
-            pairs.append((np.float32(kernel), np.float32(bias)))
-    except (KeyError, ValueError) as error:
+            pairs.append((_float32(kernel), _float32(matrices[f"biases_conv{index}"].reshape(-1))))
+    except KeyError as error:
+        raise WeightsError(
+            f"{path}: not weights in the authors' layout: no array of numbers is called {error}"
+        ) from None
+    except ValueError as error:
         raise WeightsError(f"{path}: not weights in the authors' layout: {error}") from None
     return _checked(path, pairs)
 
@@ -89,7 +106,25 @@ def match_architecture(tensors: Tensors, known: dict[str, Architecture]) -> Arch
 
 
 def _names(group: h5py.Group, attribute: str) -> list[str]:
-    return [n.decode() if isinstance(n, bytes) else str(n) for n in group.attrs[attribute]]
+    """A list of fixed-length texts; their size is looked at before they are read."""
+    declared = group.attrs.get_id(attribute)
+    if declared.dtype.kind != "S" or declared.dtype.itemsize > 256:
+        raise ValueError(f"{attribute} is {declared.dtype}; needed: texts of fixed length")
+    if len(declared.shape) != 1 or declared.shape[0] > _MAX_NAMES:
+        raise ValueError(f"{attribute} has shape {declared.shape}; at most {_MAX_NAMES} names")
+    return [name.decode() for name in group.attrs[attribute]]
+
+
+def _read_array(path: Path, file: h5py.File, name: str) -> np.ndarray:
+    dataset = plain_dataset(path, file, name)
+    if dataset.dtype.kind != "f" or not dataset.shape or len(dataset.shape) > 4:
+        raise WeightsError(f"{path}: {name} is {dataset.dtype} {dataset.shape}; needed: floats")
+    return _float32(dataset[...])
+
+
+def _float32(array: np.ndarray) -> np.ndarray:
+    with np.errstate(over="ignore", invalid="ignore"):  # what does not fit is refused below
+        return np.float32(array)
 
 
 def _checked(path: Path, pairs: list) -> Tensors:

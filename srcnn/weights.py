@@ -7,6 +7,8 @@ TensorFlow or runs code from a file.
 
 import hashlib
 import io
+import json
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +19,17 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from srcnn.architecture import Architecture
-from srcnn.errors import WeightsError
+from srcnn.errors import WeightsError, one_line
+from srcnn.files import read_regular
+from srcnn.hdf5 import check_signature, is_plain, open_hdf5, plain_dataset
 
 WEIGHTS_SUFFIX = ".weights.h5"
 CARD_SUFFIX = ".json"
-_MAX_FILE_BYTES = 256 * 1024 * 1024
+_MAX_CARD_BYTES = 1024 * 1024
+_MAX_CARD_DEPTH = 16
+# Beside the tensors: HDF5's own structure, and an optimiser's state if Keras wrote the file.
+_MAX_EXTRA_BYTES = 1024 * 1024
+_MAX_COPIES = 4
 
 Tensors = tuple[tuple[np.ndarray, np.ndarray], ...]
 
@@ -45,7 +53,7 @@ class ModelCard(BaseModel):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
     architecture: Architecture
     scale: Annotated[int, Field(ge=1, le=16)]
-    kernel: str
+    kernel: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,32}$")]
     protocol: Literal["opencv", "matlab"]
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     training: dict[str, Any] = {}
@@ -84,7 +92,7 @@ def load_card(path: Path) -> ModelCard:
       WeightsError: the card is missing or says something impossible.
     """
     try:
-        return ModelCard.model_validate_json(path.read_bytes())
+        return ModelCard.model_validate(_parse_card(read_regular(path, _MAX_CARD_BYTES)))
     except FileNotFoundError:
         raise WeightsError(
             f"{path}: no model card beside the weights; `python -m srcnn.convert` writes one"
@@ -94,35 +102,36 @@ def load_card(path: Path) -> ModelCard:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise WeightsError(f"{path}: bad model card: {where}: {first['msg']}") from None
+        raise WeightsError(f"{path}: bad model card: {one_line(where)}: {first['msg']}") from None
+    except (ValueError, RecursionError) as error:
+        raise WeightsError(f"{path}: bad model card: {one_line(error)}") from None
 
 
 def load_weights(path: str | os.PathLike) -> Weights:
     """Loads and verifies a weights file by its model card.
 
     Raises:
-      WeightsError: a file is missing, its hash is not the card's, it is damaged, or a tensor is
-        missing, of another shape, or not finite.
+      WeightsError: a file is missing, too large for the card's network, its hash is not the
+        card's, it is damaged, or a tensor is missing, of another shape, or not finite.
     """
     path = Path(path)
     card = load_card(card_path(path))
+    size = 4 * card.architecture.parameters
     try:
-        if path.stat().st_size > _MAX_FILE_BYTES:
-            raise WeightsError(f"{path}: larger than {_MAX_FILE_BYTES >> 20} MiB; not an SRCNN")
-        content = path.read_bytes()
+        content = read_regular(path, _MAX_COPIES * size + _MAX_EXTRA_BYTES)
     except FileNotFoundError:
         raise WeightsError(f"{path}: no such weights file") from None
     except OSError as error:
         raise WeightsError(f"{path}: cannot read the weights: {error.strerror}") from None
-    # The structure is looked at before the hash, so that damage is called by its name.
-    tensors = _read_tensors(path, content, card.architecture)
+    check_signature(path, content)
+    # HDF5's own code sees only bytes that the card vouches for, and the very same ones.
     digest = hashlib.sha256(content).hexdigest()
     if digest != card.sha256:
         raise WeightsError(
             f"{path}: sha256 {digest[:12]}… is not the {card.sha256[:12]}… of its model card; "
-            "the file was changed or mixed up"
+            "the file was changed, cut short or mixed up"
         )
-    return Weights(card, tensors)
+    return Weights(card, _read_tensors(path, content, card.architecture))
 
 
 def save_weights(directory: str | os.PathLike, tensors: Tensors, **card: Any) -> Path:
@@ -191,6 +200,46 @@ def choose_weights(directory: Path, model: str, scale: int, kernel: str, protoco
     )
 
 
+def _parse_card(content: bytes) -> Any:
+    """JSON without what readers disagree on: equal keys, numbers that are none, deep nesting."""
+    card = json.loads(
+        content.decode("utf-8"),
+        object_pairs_hook=_without_duplicates,
+        parse_int=_whole,
+        parse_float=_finite,
+        parse_constant=_finite,
+    )
+    if _depth(card) > _MAX_CARD_DEPTH:
+        raise ValueError(f"nested deeper than {_MAX_CARD_DEPTH} levels")
+    return card
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in values:
+            raise ValueError(f"key {key!r:.80} is given twice")
+        values[key] = value
+    return values
+
+
+def _whole(text: str) -> int:
+    if len(text) > 18:
+        raise ValueError(f"{text:.80} is too large a number")
+    return int(text)
+
+
+def _finite(text: str) -> float:
+    if not math.isfinite(value := float(text)):
+        raise ValueError(f"{text:.80} is no finite number")
+    return value
+
+
+def _depth(value: Any) -> int:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return 1 + max(map(_depth, inner), default=0)
+
+
 def _group(index: int) -> str:
     return f"layers/conv2d{f'_{index}' if index else ''}/vars"
 
@@ -207,16 +256,16 @@ def _check_shapes(path: Path, shapes: list, card: ModelCard) -> None:
 def _read_tensors(path: Path, content: bytes, architecture: Architecture) -> Tensors:
     """Reads just the datasets that the architecture asks for, checking each before its data."""
     try:
-        with h5py.File(io.BytesIO(content), "r") as file:
+        with open_hdf5(path, content) as file:
             return _tensors_of(path, file, architecture)
     except WeightsError:
         raise
     except Exception as error:  # h5py raises whatever damage makes of it: KeyError, OverflowError
-        raise WeightsError(f"{path}: damaged or not HDF5: {error}") from None
+        raise WeightsError(f"{path}: damaged HDF5: {one_line(error)}") from None
 
 
 def _tensors_of(path: Path, file: h5py.File, architecture: Architecture) -> Tensors:
-    layers = file["layers"] if _is_plain(file, "layers") else None
+    layers = file["layers"] if is_plain(file, "layers") else None
     names = list(layers) if isinstance(layers, h5py.Group) else []
     convolutions = [name for name in names if name.startswith("conv2d")]
     if len(convolutions) != len(architecture.layers):
@@ -226,29 +275,15 @@ def _tensors_of(path: Path, file: h5py.File, architecture: Architecture) -> Tens
         )
     return tuple(
         (
-            _read_dataset(path, file, f"{_group(index)}/0", shape),
-            _read_dataset(path, file, f"{_group(index)}/1", shape[-1:]),
+            _read_tensor(path, file, f"{_group(index)}/0", shape),
+            _read_tensor(path, file, f"{_group(index)}/1", shape[-1:]),
         )
         for index, shape in enumerate(architecture.kernel_shapes)
     )
 
 
-def _is_plain(file: h5py.File, name: str) -> bool:
-    """Whether something stands at a path that no soft or external link leads to."""
-    parts = name.split("/")
-    return all(
-        isinstance(file.get("/".join(parts[:depth]), getlink=True), h5py.HardLink)
-        for depth in range(1, len(parts) + 1)
-    )
-
-
-def _read_dataset(path: Path, file: h5py.File, name: str, shape: tuple[int, ...]) -> np.ndarray:
-    # A link could point anywhere; only plain content is followed.
-    if not _is_plain(file, name):
-        raise WeightsError(f"{path}: {name} is missing or is a link; plain datasets only")
-    dataset = file[name]
-    if not isinstance(dataset, h5py.Dataset) or dataset.external or dataset.is_virtual:
-        raise WeightsError(f"{path}: {name} is not a plain dataset")
+def _read_tensor(path: Path, file: h5py.File, name: str, shape: tuple[int, ...]) -> np.ndarray:
+    dataset = plain_dataset(path, file, name)
     if dataset.shape != shape or dataset.dtype != np.float32:
         raise WeightsError(
             f"{path}: {name} is {dataset.dtype} {dataset.shape}, needed: float32 {shape}"

@@ -69,7 +69,8 @@ def luma_figures(engine: Engine, image: np.ndarray, scale: int) -> tuple[float, 
 @pytest.mark.parametrize("name", AUTHORS)
 def test_the_authors_weights_reach_their_luma_psnr_on_set5(shared, name):
     published = golden(shared, "paper_luma_psnr")[name]["Set5"]
-    engine = engine_of(read_matlab(shared / f"weights/published/matlab/{name}.mat"), "replicate")
+    path = shared / f"weights/published/matlab/{name}.mat"
+    engine = engine_of(read_matlab(path, path.read_bytes()), "replicate")
     figures = {
         f"{image}_GT.bmp": luma_figures(engine, read_set5(shared, image), int(name[-1]))
         for image in SET5
@@ -91,7 +92,8 @@ def test_the_tutorials_weights_reach_its_figures_of_the_bird(shared):
     published = golden(shared, "seed_bird")[
         "srcnn_reproduced_rounded_half_to_even_instead_of_truncated"
     ]
-    tensors = read_keras1(shared / "weights/published/3051crop_weight_200.h5")
+    path = shared / "weights/published/3051crop_weight_200.h5"
+    tensors = read_keras1(path, path.read_bytes())
     engine = engine_of(tensors)
     opencv = PROTOCOLS["opencv"]
     original = read_set5(shared, "bird")

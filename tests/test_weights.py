@@ -172,12 +172,12 @@ FILE_DAMAGE = {
     remove_file: "no such weights file",
     remove_card: "no model card",
     make_card_a_directory: "cannot read the model card",
-    truncate: "damaged or not HDF5",
-    empty: "damaged or not HDF5",
-    replace_by_text: "damaged or not HDF5",
+    truncate: "sha256 .* cut short",
+    empty: "not HDF5: an empty file",
+    replace_by_text: "not HDF5: a Git LFS pointer",
     flip_a_bit_of_a_weight: "sha256",
     give_another_hash: "sha256 .* is not the abababababab",
-    grow: "larger than 256 MiB",
+    grow: "larger than 1,05[0-9],[0-9]{3} bytes",
 }
 
 
@@ -446,11 +446,11 @@ def write_keras1(path: Path, tensors) -> None:
             group = file.create_group(layer)
             group[f"{layer}_W:0"] = kernel
             group[f"{layer}_b:0"] = bias
-            group.attrs["weight_names"] = [f"{layer}_W:0".encode(), f"{layer}_b:0".encode()]
+            group.attrs["weight_names"] = np.array([f"{layer}_W:0", f"{layer}_b:0"], "S")
             activation = f"activation_{index}"
             file.create_group(activation).attrs["weight_names"] = np.zeros(0, "S1")
             names += [layer.encode(), activation.encode()]
-        file.attrs["layer_names"] = names
+        file.attrs["layer_names"] = np.array(names)
 
 
 def write_matlab(path: Path, tensors, **changes) -> None:
@@ -472,17 +472,21 @@ def write_matlab(path: Path, tensors, **changes) -> None:
     scipy.io.savemat(path, {key: value for key, value in content.items() if value is not None})
 
 
+def read_with(reader, path: Path):
+    return reader(path, path.read_bytes())
+
+
 def test_keras1_layout(tmp_path):
     tensors = random_tensors(ARCHITECTURES["srcnn-935-128"])
     write_keras1(tmp_path / "k.h5", tensors)
-    assert_same_tensors(read_keras1(tmp_path / "k.h5"), tensors)
+    assert_same_tensors(read_with(read_keras1, tmp_path / "k.h5"), tensors)
 
 
 @pytest.mark.parametrize("name", ["srcnn-915", "srcnn-935", "srcnn-955"])
 def test_matlab_layout(tmp_path, name):
     tensors = random_tensors(ARCHITECTURES[name])
     write_matlab(tmp_path / "m.mat", tensors)
-    found = read_matlab(tmp_path / "m.mat")
+    found = read_with(read_matlab, tmp_path / "m.mat")
     assert_same_tensors(found, tensors)
     assert match_architecture(found, ARCHITECTURES) == ARCHITECTURES[name]
 
@@ -502,7 +506,7 @@ def test_matlab_filters_are_correlated_column_major(tmp_path):
     weights["weights_conv3"] = np.ones((2, 1))
     weights["biases_conv1"] = weights["biases_conv2"] = np.zeros((2, 1))
     scipy.io.savemat(tmp_path / "m.mat", weights)
-    tensors = read_matlab(tmp_path / "m.mat")
+    tensors = read_with(read_matlab, tmp_path / "m.mat")
     plane = np.random.default_rng(0).random((7, 8))
     upper_right = np.array([[0, 0, 1], [0, 0, 0], [0, 0, 0]])
     expected = correlate2d(plane, upper_right, mode="valid")
@@ -523,7 +527,7 @@ def modern_keras(path):
 def kernel_without_bias(path):
     write_keras1(path, random_tensors(SMALL))
     with h5py.File(path, "r+") as file:
-        file["convolution2d_1"].attrs["weight_names"] = [b"convolution2d_1_W:0"]
+        file["convolution2d_1"].attrs["weight_names"] = np.array([b"convolution2d_1_W:0"])
 
 
 def names_a_number(path):
@@ -544,8 +548,7 @@ def not_finite(path):
 @pytest.mark.parametrize(
     ("write", "message"),
     [
-        (lambda path: None, "no such file"),
-        (not_hdf5, "Keras 1 layout"),
+        (not_hdf5, "not HDF5: a MATLAB file"),
         (modern_keras, "Keras 1 layout"),
         (kernel_without_bias, "Keras 1 layout"),
         (names_a_number, "Keras 1 layout"),
@@ -556,7 +559,7 @@ def not_finite(path):
 def test_files_that_are_not_keras1_are_refused(tmp_path, write, message):
     write(tmp_path / "k.h5")
     with pytest.raises(WeightsError, match=f"k.h5: .*{message}"):
-        read_keras1(tmp_path / "k.h5")
+        read_with(read_keras1, tmp_path / "k.h5")
 
 
 def matlab_with(**changes):
@@ -566,11 +569,10 @@ def matlab_with(**changes):
 @pytest.mark.parametrize(
     ("write", "message"),
     [
-        (lambda path: None, "no such file"),
         (not_hdf5, "not a MATLAB file"),
         (modern_keras, "not a MATLAB file"),
-        (matlab_with(weights_conv2=None), "authors' layout: 'weights_conv2'"),
-        (matlab_with(biases_conv3=None), "authors' layout: 'biases_conv3'"),
+        (matlab_with(weights_conv2=None), "authors' layout: .*'weights_conv2'"),
+        (matlab_with(biases_conv3=None), "authors' layout: .*'biases_conv3'"),
         (matlab_with(weights_conv1=np.zeros((80, 64))), "authors' layout"),
         (matlab_with(weights_conv1="text"), "authors' layout"),
         (matlab_with(weights_conv1={"a": 1}), "authors' layout"),
@@ -580,11 +582,10 @@ def matlab_with(**changes):
         (matlab_with(biases_conv1=np.full((64, 1), 1e300)), "not finite"),
     ],
 )
-@pytest.mark.filterwarnings("ignore:overflow")
 def test_files_that_are_not_the_authors_are_refused(tmp_path, write, message):
     write(tmp_path / "m.mat")
     with pytest.raises(WeightsError, match=f"m.mat: .*{message}"):
-        read_matlab(tmp_path / "m.mat")
+        read_with(read_matlab, tmp_path / "m.mat")
 
 
 def test_unknown_shapes_are_refused():
@@ -641,7 +642,7 @@ def test_the_command_imports_keras1_files(tmp_path, capsys):
     ("write", "name", "options", "message"),
     [
         (lambda path: None, "none.h5", (), "none.h5: no such file"),
-        (not_hdf5, "text.h5", (), "Keras 1 layout"),
+        (not_hdf5, "text.h5", (), "not HDF5"),
         (not_hdf5, "text.mat", (), "not a MATLAB file"),
         (lambda path: write_keras1(path, random_tensors(SMALL)), "small.h5", (), "no known"),
         (matlab_with(), "m.mat", ("--scale", 99), "scale"),
@@ -680,7 +681,7 @@ def test_the_command_runs_as_a_module(tmp_path):
 
 
 def test_the_published_tutorial_weights_are_imported(shared):
-    tensors = read_keras1(shared / "weights/published/3051crop_weight_200.h5")
+    tensors = read_with(read_keras1, shared / "weights/published/3051crop_weight_200.h5")
     assert match_architecture(tensors, ARCHITECTURES).name == "srcnn-935-128"
 
 
@@ -693,7 +694,7 @@ def test_the_published_tutorial_weights_are_imported(shared):
     ],
 )
 def test_the_authors_published_weights_are_imported(shared, name, architecture):
-    tensors = read_matlab(shared / f"weights/published/matlab/{name}.mat")
+    tensors = read_with(read_matlab, shared / f"weights/published/matlab/{name}.mat")
     assert match_architecture(tensors, ARCHITECTURES).name == architecture
 
 
