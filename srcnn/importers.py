@@ -73,7 +73,9 @@ def read_matlab(path: Path, content: bytes) -> Tensors:
     pairs = []
     try:
         for index in (1, 2, 3):
-            weights = matrices[f"weights_conv{index}"]
+            weights, biases = matrices[f"weights_conv{index}"], matrices[f"biases_conv{index}"]
+            if weights.size > MAX_PARAMETERS or biases.size > MAX_PARAMETERS:
+                raise ValueError(f"layer {index} has more than {MAX_PARAMETERS} values")
             if index == 1:
                 weights = weights[np.newaxis]  # (1, k*k, n)
             elif weights.ndim == 2:
@@ -82,7 +84,7 @@ def read_matlab(path: Path, content: bytes) -> Tensors:
             side = round(area**0.5)
             # Column-major: of the k*k values, the row index runs fastest.
             kernel = weights.reshape(inputs, side, side, outputs).transpose(2, 1, 0, 3)
-            pairs.append((_float32(kernel), _float32(matrices[f"biases_conv{index}"].reshape(-1))))
+            pairs.append((_float32(kernel), _float32(biases.reshape(-1))))
     except KeyError as error:
         raise WeightsError(
             f"{path}: not weights in the authors' layout: no array of numbers is called {error}"

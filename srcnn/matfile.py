@@ -24,10 +24,11 @@ def read_matrices(content: bytes, limit: int) -> dict[str, np.ndarray]:
 
     Args:
       content: the whole file.
-      limit: how many bytes the variables may have in all when unpacked.
+      limit: how many bytes the compressed variables may have in all when unpacked.
 
     Returns:
-      float64 arrays of MATLAB's shapes, two to four dimensions.
+      Arrays of MATLAB's shapes, two to four dimensions, of the number type that they are stored in
+      (whole numbers are often stored as bytes); no larger than their stored data.
 
     Raises:
       ValueError: the content is of another format, or damaged, or larger.
@@ -39,9 +40,7 @@ def read_matrices(content: bytes, limit: int) -> dict[str, np.ndarray]:
     for kind, data in _elements(content[128:], order):
         if kind == _COMPRESSED:
             kind, data = _unpacked(data, order, limit)
-        limit -= len(data)
-        if limit < 0:
-            raise ValueError("it unpacks to more than weights can have")
+            limit -= len(data)
         if kind == _MATRIX and (named := _matrix(data, order)):
             name, array = named
             if name in matrices:
@@ -69,6 +68,7 @@ def _elements(data: bytes, order: str) -> Iterator[tuple[int, bytes]]:
 
 
 def _unpacked(data: bytes, order: str, limit: int) -> tuple[int, bytes]:
+    """What a compressed element holds: one element of at most `limit` bytes, its tag apart."""
     unpacker = zlib.decompressobj()
     try:
         unpacked = unpacker.decompress(data, limit + 8)
@@ -93,7 +93,7 @@ def _matrix(data: bytes, order: str) -> tuple[str, np.ndarray] | None:
     values = _numbers(values, order)
     if not 2 <= len(shape) <= 4 or min(shape) < 0 or math.prod(shape) != len(values):
         raise ValueError(f"a variable declares the shape {shape} and has {len(values)} values")
-    return name.decode(), values.astype(np.float64).reshape(shape, order="F")
+    return name.decode(), values.reshape(shape, order="F")
 
 
 def _numbers(element: tuple[int, bytes], order: str) -> np.ndarray:

@@ -29,7 +29,7 @@ def read_settings(path: Path) -> dict[str, Any]:
       SettingsError: the file is missing, too large, not a regular file, or no such mapping.
     """
     try:
-        content = yaml.load(read_regular(path, _MAX_BYTES), _PlainLoader)  # noqa: S506
+        content = yaml.load(read_regular(path, _MAX_BYTES), _PlainLoader)
     except OSError as error:
         raise SettingsError(f"{path}: cannot read the configuration: {error.strerror}") from None
     except yaml.MarkedYAMLError as error:

@@ -2,13 +2,13 @@
 
 import json
 import os
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from srcnn.errors import one_line
 from srcnn.training.config import TrainingError
 
 CHECKPOINT_NAME = "checkpoint.npz"
@@ -55,12 +55,12 @@ def read_checkpoint(path: Path) -> Checkpoint:
         with np.load(path, allow_pickle=False) as file:
             states = sorted(name for name in file.files if name.startswith("state_"))
             return Checkpoint(
-                identity=json.loads(str(file["identity"])),
+                identity=dict(json.loads(str(file["identity"]))),
                 arrays=[file[name] for name in states],
                 history=file["history"],
             )
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise TrainingError(f"{path}: not a checkpoint: {error}") from None
+    except Exception as error:  # what zip, zlib and NumPy make of damage has no narrower base
+        raise TrainingError(f"{path}: not a checkpoint: {one_line(error)}") from None
 
 
 def check_identity(path: Path, found: dict[str, Any], wanted: dict[str, Any]) -> None:
