@@ -6,12 +6,14 @@ Writes this project's weights file and a model card beside it.
 import argparse
 import hashlib
 import sys
+from functools import partial
 from pathlib import Path
 
 from srcnn.architecture import ARCHITECTURES
 from srcnn.errors import WeightsError
 from srcnn.files import read_regular
 from srcnn.importers import MAX_SOURCE_BYTES, match_architecture, read_keras1, read_matlab
+from srcnn.isolated import parse_apart
 from srcnn.weights import save_weights
 
 
@@ -34,7 +36,9 @@ def convert(
     except OSError as error:
         raise WeightsError(f"{source}: cannot read it: {error.strerror}") from None
     matlab = source.suffix.lower() == ".mat"
-    tensors = (read_matlab if matlab else read_keras1)(source, content)
+    # Only HDF5 needs a process of its own: MATLAB's format is read by plain Python.
+    parse = read_matlab if matlab else partial(parse_apart, read_keras1)
+    tensors = parse(source, content)
     architecture = match_architecture(tensors, ARCHITECTURES)
     if matlab:
         architecture = architecture.padded("replicate")

@@ -22,6 +22,7 @@ from srcnn.architecture import Architecture
 from srcnn.errors import WeightsError, one_line
 from srcnn.files import read_regular
 from srcnn.hdf5 import check_signature, is_plain, open_hdf5, plain_dataset
+from srcnn.isolated import Tensors, parse_apart
 
 WEIGHTS_SUFFIX = ".weights.h5"
 CARD_SUFFIX = ".json"
@@ -30,8 +31,6 @@ _MAX_CARD_DEPTH = 16
 # Beside the tensors: HDF5's own structure, and an optimiser's state if Keras wrote the file.
 _MAX_EXTRA_BYTES = 1024 * 1024
 _MAX_COPIES = 4
-
-Tensors = tuple[tuple[np.ndarray, np.ndarray], ...]
 
 
 class ModelCard(BaseModel):
@@ -131,7 +130,8 @@ def load_weights(path: str | os.PathLike) -> Weights:
             f"{path}: sha256 {digest[:12]}… is not the {card.sha256[:12]}… of its model card; "
             "the file was changed, cut short or mixed up"
         )
-    return Weights(card, _read_tensors(path, content, card.architecture))
+    architecture = card.architecture.model_dump_json()
+    return Weights(card, parse_apart(parse_weights, path, content, architecture))
 
 
 def save_weights(directory: str | os.PathLike, tensors: Tensors, **card: Any) -> Path:
@@ -253,11 +253,20 @@ def _check_shapes(path: Path, shapes: list, card: ModelCard) -> None:
         )
 
 
-def _read_tensors(path: Path, content: bytes, architecture: Architecture) -> Tensors:
-    """Reads just the datasets that the architecture asks for, checking each before its data."""
+def parse_weights(path: Path, content: bytes, architecture: str) -> Tensors:
+    """Reads just the datasets that an architecture asks for, checking each before its data.
+
+    Args:
+      path: for messages.
+      content: the whole file.
+      architecture: an Architecture as JSON.
+
+    Raises:
+      WeightsError: the file is damaged, or a tensor is missing, of another shape or not finite.
+    """
     try:
         with open_hdf5(path, content) as file:
-            return _tensors_of(path, file, architecture)
+            return _tensors_of(path, file, Architecture.model_validate_json(architecture))
     except WeightsError:
         raise
     except Exception as error:  # h5py raises whatever damage makes of it: KeyError, OverflowError
