@@ -60,7 +60,7 @@ def _elements(data: bytes, order: str) -> Iterator[tuple[int, bytes]]:
         if kind >> 16:  # up to four bytes stand in the tag itself
             kind, size, start = kind & 0xFFFF, kind >> 16, position + 4
         end = start + size
-        if end > len(data) or (start == position + 4 and size > 4):
+        if end > len(data):
             raise ValueError("it is cut short")
         yield kind, data[start:end]
         # All but compressed elements are padded to multiples of eight bytes.
