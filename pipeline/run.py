@@ -44,7 +44,7 @@ def run(command: Command) -> int:
         return ExitCode.OK
     with Lifetime() as lifetime:
         manifest = Manifest(job, command.beam_arguments)
-        lifetime.on_interrupt = lambda: _let_go(job, manifest)
+        lifetime.on_end = lambda state: _let_go(job, manifest, state)
         manifest.write("running")
         try:
             _run_graph(job, command, lifetime)
@@ -125,9 +125,9 @@ def _where_to_look(job: Job) -> str:
     return "\n" + "\n".join(f"  {name:12} {job.store.uri(path)}" for name, path in places.items())
 
 
-def _let_go(job: Job, manifest: Manifest) -> None:
+def _let_go(job: Job, manifest: Manifest, state: str) -> None:
     try:
-        manifest.write("interrupted")
+        manifest.write(state)
     except OSError as error:
         logging.getLogger(__name__).warning("the manifest could not be updated: %s", error)
     job.store.clean()
