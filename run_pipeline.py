@@ -7,6 +7,7 @@ import os
 import sys
 
 from pipeline.lifetime import leaving_on_signals
+from pipeline.terminal import printable
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -31,7 +32,7 @@ def _main(arguments: list[str]) -> int:
 
         return run(command)
     except UsageError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         return error.exit_code
 
 

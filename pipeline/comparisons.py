@@ -7,6 +7,7 @@ the choice.
 import heapq
 import io
 import logging
+import os
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ import numpy as np
 from pipeline.config import JobConfig
 from pipeline.job import Job
 from pipeline.summary import ranking
+from pipeline.terminal import printable
 from srcnn.protocols import PROTOCOLS
 from transforms.crop import crop_to_luma
 from transforms.degrade import degrade_image
@@ -157,7 +159,7 @@ def draw_comparison(title: str, pictures: dict[str, np.ndarray]) -> bytes:
     aspect = height / width
     figure = Figure(figsize=(4 * len(images), 4 * aspect + 4 + 1), layout="constrained", dpi=100)
     # File names are shown as they are: a dollar sign starts no formula.
-    figure.suptitle(title, parse_math=False, fontsize=11)
+    figure.suptitle(printable(title), parse_math=False, fontsize=11)
     axes = figure.subplots(2, len(images), squeeze=False, height_ratios=(aspect, 1))
     for column, (caption, image) in enumerate(pictures.items()):
         whole, detail = axes[:, column]
@@ -186,14 +188,14 @@ class DrawComparison(beam.DoFn):
         self._store = store
 
     def process(self, row: ReportRow):
-        """Yields the picture's URI."""
+        """Yields the picture's URI as bytes: OUTPUT's name need not be Unicode."""
         try:
             picture = draw_comparison(row.relative_path, panels(row, self._config, self._store))
-            yield self._store.write(f"comparisons/{row.relative_path}.png", picture)
+            yield os.fsencode(self._store.write(f"comparisons/{row.relative_path}.png", picture))
         except EXPECTED_ERRORS as error:
             count("comparisons_failed")
             logging.getLogger(__name__).warning(
-                "no comparison picture of %s: %s", row.relative_path, error
+                "no comparison picture of %r: %s", row.relative_path, error
             )
 
 
@@ -208,7 +210,7 @@ class WriteComparisons(beam.PTransform):
     job: Job
 
     def expand(self, rows):
-        """Returns the pictures' URIs."""
+        """Returns the pictures' URIs as bytes."""
         config: Any = self.job.config
         if config.comparisons == "all":
             sample = rows | beam.Filter(lambda row: row.status == "written")

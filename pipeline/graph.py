@@ -42,7 +42,9 @@ def build(pipeline: beam.Pipeline, job: Job, progress: ProgressFile | None = Non
     else:
         interpolate = "Upscale" >> Upscale(c.scale, c.kernel, c.protocol, c.max_megapixels)
 
-    refs, clashing = pipeline | "MatchImages" >> MatchImages(c.input, on_match)
+    refs, unlisted, clashing = pipeline | "MatchImages" >> MatchImages(
+        c.input, c.output, job.names_fold, on_match
+    )
     images, unread = refs | "ReadImages" >> ReadImages(c.max_megapixels)
     interpolated, uninterpolated = images | interpolate
     lumas, uncropped = interpolated | "CropToYCrCb" >> CropToYCrCb(**settings)
@@ -56,6 +58,7 @@ def build(pipeline: beam.Pipeline, job: Job, progress: ProgressFile | None = Non
 
     ended = (
         written,
+        unlisted,
         clashing,
         unread,
         uninterpolated,
@@ -70,7 +73,9 @@ def build(pipeline: beam.Pipeline, job: Job, progress: ProgressFile | None = Non
         tuple(some | f"CompleteRow{index}" >> complete for index, some in enumerate(ended))
         | "AllRows" >> beam.Flatten()
     )
-    matched = (refs, clashing) | "AllMatched" >> beam.Flatten() | beam.Map(lambda _: MATCHED)
+    matched = (
+        (refs, unlisted, clashing) | "AllMatched" >> beam.Flatten() | beam.Map(lambda _: MATCHED)
+    )
 
     rows | "WriteMetrics" >> WriteMetrics(store, c.metrics_shards)
     (rows, matched) | "WriteTotals" >> WriteTotals(store)

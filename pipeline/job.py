@@ -28,6 +28,8 @@ class Job:
       engine: the engine's name, `auto` resolved.
       store: where everything is written; names the run.
       warnings: what the user should know before it runs.
+      names_fold: whether the output takes names for the same that differ in case or in how their
+        letters are composed.
     """
 
     config: JobConfig
@@ -35,6 +37,7 @@ class Job:
     engine: str
     store: OutputStore
     warnings: tuple[str, ...] = ()
+    names_fold: bool = False
 
     @property
     def run_directory(self) -> str:

@@ -5,14 +5,21 @@ import shutil
 import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
 
+from pipeline.errors import ExitCode
+
 _PROJECT = Path(__file__).resolve().parents[1]
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# In a thread of this name Beam's local runner waits for each worker that it started; the thread
+# fails when the worker does. Other child processes may come and go.
+_WORKER_THREAD = "run_worker"
+_GRACE = 2.0
 
 
 @contextmanager
@@ -27,21 +34,25 @@ def leaving_on_signals() -> Iterator[None]:
 
 
 class Lifetime:
-    """A context that ends cleanly on SIGINT and SIGTERM.
+    """A context that ends cleanly on SIGINT and SIGTERM, and when one of Beam's workers dies.
 
-    Beam's local runner hangs on a signal while its workers start, and cleans nothing; so the
-    handler ends the child processes, removes temporary files and leaves with 128 + signal.
+    Beam's local runner hangs on a signal while its workers start, waits for hours or for ever
+    when a worker is lost, and cleans nothing; so the child processes are ended here, temporary
+    files removed, and the process left with 128 + signal or 1.
 
     Attributes:
       temporary: a directory for every temporary file of this process and its children.
-      on_interrupt: called by the handler before the files are removed.
+      on_end: called with `interrupted` or `failed` before the files are removed.
     """
 
     def __init__(self):
         self.temporary = tempfile.mkdtemp(prefix="srcnn-beam-")
-        self.on_interrupt: Callable[[], None] = lambda: None
+        self.on_end: Callable[[str], None] = lambda state: None
         self._before: dict[str, str | None] = {}
         self._handlers: dict[int, object] = {}
+        self._thread_hook: Callable = threading.excepthook
+        self._over = threading.Event()
+        self._ending = threading.Lock()
 
     def __enter__(self):
         # Worker processes import from their working directory; they need the project's.
@@ -52,9 +63,12 @@ class Lifetime:
         tempfile.tempdir = self.temporary
         for number in _SIGNALS:
             self._handlers[number] = signal.signal(number, self._interrupted)
+        threading.excepthook = self._thread_failed
         return self
 
     def __exit__(self, *_):
+        self._over.set()
+        threading.excepthook = self._thread_hook
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
         for name, value in self._before.items():
@@ -70,15 +84,47 @@ class Lifetime:
         for again in _SIGNALS:
             signal.signal(again, signal.SIG_IGN)
         _announce(number)
+        self._end("interrupted", 128 + number)
+
+    def _thread_failed(self, failure: threading.ExceptHookArgs) -> None:
+        if failure.thread is None or failure.thread.name != _WORKER_THREAD:
+            self._thread_hook(failure)
+            return
+        if self._ending.locked():
+            return
+        print(f"\nwarning: a worker died: {failure.exc_value}", file=sys.stderr, flush=True)
+        # When its work is done, that does no harm, and the run ends by itself.
+        if not self._over.wait(_GRACE):
+            print("error: the job crashed: a worker died", file=sys.stderr, flush=True)
+            self._end("failed", ExitCode.CRASHED)
+
+    def _end(self, state: str, code: int) -> None:
+        """Ends the process, unless another thread is about to."""
+        if not self._ending.acquire(blocking=False):
+            return
         # Beam's threads complain about the workers that end here.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stderr__.fileno())
-        _end_children()
+        self._end_children()
         try:
-            self.on_interrupt()
+            self.on_end(state)
         finally:
             shutil.rmtree(self.temporary, ignore_errors=True)
             # Not sys.exit: Beam's threads would keep the process alive.
-            os._exit(128 + number)
+            os._exit(code)
+
+    def _end_children(self) -> None:
+        children = [*psutil.Process().children(recursive=True), *self._orphans()]
+        for child in children:
+            with suppress(psutil.NoSuchProcess):
+                child.kill()
+        psutil.wait_procs(children, timeout=5)
+
+    def _orphans(self) -> Iterator[psutil.Process]:
+        """Processes of this run whose parent was killed, told by their temporary directory."""
+        for process in psutil.process_iter():
+            with suppress(psutil.Error):
+                if process.environ().get("TMPDIR") == self.temporary:
+                    yield process
 
 
 def _leave(number: int, _frame) -> None:
@@ -88,13 +134,3 @@ def _leave(number: int, _frame) -> None:
 
 def _announce(number: int) -> None:
     print(f"\ninterrupted by {signal.Signals(number).name}", file=sys.stderr, flush=True)
-
-
-def _end_children() -> None:
-    children = psutil.Process().children(recursive=True)
-    for child in children:
-        try:
-            child.kill()
-        except psutil.NoSuchProcess:
-            continue
-    psutil.wait_procs(children, timeout=5)

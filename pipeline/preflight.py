@@ -3,32 +3,38 @@
 import glob
 import itertools
 import os
+import unicodedata
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from fnmatch import fnmatchcase
 
-from pipeline.config import JobConfig
 from pipeline.errors import NothingMatchedError, UsageError
 from pipeline.job import Job
+from pipeline.terminal import printable
 from transforms.errors import EXPECTED_ERRORS
-from transforms.match import claim_output, expand_glob, fixed_prefix
+from transforms.match import claim_key, claim_output, expand_glob, fixed_prefix
 from transforms.read import ImageHeader, read_header
 from transforms.records import ImageRef
 from transforms.storage import is_local, open_file
 
 _SHOWN = 20
+_DIRECTORIES = (".scratch", "images", "metrics", "runs", "comparisons")
 
 
-def check_places(config: JobConfig) -> list[str]:
+def check_places(job: Job) -> Job:
     """Checks inputs and output; writes nothing that stays.
 
     Returns:
-      Warnings: globs that match nothing while others do.
+      The job, completed by what was found: a warning for each glob that matches nothing while
+      others do, and whether names fold in the output.
 
     Raises:
-      UsageError: an input is a directory, the output lies inside the inputs or cannot be written.
+      UsageError: an input is a directory, the output lies inside the inputs, leads elsewhere by a
+        link or cannot be written.
       NothingMatchedError: no glob matches anything.
     """
+    config = job.config
     for pattern in config.input:
         if is_local(pattern) and os.path.isdir(pattern):
             raise UsageError(
@@ -36,9 +42,7 @@ def check_places(config: JobConfig) -> list[str]:
                 f"name its images, such as '{pattern.rstrip('/')}/**/*.png'"
             )
         both_local = is_local(pattern) and is_local(config.output)
-        if both_local and could_match_below(
-            os.path.abspath(pattern), os.path.abspath(config.output)
-        ):
+        if both_local and could_match_below(pattern, config.output):
             raise UsageError(
                 f"output: {config.output!r} lies inside the input glob {pattern!r}; "
                 "results would be taken for inputs. Write somewhere else"
@@ -46,23 +50,26 @@ def check_places(config: JobConfig) -> list[str]:
     empty = [pattern for pattern in config.input if not _matches_anything(pattern)]
     if len(empty) == len(config.input):
         raise NothingMatchedError(f"input: nothing matches {', '.join(map(repr, empty))}")
-    if is_local(config.output):
-        _check_writable(config.output)
-    return [f"nothing matches {pattern!r}" for pattern in empty]
+    warnings = (*job.warnings, *(f"nothing matches {pattern!r}" for pattern in empty))
+    names_fold = is_local(config.output) and _check_writable(config.output)
+    return replace(job, warnings=warnings, names_fold=names_fold)
 
 
 def could_match_below(pattern: str, directory: str) -> bool:
     """Whether a glob could match a path below a directory, whatever that path is.
 
+    Both as they are written and with the links followed that are known beforehand; what links of
+    the input lead to is only known when it is listed.
+
     Args:
-      pattern: absolute glob.
-      directory: absolute path.
+      pattern: local glob.
+      directory: local path.
     """
-    real = os.path.realpath
     prefix = fixed_prefix(pattern)
+    rest = os.path.normpath(pattern[len(prefix) :])
     variants = {
-        (pattern, directory),
-        (_join(real(prefix), pattern[len(prefix) :]), real(directory)),
+        (os.path.abspath(pattern), os.path.abspath(directory)),
+        (os.path.join(os.path.realpath(prefix), rest), os.path.realpath(directory)),
     }
     return any(
         _reaches_below(p.strip("/").split("/"), d.strip("/").split("/")) for p, d in variants
@@ -74,15 +81,19 @@ def describe_plan(job: Job) -> Iterator[str]:
     config, card = job.config, job.weights.card
     yield f"mode        {config.mode}, x{config.scale} {config.kernel}, protocol {config.protocol}"
     yield f"model       {card.name} (sha256 {card.sha256[:12]}…), engine {job.engine}"
-    yield f"output      {config.output} (run {job.store.run_id})"
+    yield f"output      {printable(config.output)} (run {job.store.run_id})"
     yield ""
     claims: dict[str, list[ImageRef]] = {}
-    for order, pattern in enumerate(config.input):
-        for ref in expand_glob(pattern, order):
-            claims.setdefault(ref.output_path, []).append(ref)
     megapixels, unreadable, clashing = 0.0, [], []
-    for position, output_path in enumerate(sorted(claims)):
-        first, *clashes = claim_output(claims[output_path])
+    for order, pattern in enumerate(config.input):
+        for outcome in expand_glob(pattern, order, config.output):
+            if isinstance(outcome, ImageRef):
+                claims.setdefault(claim_key(outcome, job.names_fold), []).append(outcome)
+            else:
+                unreadable.append(outcome)
+    unlisted = len(unreadable)
+    for position, key in enumerate(sorted(claims)):
+        first, *clashes = claim_output(claims[key])
         clashing += clashes
         try:
             header = _header(first)
@@ -91,12 +102,15 @@ def describe_plan(job: Job) -> Iterator[str]:
             continue
         megapixels += header.megapixels
         if position < _SHOWN:
-            yield f"  {first.uri}  {header.width} x {header.height}  ->  images/{output_path}"
+            yield (
+                f"  {printable(first.uri)}  {header.width} x {header.height}"
+                f"  ->  images/{printable(first.output_path)}"
+            )
     if len(claims) > _SHOWN:
         yield f"  … and {len(claims) - _SHOWN} more"
     for ref, error in itertools.islice(clashing + unreadable, _SHOWN):
-        yield f"  would fail: {ref.uri}: {error}"
-    matched = len(claims) + len(clashing)
+        yield f"  would fail: {printable(f'{ref.uri}: {error}')}"
+    matched = len(claims) + len(clashing) + unlisted
     yield ""
     yield (
         f"{matched} images matched, {megapixels:.1f} megapixels; "
@@ -117,24 +131,37 @@ def _matches_anything(pattern: str) -> bool:
         raise UsageError(f"input: {pattern!r}: {error}") from None
 
 
-def _check_writable(output: str) -> None:
-    """Makes and removes a file where the output would be, and leaves no trace."""
+def _check_writable(output: str) -> bool:
+    """Whether names fold where the output would be; leaves no trace.
+
+    Raises:
+      UsageError: it cannot be written, or leads elsewhere.
+    """
+    for name in _DIRECTORIES:
+        if os.path.islink(os.path.join(output, name)):
+            raise UsageError(f"output: {name!r} in {output!r} is a link; results must stay there")
     existing = os.path.abspath(output)
     while not os.path.lexists(existing):
         existing = os.path.dirname(existing)
-    probe = os.path.join(existing, f".srcnn-probe-{uuid.uuid4().hex}")
     try:
         if not os.path.isdir(existing):
             raise NotADirectoryError(None, f"{existing} is not a directory")
-        with open(probe, "xb"):
-            pass
-        os.unlink(probe)
+        return _names_fold(existing)
     except OSError as error:
         raise UsageError(f"output: {output!r} cannot be written: {error.strerror}") from None
 
 
-def _join(prefix: str, rest: str) -> str:
-    return f"{prefix.rstrip('/')}/{rest}"
+def _names_fold(directory: str) -> bool:
+    """Whether a file is found by a name in another case, or with its letters composed otherwise."""
+    name = f".srcnn-probe-{uuid.uuid4().hex}-\N{LATIN SMALL LETTER E WITH ACUTE}"
+    twins = (name.replace("srcnn", "SRCNN"), unicodedata.normalize("NFD", name))
+    probe = os.path.join(directory, name)
+    with open(probe, "xb"):
+        pass
+    try:
+        return any(os.path.lexists(os.path.join(directory, twin)) for twin in twins)
+    finally:
+        os.unlink(probe)
 
 
 def _reaches_below(pattern: list[str], directory: list[str]) -> bool:

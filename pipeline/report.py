@@ -1,6 +1,7 @@
 """Completes the rows of the report and writes them as Parquet."""
 
 import io
+import os
 import socket
 import zlib
 from collections.abc import Iterable
@@ -71,7 +72,7 @@ class WriteMetrics(beam.PTransform):
     shards: int
 
     def expand(self, rows):
-        """Returns the files' URIs."""
+        """Returns the files' URIs as bytes: OUTPUT's name need not be Unicode."""
         shards, store = self.shards, self.store
         return (
             rows
@@ -86,10 +87,10 @@ def _shard_of(row: ReportRow, shards: int) -> int:
     return zlib.crc32(row.source_uri.encode()) % shards
 
 
-def _write_shard(store: OutputStore, shard: int, shards: int, rows: Iterable[ReportRow]) -> str:
+def _write_shard(store: OutputStore, shard: int, shards: int, rows: Iterable[ReportRow]) -> bytes:
     ordered = sorted(rows, key=lambda row: (row.relative_path, row.source_uri))
     path = f"metrics/run_id={store.run_id}/part-{shard:05d}-of-{shards:05d}.parquet"
-    return store.write(path, encode_rows(ordered))
+    return os.fsencode(store.write(path, encode_rows(ordered)))
 
 
 def _escaped(row: ReportRow) -> dict[str, str]:

@@ -24,6 +24,7 @@ from pipeline.options import Command
 from pipeline.preflight import check_places, describe_plan
 from pipeline.progress import ProgressFile, ProgressWatcher
 from pipeline.summary import format_summary, reconcile, to_json, totals_path
+from pipeline.terminal import printable
 
 _LOCAL_RUNNERS = (None, "DirectRunner", "FnApiRunner", "BundleBasedDirectRunner")
 
@@ -35,16 +36,15 @@ def run(command: Command) -> int:
       UsageError: nothing was touched; the message says why.
     """
     started = time.monotonic()
-    job = prepare_job(command.config)
-    notes = [*job.warnings, *check_places(job.config)]
-    for note in notes:
-        print(f"warning: {note}", file=sys.stderr)
+    job = check_places(prepare_job(command.config))
+    for warning in job.warnings:
+        print(f"warning: {printable(warning)}", file=sys.stderr)
     if command.dry_run:
         print("\n".join(describe_plan(job)))
         return ExitCode.OK
     with Lifetime() as lifetime:
         manifest = Manifest(job, command.beam_arguments)
-        lifetime.on_interrupt = lambda: _let_go(job, manifest)
+        lifetime.on_end = lambda state: _let_go(job, manifest, state)
         manifest.write("running")
         try:
             _run_graph(job, command, lifetime)
@@ -122,12 +122,14 @@ def _where_to_look(job: Job) -> str:
     if job.config.comparisons not in ("none", 0):
         places["comparisons"] = "comparisons/"
     places["summary"] = f"{job.run_directory}/summary.json"
-    return "\n" + "\n".join(f"  {name:12} {job.store.uri(path)}" for name, path in places.items())
+    return "\n" + "\n".join(
+        f"  {name:12} {printable(job.store.uri(path))}" for name, path in places.items()
+    )
 
 
-def _let_go(job: Job, manifest: Manifest) -> None:
+def _let_go(job: Job, manifest: Manifest, state: str) -> None:
     try:
-        manifest.write("interrupted")
+        manifest.write(state)
     except OSError as error:
         logging.getLogger(__name__).warning("the manifest could not be updated: %s", error)
     job.store.clean()

@@ -7,12 +7,14 @@ beside each.
 import heapq
 import json
 import math
+import os
 from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
 import apache_beam as beam
 
+from pipeline.terminal import printable
 from transforms.records import ReportRow
 from transforms.storage import OutputStore
 
@@ -120,13 +122,13 @@ class WriteTotals(beam.PTransform):
     store: OutputStore
 
     def expand(self, pcolls):
-        """Returns the file's URI."""
+        """Returns the file's URI as bytes: OUTPUT's name need not be Unicode."""
         store = self.store
         return (
             pcolls
             | beam.Flatten()
             | beam.CombineGlobally(SummaryFn())
-            | beam.Map(lambda totals: store.write(totals_path(store), to_json(totals)))
+            | beam.Map(lambda totals: os.fsencode(store.write(totals_path(store), to_json(totals))))
         )
 
 
@@ -169,14 +171,15 @@ def format_summary(summary: dict[str, Any]) -> str:
         )
         lines += ["", f"  lowest {figure}"]
         lines += [
-            f"    {_cell(w['rank_figure'], form):>8} dB  {w['relative_path']}"
+            f"    {_cell(w['rank_figure'], form):>8} dB  {printable(w['relative_path'])}"
             for w in summary["worst"][:3]
         ]
     if summary["failures"]:
         lines += ["", "  failures"]
         lines += [
-            f"    {failure['count']:>6}  {failure['stage']}: {failure['examples'][0]['message']}\n"
-            f"            {failure['examples'][0]['source_uri']}"
+            f"    {failure['count']:>6}  {failure['stage']}: "
+            f"{printable(failure['examples'][0]['message'])}\n"
+            f"            {printable(failure['examples'][0]['source_uri'])}"
             for failure in summary["failures"][:10]
         ]
     return "\n".join(lines)

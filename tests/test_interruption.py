@@ -1,7 +1,9 @@
 """A run that is interrupted or killed leaves nothing half-written and nothing running."""
 
 import signal
+import subprocess
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -9,6 +11,8 @@ import cv2
 import psutil
 import pytest
 from conftest import files_below, start_job, write_images
+
+from pipeline.lifetime import Lifetime
 
 IMAGES = 60
 
@@ -95,12 +99,94 @@ def test_sigkill_leaves_only_whole_files_and_the_next_run_completes(
     undisturbed = run_job("--input", f"{folder}/*.png", output=tmp_path / "undisturbed")
     again = run_job("--input", f"{folder}/*.png", output=output)
     assert again.code == 0
-    assert files_below(output / "images") == files_below(undisturbed.output / "images")
-    for name in files_below(output / "images"):
-        assert (output / "images" / name).read_bytes() == (
-            undisturbed.output / "images" / name
-        ).read_bytes()
+    assert contents(output / "images") == contents(undisturbed.output / "images")
     assert list(again.rows.status) == ["written"] * IMAGES
+
+
+def beam_processes(process, name, seconds=60) -> list[psutil.Process]:
+    """The two workers (`python`) that Beam started, or the shells (`sh`) around them."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        children = psutil.Process(process.pid).children(recursive=True)
+        found = [c for c in children if c.name().startswith(name)]
+        if len(found) == 2:
+            return found
+        time.sleep(0.02)
+    pytest.fail("the workers did not start in time")
+
+
+def assert_ended_for_want_of_a_worker(process, output, children, before):
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 1, err
+    assert "a worker died" in err
+    assert err.splitlines()[-1].startswith("error: the job crashed")
+    assert not [child for child in children if child.is_running()]
+    assert temporary_directories() == before
+    assert not (output / ".scratch").exists()
+    (run,) = (output / "runs").iterdir()
+    assert '"state": "failed"' in (run / "manifest.json").read_text()
+    assert not (run / "_SUCCESS").exists()
+
+
+def test_a_killed_worker_ends_the_run_and_the_next_completes_it(
+    tmp_path, tiny_weights, photo, run_job
+):
+    folder, output, before = tmp_path / "in", tmp_path / "out", temporary_directories()
+    write_images(folder, {f"{i:03}.png": photo[i : i + 100, i : i + 120] for i in range(200)})
+    process = run_in_background(folder, output, tiny_weights, *MODES["multi_processing"])
+    wait_for_images(process, output, 20)
+    children = beam_processes(process, "python")
+    children[0].kill()
+    assert_ended_for_want_of_a_worker(process, output, children, before)
+    assert_whole_images(output)
+    assert 20 <= len(files_below(output / "images")) < 200
+
+    again = run_job("--input", f"{folder}/*.png", output=output)
+    assert again.code == 0
+    assert again.rows.status.value_counts().to_dict() == {"written": 200}
+    undisturbed = run_job("--input", f"{folder}/*.png", output=tmp_path / "undisturbed")
+    assert contents(output / "images") == contents(undisturbed.output / "images")
+
+
+@pytest.mark.parametrize("name", ["python", "sh"])
+def test_a_worker_killed_during_start_up_ends_the_run(folder, tmp_path, tiny_weights, name):
+    """Its shell, too: the worker itself would go on without a parent."""
+    output, before = tmp_path / "out", temporary_directories()
+    process = run_in_background(folder, output, tiny_weights, *MODES["multi_processing"])
+    children = beam_processes(process, "python")
+    beam_processes(process, name)[0].kill()
+    assert_ended_for_want_of_a_worker(process, output, children, before)
+    assert not (output / "images").exists()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_other_children_and_threads_may_die(capfd):
+    def fail():
+        raise RuntimeError("a helper failed")
+
+    with Lifetime():
+        helper = subprocess.Popen(["sleep", "60"])
+        helper.kill()
+        helper.wait()
+        thread = threading.Thread(target=fail, name="helper")
+        thread.start()
+        thread.join()
+        assert "worker" not in capfd.readouterr().err
+
+
+def test_a_worker_that_dies_when_the_work_is_done_does_no_harm(capfd):
+    def fail():
+        raise RuntimeError("exited with return code 139")
+
+    with Lifetime():
+        thread = threading.Thread(target=fail, name="run_worker")
+        thread.start()
+    thread.join()
+    assert "warning: a worker died: exited with return code 139" in capfd.readouterr().err
+
+
+def contents(directory) -> dict[str, bytes]:
+    return {name: (directory / name).read_bytes() for name in files_below(directory)}
 
 
 def assert_whole_images(output):

@@ -1,16 +1,20 @@
 """Globs to references: what is found, where each goes, who keeps a contested place."""
 
+import errno
+import glob
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import quick
 
 from transforms.errors import ImageError
-from transforms.match import claim_output, expand_glob, fixed_prefix, output_path_of
+from transforms.match import claim_key, claim_output, expand_glob, fixed_prefix, output_path_of
 from transforms.records import ImageRef
+from transforms.walk import walk
 from transforms.write import WRITABLE_SUFFIXES
 
 
@@ -113,6 +117,42 @@ def test_expand_glob(tree, pattern, expected):
     assert relative_paths(f"{tree}/{pattern}") == expected
 
 
+@pytest.fixture(scope="module")
+def odd_tree(tmp_path_factory) -> Path:
+    """Names that the parts of patterns below tell apart, two directories deep."""
+    root = tmp_path_factory.mktemp("odd")
+    directories = ("", "a", "a/b", "ab", ".a", "a/.b", "[a]")
+    for directory in directories:
+        (root / directory).mkdir(exist_ok=True)
+    for directory in directories:
+        for name in ("a.png", ".h.png", "b"):
+            if not (root / directory / name).exists():
+                (root / directory / name).touch()
+    return root
+
+
+@settings(max_examples=400, deadline=None, derandomize=True)
+@given(
+    st.lists(
+        st.sampled_from(["*", "**", "?", "a", "b", "a*", ".*", "[!b]*", "[[]a]", "*.png", "."]),
+        min_size=1,
+        max_size=4,
+    ),
+    st.sampled_from(["", "/"]),
+)
+def test_patterns_mean_what_they_mean_to_python(odd_tree, parts, end):
+    pattern = f"{odd_tree}/{'/'.join(parts)}{end}"
+    # Python's ** also finds `file/`.
+    expected = {path for path in glob.iglob(pattern, recursive=True) if os.path.exists(path)}
+    if pattern.endswith("**"):
+        expected = {path for path in expected if not os.path.isdir(path)}
+    found = {path for path, error in walk(pattern) if not error}
+    assert found <= expected
+    if parts.count("**") > 1:  # finds files by several paths
+        expected, found = (set(map(os.path.realpath, paths)) for paths in (expected, found))
+    assert found == expected
+
+
 def test_everything_below(tree):
     assert relative_paths("photos/**") == [
         "a.png",
@@ -146,6 +186,97 @@ def test_links_are_followed_and_dangling_ones_listed(tree):
     assert (by_name["lost.png"].size, by_name["lost.png"].modified) == (0, 0.0)
 
 
+def test_a_loop_of_links_is_walked_once(tree):
+    os.symlink("..", "photos/deep/up")
+    os.symlink(".", "photos/deep/er/here")
+    os.symlink("itself", "photos/itself")
+    os.symlink(tree / "photos", "other/a")
+    assert relative_paths("photos/**/*.jpg") == ["b.jpg"]
+    assert relative_paths("photos/**/c.png") == ["deep/c.png"]
+    assert relative_paths("photos/deep/**/*.jpg") == ["up/b.jpg"]
+    assert relative_paths("**/d.png") == ["photos/deep/er/d.png"]
+
+
+def test_a_linked_directory_is_followed_and_the_real_path_preferred(tree):
+    os.mkdir("elsewhere")
+    Path("elsewhere/z.png").touch()
+    for name in ("1st", "zzz"):
+        os.symlink(tree / "elsewhere", f"photos/{name}")
+    os.symlink("deep", "photos/a link")
+    assert relative_paths("photos/**/z.png") == ["1st/z.png"]
+    assert relative_paths("photos/**/d.png") == ["deep/er/d.png"]
+    assert relative_paths("photos/*/z.png") == ["1st/z.png", "zzz/z.png"], "without ** no loop"
+
+
+def failures(pattern: str, output: str | None = None) -> dict[str, str]:
+    """Messages of what is refused, by URI."""
+    outcomes = expand_glob(pattern, output=output)
+    return {o[0].uri: str(o[1]) for o in outcomes if not isinstance(o, ImageRef)}
+
+
+@pytest.mark.parametrize("pattern", ["photos/**/*.png", "photos/*/*.png", "photos/**"])
+def test_a_directory_that_cannot_be_read_is_named(tree, pattern, monkeypatch):
+    scandir = os.scandir
+
+    def refuse(path):
+        if path.endswith("deep/"):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    assert list(failures(pattern)) == ["photos/deep"]
+    refs = [o for o in expand_glob(pattern) if isinstance(o, ImageRef)]
+    assert "with space/ü.png" in {ref.relative_path for ref in refs}
+
+
+def test_a_directory_that_may_not_be_looked_into_is_named(tree, monkeypatch):
+    def refuse(path, **_):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+
+    monkeypatch.setattr(os, "stat", refuse)
+    assert list(failures("photos/deep/c.png")) == ["photos"]
+
+
+@pytest.fixture
+def abyss(tmp_path, monkeypatch) -> Path:
+    """A tree deeper than a path can be long, with a file every 100 directories."""
+    monkeypatch.chdir(tmp_path)
+    for depth in range(2500):
+        if depth % 100 == 0:
+            Path("x.png").touch()
+        os.mkdir("d")
+        os.chdir("d")
+    os.chdir(tmp_path)
+    yield tmp_path
+    subprocess.run(["rm", "-rf", tmp_path / "d"], check=True)  # shutil's recursion has an end
+
+
+def test_a_tree_deeper_than_paths_are_long(abyss):
+    outcomes = list(expand_glob("**/*.png"))
+    (refused,) = [outcome for outcome in outcomes if not isinstance(outcome, ImageRef)]
+    assert refused[1].errno == errno.ENAMETOOLONG
+    assert len(refused[0].uri) == 4095
+    assert len(outcomes) - 1 == 21
+
+
+def test_links_into_the_output_are_refused(tree):
+    os.makedirs("out/images/sub")
+    Path("out/images/x.png").touch()
+    Path("out/images/sub/x.png").touch()
+    os.symlink(tree / "out/images/x.png", "photos/x.png")
+    os.symlink(tree / "out/images", "photos/results")
+    os.symlink(tree, "photos/all")
+    for pattern in ("photos/**/x.png", f"{tree}/photos/**"):
+        refused = failures(pattern, "out")
+        assert set(refused.values()) == {"lies in the output directory"}
+        assert sorted(os.path.relpath(uri) for uri in refused) == [
+            "photos/all/out", "photos/results", "photos/x.png",
+        ]  # fmt: skip
+    assert list(failures("photos/x.png", "out")) == ["photos/x.png"]
+    assert list(failures("photos/*/x.png", "out")) == ["photos/results"]
+    assert failures("photos/**/x.png") == {}
+
+
 def test_output_paths_are_given_a_writable_ending(tree):
     Path("other/x.gif").write_bytes(b"x")
     assert {ref.output_path for ref in expand_glob("other/*")} == {"a.png", "x.gif.png"}
@@ -159,6 +290,15 @@ def test_doubled_slashes_do_not_matter(tree, pattern):
 def test_no_relative_path_leads_out_of_the_output(tree):
     with pytest.raises(ValueError, match="behind a wildcard"):
         relative_paths("photos/*/../../other/*")
+
+
+def test_claims_where_names_fold():
+    names = ["a/X.png", "A/x.PNG", "a/\u00e9.png", "a/E\u0301.png", "a/\udcff.png"]
+    refs = [ref_of(name, output=name) for name in names]
+    assert [claim_key(ref, names_fold=False) for ref in refs] == names
+    keys = [claim_key(ref, names_fold=True) for ref in refs]
+    assert keys[0] == keys[1] and keys[2] == keys[3]
+    assert len(set(keys)) == 3
 
 
 def ref_of(uri: str, order: int = 0, output: str = "x.png") -> ImageRef:

@@ -113,6 +113,14 @@ def test_an_output_that_cannot_be_written_is_refused(run_job, image, tmp_path, o
         ("in/*/images/*.png", "in/out", True),
         ("out/images/*.png", "out", True),
         ("link/**/*.png", "in/out", True),
+        ("in/**/*.png", "link", True),
+        ("in/*.png", "link", True),
+        ("in//*.png", "in/./", True),
+        ("in/a.png", "link", True),
+        ("results/*.png", "out", True),
+        ("results/../images/x.png", "out", True),
+        ("results/../../in/*.png", "in", True),
+        ("results/../*.png", "out2", False),
         ("in/*.png", "in/out", False),
         ("in/a*/**/*.png", "in/out", False),
         ("in/**/*.png", "in-out", False),
@@ -122,17 +130,38 @@ def test_an_output_inside_the_inputs_is_refused(
     run_job, image, tmp_path, pattern, output, refused, monkeypatch
 ):
     (tmp_path / "link").symlink_to(tmp_path / "in")
-    write_images(tmp_path, {"in/ab/c.png": _read(image), "out/images/x.png": _read(image)})
+    (tmp_path / "results").symlink_to(tmp_path / "out/images")
+    names = ("in/ab/c.png", "out/images/x.png", "out/y.png")
+    write_images(tmp_path, dict.fromkeys(names, _read(image)))
     monkeypatch.chdir(tmp_path)
     job = run_job("--input", pattern, "--dry_run", output=output)
     assert job.code == (2 if refused else 0), job.err
     assert ("lies inside the input glob" in job.err) == refused
 
 
+@pytest.mark.parametrize("name", [".scratch", "images", "metrics", "runs", "comparisons"])
+def test_an_output_that_leads_elsewhere_by_a_link_is_refused(run_job, image, tmp_path, name):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "out" / name).symlink_to(tmp_path / "elsewhere")
+    job = run_job("--input", image)
+    assert job.code == 2
+    assert f"output: {name!r} in '{tmp_path}/out' is a link" in job.err
+    assert files_below(tmp_path) == {"in/a.png"}
+
+
 def test_a_glob_that_climbs_behind_a_wildcard_is_refused(run_job, image, tmp_path):
     job = run_job("--input", f"{tmp_path}/*/../in/*.png")
     assert (job.code, job.output.exists()) == (2, False)
     assert "'..' cannot stand behind a wildcard" in job.err
+
+
+def test_a_name_that_is_refused_cannot_break_the_line(run_job, tmp_path):
+    (tmp_path / "two\nlines\x1b[31m").mkdir()
+    job = run_job("--input", tmp_path / "two\nlines\x1b[31m")
+    assert job.code == 2
+    assert len(job.err.splitlines()) == 1
+    assert job.err.strip().isprintable()
 
 
 def test_a_directory_as_input_is_refused_with_the_right_glob(run_job, image):

@@ -24,9 +24,9 @@ def test_write_makes_directories_and_replaces(store, tmp_path):
     assert not (tmp_path / "out/.scratch").exists()
 
 
-@pytest.mark.parametrize("step", ["replace", "makedirs"])
+@pytest.mark.parametrize(("step", "name"), [("replace", "a.bin"), ("mkdir", "new/a.bin")])
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
-    store, tmp_path, monkeypatch, step
+    store, tmp_path, monkeypatch, step, name
 ):
     store.write("a.bin", b"old")
 
@@ -35,10 +35,21 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
 
     monkeypatch.setattr(os, step, full)
     with pytest.raises(OSError, match="No space left"):
-        store.write("a.bin", b"new")
+        store.write(name, b"new")
     monkeypatch.undo()
     assert files_below(tmp_path) == {"out/a.bin"}
     assert store.read("a.bin") == b"old"
+
+
+@pytest.mark.parametrize("path", ["../x.bin", "a/../../x.bin", "link/x.bin", "link/new/x.bin"])
+def test_nothing_is_written_outside(store, tmp_path, path):
+    store.write("a/x.bin", b"")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "out/link").symlink_to(tmp_path / "elsewhere")
+    store.clean()
+    with pytest.raises(ImageError, match="leads elsewhere"):
+        store.write(path, b"")
+    assert files_below(tmp_path) == {"out/a/x.bin"}
 
 
 def test_cleaning_one_run_leaves_the_others_files(tmp_path):

@@ -1,13 +1,13 @@
 """Finds the images: globs to references, each with a place of its own in the output."""
 
-import glob
 import os
 import posixpath
 import re
-import stat
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import Any
 
 import apache_beam as beam
 from apache_beam.io.filesystems import FileSystems
@@ -16,9 +16,12 @@ from transforms.errors import ImageError
 from transforms.records import ImageRef
 from transforms.stage import FAILED, failed_row
 from transforms.storage import is_local
+from transforms.walk import walk
 from transforms.write import WRITABLE_SUFFIXES
 
 _WILDCARD = re.compile(r"[*?\[]")
+
+Refused = tuple[ImageRef, Exception]
 
 
 def fixed_prefix(pattern: str) -> str:
@@ -41,12 +44,22 @@ def output_path_of(relative_path: str) -> str:
     return relative_path if suffix in WRITABLE_SUFFIXES else relative_path + ".png"
 
 
-def expand_glob(pattern: str, order: int = 0) -> Iterator[ImageRef]:
+def expand_glob(
+    pattern: str, order: int = 0, output: str | None = None
+) -> Iterator[ImageRef | Refused]:
     """Lists what a glob matches, in no particular order.
 
-    `**` matches any number of directories, none included. Local patterns follow Python's glob
-    module: hidden files need a pattern that names the dot. Directories are listed too, so that the
-    report can name them, but for those that a final `**` matches.
+    Directories are listed too, so that the report can name them, but for those that a final `**`
+    matches.
+
+    Args:
+      pattern: the glob; see walk for what it means on this machine.
+      order: its position among the inputs.
+      output: OUTPUT; what links of the input lead to there is refused.
+
+    Yields:
+      A reference for each match; those that are refused and directories that cannot be read, each
+      with an error.
 
     Raises:
       ValueError: `..` stands behind a wildcard, so that results would lie outside of the output.
@@ -56,12 +69,38 @@ def expand_glob(pattern: str, order: int = 0) -> Iterator[ImageRef]:
     if is_local(pattern):
         pattern = re.sub("/{2,}", "/", pattern)  # as glob does; the prefix must be of one length
     prefix = fixed_prefix(pattern)
-    for uri, size, modified in _list_local(pattern) if is_local(pattern) else _list_store(pattern):
+
+    def ref_of(uri: str, size: int, modified: float) -> ImageRef:
         relative = posixpath.normpath(uri[len(prefix) :])
-        yield ImageRef(uri, relative, output_path_of(relative), size, modified, order)
+        return ImageRef(uri, relative, output_path_of(relative), size, modified, order)
+
+    if not is_local(pattern):
+        for found in FileSystems.match([pattern])[0].metadata_list:
+            yield ref_of(found.path, found.size_in_bytes, found.last_updated_in_seconds or 0.0)
+        return
+    for path, error in walk(pattern, output if output and is_local(output) else None):
+        path = path.rstrip("/")
+        try:
+            status = os.stat(path)
+            ref = ref_of(path, status.st_size, status.st_mtime)
+        except OSError:  # a dangling link, say: reading it will name the reason
+            ref = ref_of(path, 0, 0.0)
+        yield (ref, error) if error else ref
 
 
-def claim_output(refs: Iterable[ImageRef]) -> Iterator[ImageRef | tuple[ImageRef, ImageError]]:
+def claim_key(ref: ImageRef, names_fold: bool) -> str:
+    """What references that would write the same file have in common.
+
+    Args:
+      ref: the reference.
+      names_fold: whether neither case nor the composition of letters counts in the output.
+    """
+    if not names_fold:
+        return ref.output_path
+    return unicodedata.normalize("NFD", unicodedata.normalize("NFD", ref.output_path).casefold())
+
+
+def claim_output(refs: Iterable[ImageRef]) -> Iterator[ImageRef | Refused]:
     """Decides among references that would write the same file.
 
     The first input's (then the alphabetically first) keeps the place; the same source matched
@@ -80,32 +119,14 @@ def claim_output(refs: Iterable[ImageRef]) -> Iterator[ImageRef | tuple[ImageRef
             yield ref, ImageError(f"would write the same output as {first.uri}")
 
 
-def _list_local(pattern: str) -> Iterator[tuple[str, int, float]]:
-    everything_below = os.path.basename(pattern) == "**"
-    for path in glob.iglob(pattern, recursive=True):
-        try:
-            status = os.stat(path)
-        except OSError:  # a dangling link, say: reading it will name the reason
-            yield path, 0, 0.0
-            continue
-        if not (everything_below and stat.S_ISDIR(status.st_mode)):
-            yield path.rstrip("/"), status.st_size, status.st_mtime
+class _OrFail(beam.DoFn):
+    """Flat-maps; what the function refuses becomes a failed row."""
 
+    def __init__(self, function: Callable[[Any], Iterable[ImageRef | Refused]]):
+        self._function = function
 
-def _list_store(pattern: str) -> Iterator[tuple[str, int, float]]:
-    for found in FileSystems.match([pattern])[0].metadata_list:
-        yield found.path, found.size_in_bytes, found.last_updated_in_seconds or 0.0
-
-
-def _keyed(ref: ImageRef, on_match: Callable[[], None] | None) -> tuple[bytes, ImageRef]:
-    if on_match:
-        on_match()
-    return os.fsencode(ref.output_path), ref  # as bytes: a name need not be Unicode
-
-
-class _ClaimOutput(beam.DoFn):
-    def process(self, grouped: tuple[bytes, Iterable[ImageRef]]):
-        for outcome in claim_output(grouped[1]):
+    def process(self, element):
+        for outcome in self._function(element):
             if isinstance(outcome, ImageRef):
                 yield outcome
             else:
@@ -114,27 +135,49 @@ class _ClaimOutput(beam.DoFn):
 
 @dataclass
 class MatchImages(beam.PTransform):
-    """Globs to references; expands to (references, failed rows).
+    """Globs to references; expands to (references, rows of what could not be listed, of clashes).
 
     Grouping by output path finds clashes without a list in memory, and spreads the references
     over the workers as a reshuffle would.
 
     Attributes:
       patterns: the input globs.
+      output: OUTPUT, where no input may lie.
+      names_fold: whether OUTPUT takes names for the same that differ in case.
       on_match: called for each match before any image is read, to announce it; or None.
     """
 
     patterns: tuple[str, ...]
+    output: str
+    names_fold: bool = False
     on_match: Callable[[], None] | None = None
 
     def expand(self, pbegin):
-        """Returns the two outputs as a pair."""
-        outputs = (
+        """Returns the three outputs."""
+        output, names_fold, on_match = self.output, self.names_fold, self.on_match
+
+        def expanded(pattern: tuple[int, bytes]) -> Iterator[ImageRef | Refused]:
+            for outcome in expand_glob(os.fsdecode(pattern[1]), pattern[0], output):
+                if on_match:
+                    on_match()
+                yield outcome
+
+        def keyed(ref: ImageRef) -> tuple[bytes, ImageRef]:
+            return os.fsencode(claim_key(ref, names_fold)), ref
+
+        # Names as bytes wherever Beam would encode them: they need not be Unicode.
+        listed = (
             pbegin
-            | "Patterns" >> beam.Create(list(enumerate(self.patterns)))
-            | "List" >> beam.FlatMapTuple(lambda order, pattern: expand_glob(pattern, order))
-            | "KeyByOutput" >> beam.Map(_keyed, self.on_match)
-            | "GroupByOutput" >> beam.GroupByKey()
-            | "ClaimOutput" >> beam.ParDo(_ClaimOutput()).with_outputs(FAILED, main="references")
+            | "Patterns" >> beam.Create([(i, os.fsencode(p)) for i, p in enumerate(self.patterns)])
+            | "List" >> beam.ParDo(_OrFail(expanded)).with_outputs(FAILED, main="references")
         )
-        return outputs.references, outputs[FAILED]
+        claimed = (
+            listed.references
+            | "KeyByOutput" >> beam.Map(keyed)
+            | "GroupByOutput" >> beam.GroupByKey()
+            | "ClaimOutput"
+            >> beam.ParDo(_OrFail(lambda group: claim_output(group[1]))).with_outputs(
+                FAILED, main="references"
+            )
+        )
+        return claimed.references, listed[FAILED], claimed[FAILED]

@@ -1,9 +1,11 @@
 """Reads and writes whole files, locally and on object stores, none visible half-written."""
 
+import errno
 import os
 import shutil
 import stat
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -16,6 +18,12 @@ from transforms.errors import ImageError
 def is_local(uri: str) -> bool:
     """Whether a path or URI is on the local file system."""
     return "://" not in uri
+
+
+def lies_within(path: str, directory: str) -> bool:
+    """Whether a local path, links followed, is a directory or something below it."""
+    real, root = os.path.realpath(path), os.path.realpath(directory)
+    return real == root or real.startswith(root.rstrip("/") + "/")
 
 
 def open_file(uri: str) -> BinaryIO:
@@ -69,7 +77,10 @@ class OutputStore:
     def write(self, path: str, content: bytes) -> str:
         """Writes a file whole or not at all and returns its URI.
 
+        A link of that name is replaced, not followed.
+
         Raises:
+          ImageError: a directory on its path is a link.
           OSError: it could not be written; a former file of that name stands untouched.
         """
         uri = self.uri(path)
@@ -77,8 +88,25 @@ class OutputStore:
             with FileSystems.create(uri, compression_type=CompressionTypes.UNCOMPRESSED) as file:
                 file.write(content)
             return uri
-        os.makedirs(os.path.dirname(uri), exist_ok=True)
-        os.makedirs(self.scratch, exist_ok=True)
+        try:
+            self._write_local(path, content)
+        except OSError as error:
+            if error.errno != errno.ENAMETOOLONG:
+                raise
+            message = "the result's name or path is too long for the file system of the output"
+            raise OSError(error.errno, message, uri) from None
+        return uri
+
+    def _write_local(self, path: str, content: bytes) -> None:
+        uri = self.uri(path)
+        with suppress(FileNotFoundError, NotADirectoryError):
+            os.lstat(uri)  # fails for too long a path, before any directory is made
+        directory = os.path.dirname(path)
+        place = os.path.join(os.path.realpath(self.root), directory).rstrip("/")
+        if os.path.realpath(os.path.dirname(uri)) != place:
+            raise ImageError(f"a link in the output leads elsewhere: {directory}")
+        _make_directories(place)
+        _make_directories(self.scratch)
         temporary = os.path.join(self.scratch, uuid.uuid4().hex)
         try:
             with open(temporary, "wb") as file:
@@ -88,7 +116,6 @@ class OutputStore:
             if os.path.exists(temporary):
                 os.unlink(temporary)
             raise
-        return uri
 
     def read(self, path: str) -> bytes:
         """The content of a file below OUTPUT."""
@@ -98,6 +125,19 @@ class OutputStore:
         """Removes what is not finished."""
         if is_local(self.root):
             shutil.rmtree(self.scratch, ignore_errors=True)
-            parent = os.path.dirname(self.scratch)
-            if os.path.isdir(parent) and not os.listdir(parent):
-                os.rmdir(parent)
+            with suppress(OSError):  # another run is at work, or there is none
+                os.rmdir(os.path.dirname(self.scratch))
+
+
+def _make_directories(path: str) -> None:
+    """As os.makedirs, but not by recursion, which a deep tree would exhaust."""
+    missing, path = [], os.path.realpath(path)
+    while not os.path.isdir(path):
+        missing.append(path)
+        path = os.path.dirname(path)
+    for directory in reversed(missing):
+        try:
+            os.mkdir(directory)
+        except FileExistsError:  # another worker was quicker
+            if not os.path.isdir(directory):
+                raise
