@@ -24,7 +24,7 @@ examples:
 
 exit codes:
   0  all images written, or failures within --max_failures
-  1  the job crashed
+  1  the job crashed, or a worker process died; run it again
   2  bad usage or configuration; nothing was touched
   3  more failed images than --max_failures
   4  no input matched anything; nothing was touched

@@ -21,7 +21,7 @@ PUBLISHED = {
 }
 # Smallest mean gains over the degraded images of Set5, dB over B, G and R. Published weights gain
 # nothing at x3 and 0.15 dB at x4.
-SMALLEST_GAIN = {2: 2.9, 3: 1.2, 4: 0.9}
+SMALLEST_GAIN = {2: 2.9, 3: 1.3, 4: 1.1}
 
 
 def test_every_scale_kernel_and_architecture_is_there():
