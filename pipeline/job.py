@@ -49,7 +49,7 @@ class Job:
         """Hash of everything in the configuration that changes pixels of the output."""
         config = self.config
         parts: dict[str, Any] = {
-            "algorithm": 1,  # raised when the same settings give other pixels
+            "algorithm": 2,  # raised when the same settings give other pixels
             "mode": config.mode,
             "scale": config.scale,
             "kernel": config.kernel,

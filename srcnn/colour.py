@@ -118,3 +118,30 @@ def quantise_half_up(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
 def quantise_half_even(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """Rounds half to even and clips to an integer type's range, as OpenCV's saturate_cast does."""
     return np.clip(np.rint(values), 0, np.iinfo(dtype).max).astype(dtype)
+
+
+def fill_hidden(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """Gives pixels that are fully transparent the colour of the nearest one that is not.
+
+    What they hold otherwise, often black or leftovers, would bleed into visible edges when the
+    picture is interpolated and the network looks at it.
+
+    Args:
+      image: (h, w, 3) or (h, w).
+      alpha: (h, w), integers; 0 is fully transparent.
+
+    Returns:
+      The filled image; the image itself where nothing, or everything, is hidden.
+    """
+    hidden = (alpha == 0).astype(np.uint8)
+    if not hidden.any() or hidden.all():
+        return image
+    _, nearest = cv2.distanceTransformWithLabels(
+        hidden, cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    visible = hidden == 0
+    colours = np.empty((int(nearest.max()) + 1, *image.shape[2:]), image.dtype)
+    colours[nearest[visible]] = image[visible]
+    return np.where(
+        visible.reshape(*visible.shape, *[1] * (image.ndim - 2)), image, colours[nearest]
+    )

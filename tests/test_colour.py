@@ -144,3 +144,23 @@ def test_replacing_luma_leaves_its_arguments_alone():
     np.testing.assert_array_equal(replaced, cv2.cvtColor(ycrcb, cv2.COLOR_YCrCb2BGR))
     np.testing.assert_array_equal(image, copies[0])
     np.testing.assert_array_equal(luma, copies[1])
+
+
+@pytest.mark.parametrize("shape", [(9, 12), (9, 12, 3)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_hidden_pixels_take_the_colour_of_a_nearest_visible_one(shape, dtype):
+    image = random_image(shape, dtype)
+    alpha = random_image((9, 12), np.uint8, seed=1) // 128  # half of them hidden
+    filled = colour.fill_hidden(image, alpha)
+    assert filled.dtype == dtype
+    visible = np.argwhere(alpha > 0)
+    for place in np.ndindex(9, 12):
+        distances = ((visible - place) ** 2).sum(axis=1)
+        nearest = visible[distances == distances.min()]
+        assert any((filled[place] == image[tuple(other)]).all() for other in nearest)
+
+
+@pytest.mark.parametrize("code", [0, 1, 255])
+def test_nothing_is_filled_where_all_or_none_is_hidden(code):
+    image = random_image((5, 6, 3))
+    assert colour.fill_hidden(image, np.full((5, 6), code, np.uint8)) is image

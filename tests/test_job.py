@@ -13,6 +13,7 @@ from conftest import files_below, start_job, write_images
 from PIL import Image
 
 from srcnn.engines import create_engine
+from srcnn.engines.tensorflow import TensorFlowEngine
 from srcnn.weights import load_weights
 from transforms.crop import crop_to_luma
 from transforms.degrade import degrade_image
@@ -130,6 +131,51 @@ def test_restored_rows_equal_a_direct_computation_bit_for_bit(run_job, photos, t
         assert job.rows.loc[ref.relative_path, "consistency_psnr"] == expected
         written = (job.output / "images" / ref.relative_path).read_bytes()
         assert written == encode_image(record.restored, record.alpha, ".png")
+
+
+@pytest.mark.parametrize("mode", ["evaluate", "restore"])
+@pytest.mark.parametrize("protocol", ["opencv", "matlab"])
+def test_colours_under_transparency_do_not_bleed_into_what_is_seen(
+    run_job, tmp_path, mode, protocol
+):
+    picture = np.full((40, 40, 4), (90, 90, 90, 255), np.uint8)
+    picture[:, 19:] = (255, 0, 255, 0)  # magenta that nobody sees
+    even = picture[..., :3].copy()
+    even[:, 19:] = 90
+    write_images(tmp_path / "in", {"cut.png": picture, "even.png": even})
+    job = run_job("--mode", mode, "--protocol", protocol, "--input", f"{tmp_path}/in/*")
+    assert job.code == 0, job.err
+    cut = cv2.imread(str(job.output / "images/cut.png"), cv2.IMREAD_UNCHANGED)
+    expected = cv2.imread(str(job.output / "images/even.png"))
+    np.testing.assert_array_equal(cut[..., :3], expected)
+    assert set(np.unique(cut[:, :18, 3])) == {255}
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (lambda batch: batch * np.float32("nan"), "not finite"),
+        (lambda batch: batch * 0, "one even plane"),
+    ],
+)
+def test_output_that_is_no_picture_is_a_failed_row(
+    run_job, tmp_path, photo, monkeypatch, values, message
+):
+    even = np.full((30, 30), 7, np.uint8)
+    write_images(tmp_path / "in", {"photo.png": photo[:60, :70], "even.png": even})
+
+    def run(engine, batch):
+        margin = engine.architecture.margin
+        inner = values(batch)[:, margin:-margin, margin:-margin]
+        return inner if np.ptp(batch) else batch[:, margin:-margin, margin:-margin]
+
+    monkeypatch.setattr(TensorFlowEngine, "run", run)
+    job = run_job("--mode", "restore", "--input", f"{tmp_path}/in/*")
+    assert job.code == 3, job.err
+    failed = job.rows.loc["photo.png"]
+    assert (failed.status, failed.stage) == ("failed", "restore")
+    assert message in failed.error_message
+    assert files_below(job.output / "images") == {"even.png"}
 
 
 def test_many_small_images_share_batches_and_keep_their_order(run_job, tmp_path, photo):

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from srcnn.colour import peak_of, quantise_half_up
+from srcnn.colour import fill_hidden, peak_of, quantise_half_up
 from transforms.errors import ImageError
 from transforms.records import ImageRecord, ImageRef
 from transforms.stage import ImageStage
@@ -104,13 +104,15 @@ def decode_image(content: bytes, max_megapixels: float) -> tuple[np.ndarray, np.
 
 
 def read_image(ref: ImageRef, max_megapixels: float) -> ImageRecord:
-    """Reads and decodes one source.
+    """Reads and decodes one source, with colours that nobody sees replaced (see fill_hidden).
 
     Raises:
       ImageError: see decode_image; or the source is a directory or no regular file.
       OSError: the source cannot be read.
     """
     original, alpha = decode_image(read_file(ref.uri), max_megapixels)
+    if alpha is not None:
+        original = fill_hidden(original, alpha)
     return ImageRecord(ref, original, original.shape[:2], alpha)
 
 

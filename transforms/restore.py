@@ -9,15 +9,20 @@ import apache_beam as beam
 import numpy as np
 from apache_beam.ml.inference.base import ModelHandler, RunInference
 
+from srcnn.colour import peak_of
 from srcnn.engines import Engine, create_engine
 from srcnn.protocols import PROTOCOLS
 from srcnn.tiling import run_tiled
 from srcnn.weights import Weights
+from transforms.errors import ImageError
 from transforms.records import ImageRecord
 from transforms.stage import ImageStage
 
 # Images share a batch up to this many pixels; larger ones go alone.
 BATCH_PIXELS = 1 << 20
+
+# A fainter picture may well become even.
+_SOME_CONTRAST = 1 / 16
 
 
 def restore_luma(
@@ -27,8 +32,8 @@ def restore_luma(
     """Restores the luma of several images.
 
     Returns:
-      The records with `restored_luma` and `infer_seconds` set; the time of the batch is divided
-      by the images' pixels.
+      The records with `restored_luma` (None where the network gave anything but numbers) and
+      `infer_seconds` set; the time of the batch is divided by the images' pixels.
     """
     started = time.perf_counter()
     convention = PROTOCOLS[protocol]
@@ -39,6 +44,9 @@ def restore_luma(
         for p, record in zip(planes, records, strict=True)
     ]
     for index, target, values in run_tiled(engine, planes, shave, tile):
+        if results[index] is None or not np.isfinite(values).all():
+            results[index] = None  # a failure here would be that of the whole batch
+            continue
         results[index][target] = convention.round_luma(values, results[index].dtype)
     seconds = (time.perf_counter() - started) / sum(plane.size for plane in planes)
     return [
@@ -58,7 +66,11 @@ def merge_luma(record: ImageRecord, scale: int, protocol: str, border: str) -> I
     Returns:
       The record with `restored` set, and `original`, `working` and `alpha` cropped to its size
       where the border is shaved.
+
+    Raises:
+      ImageError: what the network made of it is no picture.
     """
+    _check_sane(record)
     convention = PROTOCOLS[protocol]
     shave = convention.output_shave(border, scale)
     original, working, alpha = record.original, record.working, record.alpha
@@ -155,6 +167,19 @@ class RestoreLuma(beam.PTransform):
         restored = pcoll | RunInference(handler)
         restored.element_type = ImageRecord
         return restored | "MergeLuma" >> _MergeLuma(self.scale, self.protocol, self.border)
+
+
+def _check_sane(record: ImageRecord) -> None:
+    if record.restored_luma is None:
+        raise ImageError("the network's output is not finite")
+    if np.ptp(record.restored_luma) == 0 and _contrast(record.luma) > _SOME_CONTRAST:
+        raise ImageError("the network's output is one even plane, its input is not")
+
+
+def _contrast(luma: np.ndarray) -> float:
+    """Difference of the lightest and the darkest pixel, 1 for black and white."""
+    peak = peak_of(luma) if luma.dtype.kind == "u" else 1
+    return (float(luma.max()) - float(luma.min())) / peak
 
 
 def _pixels(record: ImageRecord) -> int:
