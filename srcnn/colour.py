@@ -133,15 +133,14 @@ def fill_hidden(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     Returns:
       The filled image; the image itself where nothing, or everything, is hidden.
     """
-    hidden = (alpha == 0).astype(np.uint8)
+    hidden = alpha == 0
     if not hidden.any() or hidden.all():
         return image
     _, nearest = cv2.distanceTransformWithLabels(
-        hidden, cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
+        hidden.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5, labelType=cv2.DIST_LABEL_PIXEL
     )
-    visible = hidden == 0
     colours = np.empty((int(nearest.max()) + 1, *image.shape[2:]), image.dtype)
-    colours[nearest[visible]] = image[visible]
-    return np.where(
-        visible.reshape(*visible.shape, *[1] * (image.ndim - 2)), image, colours[nearest]
-    )
+    colours[nearest[~hidden]] = image[~hidden]
+    filled = image.copy()
+    filled[hidden] = colours[nearest[hidden]]
+    return filled

@@ -64,12 +64,7 @@ def test_a_signal_ends_everything(folder, tmp_path, tiny_weights, mode, number, 
     assert process.returncode == code
     assert "interrupted" in err
     assert "Traceback" not in err
-    assert not [child for child in children if child.is_running()]
-    assert temporary_directories() == before
-    assert not (output / ".scratch").exists()
-    (run,) = (output / "runs").iterdir()
-    assert '"state": "interrupted"' in (run / "manifest.json").read_text()
-    assert not (run / "_SUCCESS").exists()
+    assert_nothing_is_left(output, children, before, "interrupted")
     assert_whole_images(output)
 
 
@@ -120,12 +115,7 @@ def assert_ended_for_want_of_a_worker(process, output, children, before):
     assert process.returncode == 1, err
     assert "a worker died" in err
     assert err.splitlines()[-1].startswith("error: the job crashed")
-    assert not [child for child in children if child.is_running()]
-    assert temporary_directories() == before
-    assert not (output / ".scratch").exists()
-    (run,) = (output / "runs").iterdir()
-    assert '"state": "failed"' in (run / "manifest.json").read_text()
-    assert not (run / "_SUCCESS").exists()
+    assert_nothing_is_left(output, children, before, "failed")
 
 
 def test_a_killed_worker_ends_the_run_and_the_next_completes_it(
@@ -196,3 +186,13 @@ def assert_whole_images(output):
         assert content.endswith(b"IEND\xaeB`\x82"), path
         assert cv2.imread(str(path)) is not None
     assert not list(output.glob("metrics/**/*.parquet"))
+
+
+def assert_nothing_is_left(output, children, before, state):
+    """No process and no temporary file of a run that ended early, and its manifest says so."""
+    assert not [child for child in children if child.is_running()]
+    assert temporary_directories() == before
+    assert not (output / ".scratch").exists()
+    (run,) = (output / "runs").iterdir()
+    assert f'"state": "{state}"' in (run / "manifest.json").read_text()
+    assert not (run / "_SUCCESS").exists()
