@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from codec.decode import decode_image
 from srcnn.engines import create_engine
 from srcnn.engines.base import Engine
 from srcnn.errors import WeightsError
@@ -25,7 +26,6 @@ from srcnn.weights import ModelCard, Weights, list_weights, load_weights
 from transforms.crop import crop_to_luma
 from transforms.degrade import degrade_image
 from transforms.measure import measure_evaluated
-from transforms.read import decode_image
 from transforms.records import ImageRecord, ImageRef
 from transforms.restore import merge_luma, restore_luma
 from weights import DIRECTORY
@@ -44,9 +44,9 @@ def measure(engine: Engine, card: ModelCard, path: Path) -> dict[str, float | No
       card: of its weights.
       path: an undegraded image.
     """
-    original, alpha = decode_image(path.read_bytes(), _LARGEST_MEGAPIXELS)
+    picture = decode_image(path.read_bytes(), _LARGEST_MEGAPIXELS)
     reference = ImageRef(str(path), path.name, path.name, 0, 0.0, 0)
-    record = ImageRecord(reference, original, original.shape[:2], alpha)
+    record = ImageRecord(reference, picture.pixels, picture.pixels.shape[:2], picture.alpha)
     record = degrade_image(record, card.scale, card.kernel, card.protocol)
     record = crop_to_luma(record, card.scale, card.protocol, "shave")
     (record,) = restore_luma([record], engine, card.scale, card.protocol, "shave", _TILE)

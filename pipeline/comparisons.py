@@ -17,6 +17,7 @@ import apache_beam as beam
 import cv2
 import numpy as np
 
+from codec.decode import decode_image
 from pipeline.config import JobConfig
 from pipeline.job import Job
 from pipeline.summary import ranking
@@ -26,7 +27,7 @@ from transforms.crop import crop_to_luma
 from transforms.degrade import degrade_image
 from transforms.errors import EXPECTED_ERRORS
 from transforms.match import output_path_of
-from transforms.read import decode_image, read_image
+from transforms.read import read_image
 from transforms.records import ImageRef, ReportRow
 from transforms.stage import count
 from transforms.storage import OutputStore
@@ -116,7 +117,7 @@ def panels(row: ReportRow, config: JobConfig, store: OutputStore) -> dict[str, n
     output_path = output_path_of(row.relative_path)
     ref = ImageRef(row.source_uri, row.relative_path, output_path, 0, 0.0, 0)
     record = read_image(ref, config.max_megapixels)
-    restored, _ = decode_image(store.read(f"images/{output_path}"), float("inf"))
+    restored = decode_image(store.read(f"images/{output_path}"), float("inf")).pixels
     if config.mode == "restore":
         record = upscale_image(
             record, config.scale, config.kernel, config.protocol, config.max_megapixels

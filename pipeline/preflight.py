@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from fnmatch import fnmatchcase
 
+from codec.decode import ImageHeader, read_header
 from pipeline.errors import NothingMatchedError, UsageError
 from pipeline.job import Job
 from pipeline.terminal import printable
 from transforms.errors import EXPECTED_ERRORS
 from transforms.match import claim_key, claim_output, expand_glob, fixed_prefix
-from transforms.read import ImageHeader, read_header
 from transforms.records import ImageRef
 from transforms.storage import is_local, open_file
 

@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from PIL import Image
 from support import quick, random_image
 
-from transforms.errors import ImageError
-from transforms.read import decode_image, read_header, read_image
+from codec.decode import decode_image, read_header
+from codec.encode import WRITABLE_SUFFIXES, encode_image
+from codec.errors import ImageError
+from transforms.read import read_image
 from transforms.records import ImageRef
-from transforms.write import WRITABLE_SUFFIXES, encode_image
 
 LIMIT = 1.0  # megapixels
 GRAY, COLOUR = (), (3,)
@@ -70,9 +71,14 @@ def orientation_chunk(orientation: int) -> bytes:
     return png_chunk(b"eXIf", exif.tobytes().removeprefix(b"Exif\0\0"))
 
 
+def planes_of(content: bytes) -> tuple[np.ndarray, np.ndarray | None]:
+    picture = decode_image(content, LIMIT)
+    return picture.pixels, picture.alpha
+
+
 def decode_plain(content: bytes) -> np.ndarray:
     """Decodes an image that has no alpha."""
-    pixels, alpha = decode_image(content, LIMIT)
+    pixels, alpha = planes_of(content)
     assert alpha is None
     assert pixels.flags.c_contiguous
     return pixels
@@ -125,7 +131,7 @@ def test_what_is_written_is_read_again(case, height, width, seed):
     alpha = None
     if has_alpha:  # from 1: WebP forgets the colour of what cannot be seen
         alpha = np.maximum(random_image((height, width), dtype, seed + 1), 1)
-    pixels, found = decode_image(encode_image(image, alpha, suffix), LIMIT)
+    pixels, found = planes_of(encode_image(image, alpha, suffix))
     assert_same(pixels, image)
     if has_alpha:
         assert_same(found, alpha)
@@ -141,7 +147,7 @@ def test_what_is_written_is_read_again(case, height, width, seed):
 def test_gray_may_become_colour_but_keeps_its_values(suffix, dtype, has_alpha):
     gray = random_image((9, 14), dtype)
     alpha = np.maximum(random_image((9, 14), dtype, 1), 1) if has_alpha else None
-    pixels, found = decode_image(encode_image(gray, alpha, suffix), LIMIT)
+    pixels, found = planes_of(encode_image(gray, alpha, suffix))
     channels = pixels[..., np.newaxis] if pixels.ndim == 2 else pixels
     for index in range(channels.shape[2]):
         assert_same(channels[..., index], gray)
@@ -285,7 +291,7 @@ def test_palettes_become_colour():
 
 def test_transparency_of_a_palette_becomes_alpha():
     image = Image.fromarray(random_image((10, 10, 3))).quantize(16)
-    pixels, alpha = decode_image(pillow_file(image, "PNG", transparency=3), LIMIT)
+    pixels, alpha = planes_of(pillow_file(image, "PNG", transparency=3))
     indices = np.asarray(image)
     assert pixels.shape == (10, 10, 3)
     assert_same(alpha, np.where(indices == 3, 0, 255).astype(np.uint8))
@@ -298,7 +304,7 @@ def test_a_transparent_gray_becomes_alpha(dtype):
         content = pillow_file(Image.fromarray(gray), "PNG", transparency=7)
     else:
         content = png_16(gray, 0, png_chunk(b"tRNS", struct.pack(">H", 7)))
-    pixels, alpha = decode_image(content, LIMIT)
+    pixels, alpha = planes_of(content)
     assert_same(pixels, gray)
     assert_same(alpha, np.where(gray == 7, 0, np.iinfo(dtype).max).astype(dtype))
 
@@ -306,7 +312,7 @@ def test_a_transparent_gray_becomes_alpha(dtype):
 def test_a_transparent_deep_colour_becomes_alpha():
     rgb = random_image((3, 4, 3), np.uint16)
     content = png_16(rgb, 2, png_chunk(b"tRNS", rgb[1, 2].astype(">u2").tobytes()))
-    pixels, alpha = decode_image(content, LIMIT)
+    pixels, alpha = planes_of(content)
     assert_same(pixels, rgb[..., ::-1])
     expected = np.full((3, 4), 65535, np.uint16)
     expected[1, 2] = 0
@@ -315,7 +321,7 @@ def test_a_transparent_deep_colour_becomes_alpha():
 
 def test_deep_gray_with_alpha_stays_gray():
     samples = random_image((5, 6, 2), np.uint16)
-    pixels, alpha = decode_image(png_16(samples, 4), LIMIT)
+    pixels, alpha = planes_of(png_16(samples, 4))
     assert_same(pixels, samples[..., 0])
     assert_same(alpha, samples[..., 1])
 
@@ -379,7 +385,7 @@ def test_orientation_of_tiff_is_applied(orientation, dtype, channels):
 def test_orientation_of_deep_png_is_applied(orientation, position):
     stored = random_image((4, 7, 4), np.uint16)
     content = png_16(stored, 6, **{position: orientation_chunk(orientation)})
-    pixels, alpha = decode_image(content, LIMIT)
+    pixels, alpha = planes_of(content)
     expected = SHOWN[orientation](stored)
     assert_same(pixels, expected[..., 2::-1])
     assert_same(alpha, expected[..., 3])
@@ -429,7 +435,7 @@ def test_large_images_are_refused_before_decoding(depth):
 
 def test_the_limit_itself_is_allowed():
     content = encode_image(np.zeros((10, 100), np.uint8), None, ".png")
-    assert decode_image(content, 0.001)[0].shape == (10, 100)
+    assert decode_image(content, 0.001).pixels.shape == (10, 100)
     assert "100 x 10 pixels" in refusal(content, 0.000999)
 
 
@@ -533,7 +539,7 @@ def test_damage_is_an_image_error_or_another_picture(name):
         damaged[position] = generator.integers(0, 256)
         try:
             with warnings.catch_warnings(action="ignore"):
-                pixels, _ = decode_image(bytes(damaged), LIMIT)
+                pixels, _ = planes_of(bytes(damaged))
         except ImageError as error:
             assert str(error)
         else:

@@ -12,6 +12,7 @@ import pytest
 from conftest import files_below, start_job, write_images
 from PIL import Image
 
+from codec.encode import encode_image
 from srcnn.engines import create_engine
 from srcnn.engines.tensorflow import TensorFlowEngine
 from srcnn.weights import load_weights
@@ -23,7 +24,6 @@ from transforms.read import read_image
 from transforms.records import SCHEMA
 from transforms.restore import merge_luma, restore_luma
 from transforms.upscale import upscale_image
-from transforms.write import encode_image
 
 
 @pytest.fixture

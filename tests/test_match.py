@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import quick
 
-from transforms.errors import ImageError
+from codec.encode import WRITABLE_SUFFIXES
+from codec.errors import ImageError
 from transforms.match import claim_key, claim_output, expand_glob, fixed_prefix, output_path_of
 from transforms.records import ImageRef
 from transforms.walk import walk
-from transforms.write import WRITABLE_SUFFIXES
 
 
 @pytest.mark.parametrize(

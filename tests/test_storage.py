@@ -6,7 +6,7 @@ import os
 import pytest
 from conftest import files_below
 
-from transforms.errors import ImageError
+from codec.errors import ImageError
 from transforms.storage import OutputStore, read_file
 
 

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass, replace
 
+from codec.errors import ImageError
 from srcnn.protocols import PROTOCOLS
 from srcnn.resample import modcrop
-from transforms.errors import ImageError
 from transforms.records import ImageRecord
 from transforms.stage import ImageStage
 

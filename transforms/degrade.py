@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, replace
 
+from codec.errors import ImageError
 from srcnn.protocols import PROTOCOLS
-from transforms.errors import ImageError
 from transforms.records import ImageRecord
 from transforms.stage import ImageStage
 

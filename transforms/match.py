@@ -12,12 +12,12 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.io.filesystems import FileSystems
 
-from transforms.errors import ImageError
+from codec.encode import WRITABLE_SUFFIXES
+from codec.errors import ImageError
 from transforms.records import ImageRef
 from transforms.stage import FAILED, failed_row
 from transforms.storage import is_local
 from transforms.walk import walk
-from transforms.write import WRITABLE_SUFFIXES
 
 _WILDCARD = re.compile(r"[*?\[]")
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from codec.errors import ImageError
 from srcnn.metrics import mse, psnr_of_mse, ssim
 from srcnn.protocols import PROTOCOLS
-from transforms.errors import ImageError
 from transforms.records import ImageRecord
 from transforms.stage import ImageStage
 

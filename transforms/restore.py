@@ -9,12 +9,12 @@ import apache_beam as beam
 import numpy as np
 from apache_beam.ml.inference.base import ModelHandler, RunInference
 
+from codec.errors import ImageError
 from srcnn.colour import peak_of
 from srcnn.engines import Engine, create_engine
 from srcnn.protocols import PROTOCOLS
 from srcnn.tiling import run_tiled
 from srcnn.weights import Weights
-from transforms.errors import ImageError
 from transforms.records import ImageRecord
 from transforms.stage import ImageStage
 

@@ -12,7 +12,7 @@ from typing import BinaryIO
 from apache_beam.io.filesystem import CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
-from transforms.errors import ImageError
+from codec.errors import ImageError
 
 
 def is_local(uri: str) -> bool:

@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from glob import has_magic
 from typing import NamedTuple
 
-from transforms.errors import ImageError
+from codec.errors import ImageError
 from transforms.storage import lies_within
 
 

@@ -1,0 +1,1 @@
+"""Image files and what they hold: decoding, encoding, metadata. Knows nothing of Beam."""
