@@ -17,6 +17,7 @@ class Metadata:
       dpi: horizontal and vertical resolution in pixels per inch, or None.
       png_colour: chunks of a PNG that say what its numbers mean (gAMA, cHRM, sRGB, cICP): type and
         content.
+      png_text: chunks of text of a PNG (tEXt, zTXt, iTXt), without XMP: type and content.
     """
 
     exif: bytes | None = None
@@ -24,6 +25,7 @@ class Metadata:
     icc: bytes | None = None
     dpi: tuple[float, float] | None = None
     png_colour: tuple[tuple[bytes, bytes], ...] = ()
+    png_text: tuple[tuple[bytes, bytes], ...] = ()
 
 
 @dataclass(frozen=True)

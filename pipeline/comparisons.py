@@ -114,9 +114,9 @@ def panels(row: ReportRow, config: JobConfig, store: OutputStore) -> dict[str, n
       ImageError, OSError: the source or the result is not there any more.
     """
     convention = PROTOCOLS[config.protocol]
-    output_path = output_path_of(row.relative_path)
+    output_path = output_path_of(row.relative_path, config.output_format)
     ref = ImageRef(row.source_uri, row.relative_path, output_path, 0, 0.0, 0)
-    record = read_image(ref, config.max_megapixels)
+    record = read_image(ref, config.max_megapixels, config.max_seconds)
     restored = decode_image(store.read(f"images/{output_path}"), float("inf")).pixels
     if config.mode == "restore":
         record = upscale_image(

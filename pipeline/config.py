@@ -106,6 +106,23 @@ class JobConfig(BaseModel):
     tile: int = _option(
         512, "Model", "side of a tile in pixels; bounds memory, not results", ge=16, le=8192
     )
+    output_format: Literal["same", "png", "jpeg", "webp", "tiff"] = _option(
+        "same", "Images", "same: that of the source's name, PNG where it cannot be written"
+    )
+    quality: int | None = _option(
+        None,
+        "Images",
+        "of JPEG and WebP, 1 to 100",
+        shown="JPEG: 95, or finer if the source is; WebP: lossless",
+        ge=1,
+        le=100,
+    )
+    compression: int = _option(
+        1, "Images", "effort for PNG and TIFF, 0 to 9; costs time, never quality", ge=0, le=9
+    )
+    metadata: Literal["keep", "strip"] = _option(
+        "keep", "Images", "EXIF, XMP, colour profile, resolution, texts"
+    )
     comparisons: Annotated[int | str, BeforeValidator(_comparisons)] = _option(
         9,
         "Report",
@@ -123,6 +140,10 @@ class JobConfig(BaseModel):
     max_megapixels: float = _option(
         256.0, "Limits", "larger images, read or made, become failed rows", gt=0, le=100_000
     )
+    max_seconds: float = _option(
+        600.0, "Limits", "longer to decode, or to restore, and an image becomes a failed row",
+        gt=0, le=1_000_000,
+    )  # fmt: skip
 
     @model_validator(mode="after")
     def _hangs_together(self) -> "JobConfig":

@@ -4,6 +4,7 @@ from functools import partial
 
 import apache_beam as beam
 
+from codec.encode import EncodeSettings
 from pipeline.comparisons import WriteComparisons
 from pipeline.job import Job
 from pipeline.progress import ProgressFile
@@ -43,18 +44,20 @@ def build(pipeline: beam.Pipeline, job: Job, progress: ProgressFile | None = Non
         interpolate = "Upscale" >> Upscale(c.scale, c.kernel, c.protocol, c.max_megapixels)
 
     refs, unlisted, clashing = pipeline | "MatchImages" >> MatchImages(
-        c.input, c.output, job.names_fold, on_match
+        c.input, c.output, c.output_format, job.names_fold, on_match
     )
-    images, unread = refs | "ReadImages" >> ReadImages(c.max_megapixels)
+    images, unread = refs | "ReadImages" >> ReadImages(c.max_megapixels, c.max_seconds)
     interpolated, uninterpolated = images | interpolate
     lumas, uncropped = interpolated | "CropToYCrCb" >> CropToYCrCb(**settings)
     restored, unrestored = lumas | "RestoreLuma" >> RestoreLuma(
-        job.weights, job.engine, tile=c.tile, **settings
+        job.weights, job.engine, tile=c.tile, max_seconds=c.max_seconds, **settings
     )
     measured, unmeasured = restored | "MeasureQuality" >> MeasureQuality(
         c.mode, model_scale=card.scale, model_kernel=card.kernel, **settings
     )
-    written, unwritten = measured | "WriteImages" >> WriteImages(store)
+    written, unwritten = measured | "WriteImages" >> WriteImages(
+        store, EncodeSettings(c.quality, c.compression), keep_metadata=c.metadata == "keep"
+    )
 
     ended = (
         written,

@@ -46,15 +46,18 @@ class Job:
 
     @property
     def fingerprint(self) -> str:
-        """Hash of everything in the configuration that changes pixels of the output."""
+        """Hash of everything in the configuration that changes what the images hold."""
         config = self.config
         parts: dict[str, Any] = {
-            "algorithm": 2,  # raised when the same settings give other pixels
+            "algorithm": 3,  # raised when the same settings give other pixels
             "mode": config.mode,
             "scale": config.scale,
             "kernel": config.kernel,
             "protocol": config.protocol,
             "border": config.border,
+            "output_format": config.output_format,
+            "quality": config.quality,
+            "metadata": config.metadata,
             "weights_sha256": self.weights.card.sha256,
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

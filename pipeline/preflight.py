@@ -86,7 +86,7 @@ def describe_plan(job: Job) -> Iterator[str]:
     claims: dict[str, list[ImageRef]] = {}
     megapixels, unreadable, clashing = 0.0, [], []
     for order, pattern in enumerate(config.input):
-        for outcome in expand_glob(pattern, order, config.output):
+        for outcome in expand_glob(pattern, order, config.output, config.output_format):
             if isinstance(outcome, ImageRef):
                 claims.setdefault(claim_key(outcome, job.names_fold), []).append(outcome)
             else:

@@ -30,7 +30,7 @@ _AVERAGED = (
 )  # fmt: skip
 _SUMMED = ("infer_seconds", "total_seconds", "source_bytes", "output_bytes")
 _WORST = 10
-_CAUSES = 20
+_GROUPS = 20
 _EXAMPLES = 5
 
 
@@ -46,7 +46,7 @@ class SummaryFn(beam.CombineFn):
     def create_accumulator(self) -> dict[str, Any]:
         return {
             "matched": 0, "status": Counter(), "pixels": 0, "output_pixels": 0,
-            "sums": Counter(), "figures": {}, "worst": [], "causes": {},
+            "sums": Counter(), "figures": {}, "worst": [], "causes": {}, "warnings": {},
         }  # fmt: skip
 
     def add_input(self, totals: dict[str, Any], element: ReportRow | str) -> dict[str, Any]:
@@ -57,8 +57,10 @@ class SummaryFn(beam.CombineFn):
         totals["status"][row.status] += 1
         if row.status == "failed":
             example = (row.source_uri, row.error_message)
-            _add_cause(totals["causes"], (row.stage, _kind_of(row)), 1, [example])
+            _add_group(totals["causes"], (row.stage, _kind_of(row)), 1, [example])
         if row.status == "written":
+            for warning in row.warnings or ():
+                _add_group(totals["warnings"], warning, 1, [row.source_uri])
             totals["pixels"] += row.width * row.height
             totals["output_pixels"] += row.output_width * row.output_height
             for name in _SUMMED:
@@ -79,13 +81,13 @@ class SummaryFn(beam.CombineFn):
                 merged[name].update(totals[name])
             for name, figure in totals["figures"].items():
                 _add_figure(merged["figures"], name, figure)
-            for cause, (count, examples) in totals["causes"].items():
-                _add_cause(merged["causes"], cause, count, examples)
+            for kind in ("causes", "warnings"):
+                for key, (count, examples) in totals[kind].items():
+                    _add_group(merged[kind], key, count, examples)
             merged["worst"] = heapq.nsmallest(_WORST, merged["worst"] + totals["worst"])
         return merged
 
     def extract_output(self, totals: dict[str, Any]) -> dict[str, Any]:
-        causes = sorted(totals["causes"].items(), key=lambda item: (-item[1][0], item[0]))
         return {
             "counts": {
                 "matched": totals["matched"],
@@ -106,7 +108,11 @@ class SummaryFn(beam.CombineFn):
                     "count": count,
                     "examples": [{"source_uri": u, "message": m} for u, m in examples],
                 }
-                for (stage, error), (count, examples) in causes
+                for (stage, error), (count, examples) in _by_count(totals["causes"])
+            ],
+            "warnings": [
+                {"warning": warning, "count": count, "examples": examples}
+                for warning, (count, examples) in _by_count(totals["warnings"])
             ],
         }
 
@@ -182,6 +188,13 @@ def format_summary(summary: dict[str, Any]) -> str:
             f"            {printable(failure['examples'][0]['source_uri'])}"
             for failure in summary["failures"][:10]
         ]
+    if summary["warnings"]:
+        lines += ["", "  warnings"]
+        lines += [
+            f"    {warning['count']:>6}  {printable(warning['warning'])}\n"
+            f"            {printable(warning['examples'][0])}"
+            for warning in summary["warnings"][:10]
+        ]
     return "\n".join(lines)
 
 
@@ -228,11 +241,19 @@ def _add_figure(figures: dict, name: str, figure: tuple[float, int, int, int]) -
     figures[name] = tuple(a + b for a, b in zip(old, figure, strict=True))
 
 
-def _add_cause(causes: dict, cause: tuple[str, str], count: int, examples: list) -> None:
-    if cause not in causes and len(causes) >= _CAUSES:
-        cause = ("other", "further kinds of failure; see the report")
-    old_count, old = causes.get(cause, (0, []))
-    causes[cause] = (old_count + count, heapq.nsmallest(_EXAMPLES, old + examples))
+def _add_group(
+    groups: dict[Any, tuple[int, list]], key: str | tuple[str, str], count: int, examples: list
+) -> None:
+    """Counts under a key, and keeps a few examples; beyond so many keys all count as others."""
+    if key not in groups and len(groups) >= _GROUPS:
+        other = "of further kinds; see the report"
+        key = other if isinstance(key, str) else ("other", other)
+    old_count, old = groups.get(key, (0, []))
+    groups[key] = (old_count + count, heapq.nsmallest(_EXAMPLES, old + examples))
+
+
+def _by_count(groups: dict[Any, tuple[int, list]]) -> list:
+    return sorted(groups.items(), key=lambda item: (-item[1][0], item[0]))
 
 
 def _mean_of(figure: tuple[float, int, int, int]) -> dict[str, Any]:

@@ -1,10 +1,12 @@
 """What the tests share: where things are, a small network, a photograph, a way to run the job."""
 
+import io
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,6 +91,14 @@ class Outcome:
     @property
     def summary(self) -> dict:
         return json.loads((self.run / "summary.json").read_text())
+
+
+def run_in_process(*arguments: object, output: Path) -> Outcome:
+    """Runs the command in this process, with what it prints caught."""
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err):
+        code = run_pipeline.main([*map(str, arguments), "--output", str(output)])
+    return Outcome(code, out.getvalue(), err.getvalue(), output)
 
 
 @pytest.fixture

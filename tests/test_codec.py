@@ -76,6 +76,10 @@ def planes_of(content: bytes) -> tuple[np.ndarray, np.ndarray | None]:
     return picture.pixels, picture.alpha
 
 
+def encoded(image: np.ndarray, alpha: np.ndarray | None, suffix: str) -> bytes:
+    return encode_image(image, alpha, suffix).content
+
+
 def decode_plain(content: bytes) -> np.ndarray:
     """Decodes an image that has no alpha."""
     pixels, alpha = planes_of(content)
@@ -102,18 +106,21 @@ def refusal(content: bytes, limit: float = LIMIT) -> str:
 
 # Format, type, channels of colour, alpha: everything that is kept without loss.
 KEPT = [
-    *((suffix, np.uint8, c, False) for suffix in (".png", ".bmp", ".tif") for c in (GRAY, COLOUR)),
-    *((suffix, np.uint16, c, False) for suffix in (".png", ".tiff") for c in (GRAY, COLOUR)),
+    *(
+        (suffix, dtype, c, alpha)
+        for suffix in (".png", ".tif", ".jp2")
+        for dtype in (np.uint8, np.uint16)
+        for c in (GRAY, COLOUR)
+        for alpha in (False, True)
+    ),
     *(
         (suffix, dtype, c, False)
         for suffix in (".ppm", ".pgm", ".pnm")
         for dtype in (np.uint8, np.uint16)
         for c in (GRAY, COLOUR)
     ),
-    (".webp", np.uint8, COLOUR, False),
-    (".png", np.uint8, GRAY, True),
-    *((suffix, np.uint8, COLOUR, True) for suffix in (".png", ".tif", ".webp")),
-    *((suffix, np.uint16, COLOUR, True) for suffix in (".png", ".tiff")),
+    *((suffix, np.uint8, COLOUR, alpha) for suffix in (".bmp", ".webp") for alpha in (False, True)),
+    (".bmp", np.uint8, GRAY, False),
 ]
 
 
@@ -131,7 +138,7 @@ def test_what_is_written_is_read_again(case, height, width, seed):
     alpha = None
     if has_alpha:  # from 1: WebP forgets the colour of what cannot be seen
         alpha = np.maximum(random_image((height, width), dtype, seed + 1), 1)
-    pixels, found = planes_of(encode_image(image, alpha, suffix))
+    pixels, found = planes_of(encoded(image, alpha, suffix))
     assert_same(pixels, image)
     if has_alpha:
         assert_same(found, alpha)
@@ -139,15 +146,12 @@ def test_what_is_written_is_read_again(case, height, width, seed):
         assert found is None
 
 
-@pytest.mark.parametrize(
-    ("suffix", "dtype"),
-    [(".webp", np.uint8), (".tif", np.uint8), (".tif", np.uint16), (".png", np.uint16)],
-)
+@pytest.mark.parametrize("suffix", [".webp", ".bmp"])
 @pytest.mark.parametrize("has_alpha", [False, True])
-def test_gray_may_become_colour_but_keeps_its_values(suffix, dtype, has_alpha):
-    gray = random_image((9, 14), dtype)
-    alpha = np.maximum(random_image((9, 14), dtype, 1), 1) if has_alpha else None
-    pixels, found = planes_of(encode_image(gray, alpha, suffix))
+def test_gray_may_become_colour_but_keeps_its_values(suffix, has_alpha):
+    gray = random_image((9, 14))
+    alpha = random_image((9, 14), seed=1) if has_alpha else None
+    pixels, found = planes_of(encoded(gray, alpha, suffix))
     channels = pixels[..., np.newaxis] if pixels.ndim == 2 else pixels
     for index in range(channels.shape[2]):
         assert_same(channels[..., index], gray)
@@ -156,81 +160,10 @@ def test_gray_may_become_colour_but_keeps_its_values(suffix, dtype, has_alpha):
         assert_same(found, alpha)
 
 
-@pytest.mark.parametrize("suffix", [".jpg", ".jpeg"])
-@pytest.mark.parametrize("channels", [GRAY, COLOUR])
-def test_jpeg_loses_little(suffix, channels):
-    image = smooth_image((64, 64, *channels))
-    pixels = decode_plain(encode_image(image, None, suffix))
-    assert pixels.shape == image.shape
-    difference = np.abs(pixels.astype(int) - image)
-    assert difference.mean() < 1.5
-
-
-def test_jpeg_keeps_the_resolution_of_chroma():
-    image = np.zeros((16, 16, 3), np.uint8)
-    image[:, ::2, 2] = 255  # red lines one pixel apart
-    pixels = decode_plain(encode_image(image, None, ".jpg")).astype(int)
-    assert pixels[:, ::2, 2].min() - pixels[:, 1::2, 2].max() > 180
-
-
 @pytest.mark.parametrize("suffix", sorted(WRITABLE_SUFFIXES))
 def test_every_writable_format_takes_a_plain_picture(suffix):
     image = smooth_image((20, 30, 3))
-    assert decode_plain(encode_image(image, None, suffix)).shape == image.shape
-
-
-@pytest.mark.parametrize(
-    ("dtype", "has_alpha", "suffix", "message"),
-    [
-        (np.uint8, True, ".jpg", "transparency"),
-        (np.uint8, True, ".bmp", "transparency"),
-        (np.uint8, True, ".ppm", "transparency"),
-        (np.uint16, False, ".jpg", "16 bits"),
-        (np.uint16, False, ".bmp", "16 bits"),
-        (np.uint16, True, ".webp", "16 bits"),
-    ],
-)
-def test_what_a_format_cannot_hold_is_refused(dtype, has_alpha, suffix, message):
-    alpha = random_image((5, 5), dtype) if has_alpha else None
-    with pytest.raises(ImageError, match=rf"^\{suffix} files cannot hold .*{message}"):
-        encode_image(random_image((5, 5, 3), dtype), alpha, suffix)
-
-
-def test_what_is_too_wide_for_a_format_is_refused():
-    with pytest.raises(ImageError, match=r"cannot be encoded as \.webp"):
-        encode_image(np.zeros((1, 16384, 3), np.uint8), None, ".webp")
-
-
-# Other programs see the same pixels.
-
-
-@pytest.mark.parametrize("suffix", [".png", ".bmp", ".tif", ".webp", ".ppm"])
-def test_pillow_reads_what_is_written(suffix):
-    image = random_image((11, 17, 3))
-    found = np.asarray(Image.open(io.BytesIO(encode_image(image, None, suffix))).convert("RGB"))
-    np.testing.assert_array_equal(found, image[..., ::-1])
-
-
-@pytest.mark.parametrize("suffix", [".png", ".webp", ".tif"])
-def test_pillow_reads_the_alpha_that_is_written(suffix):
-    image, alpha = random_image((11, 17, 3)), np.maximum(random_image((11, 17), seed=1), 1)
-    found = Image.open(io.BytesIO(encode_image(image, alpha, suffix)))
-    assert found.mode == "RGBA"
-    np.testing.assert_array_equal(np.asarray(found), np.dstack([image[..., ::-1], alpha]))
-
-
-@pytest.mark.parametrize("suffix", [".png", ".tif", ".pgm"])
-def test_pillow_reads_deep_gray_that_is_written(suffix):
-    image = random_image((11, 17), np.uint16)
-    found = np.asarray(Image.open(io.BytesIO(encode_image(image, None, suffix))))
-    np.testing.assert_array_equal(found, image)
-
-
-def test_opencv_reads_deep_png_that_is_written():
-    image, alpha = random_image((6, 5, 3), np.uint16), random_image((6, 5), np.uint16, 1)
-    content = np.frombuffer(encode_image(image, alpha, ".png"), np.uint8)
-    found = cv2.imdecode(content, cv2.IMREAD_UNCHANGED)
-    assert_same(found, np.dstack([image, alpha]))
+    assert decode_plain(encoded(image, None, suffix)).shape == image.shape
 
 
 # What other programs wrote is read as it is shown.
@@ -253,12 +186,11 @@ def test_tifffiles_files_are_read(options, dtype, byteorder):
     assert_same(decode_plain(content), pixels[..., ::-1])
 
 
-def test_separate_planes_are_read_or_refused():
-    pixels = random_image((3, 8, 13))
-    options = {"photometric": "rgb", "planarconfig": "separate"}
-    expected = np.moveaxis(pixels, 0, 2)[..., ::-1]
-    assert_same(decode_plain(tiff_file(pixels, **options)), expected)
-    assert "separate colour planes" in refusal(tiff_file(pixels.astype(np.uint16), **options))
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_separate_planes_are_read(dtype):
+    pixels = random_image((3, 8, 13), dtype)
+    content = tiff_file(pixels, photometric="rgb", planarconfig="separate")
+    assert_same(decode_plain(content), np.moveaxis(pixels, 0, 2)[..., ::-1])
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
@@ -434,17 +366,24 @@ def test_large_images_are_refused_before_decoding(depth):
 
 
 def test_the_limit_itself_is_allowed():
-    content = encode_image(np.zeros((10, 100), np.uint8), None, ".png")
+    content = encoded(np.zeros((10, 100), np.uint8), None, ".png")
     assert decode_image(content, 0.001).pixels.shape == (10, 100)
     assert "100 x 10 pixels" in refusal(content, 0.000999)
 
 
 @pytest.mark.parametrize("file_format", ["GIF", "TIFF", "WEBP", "PNG"])
-def test_several_pictures_in_a_file_are_refused(file_format):
+def test_of_several_pictures_the_first_is_taken_with_a_note(file_format):
     frames = [Image.fromarray(random_image((8, 8, 3), seed=seed)) for seed in range(3)]
-    content = pillow_file(frames[0], file_format, save_all=True, append_images=frames[1:])
+    options = {"lossless": True} if file_format == "WEBP" else {}
+    content = pillow_file(
+        frames[0], file_format, save_all=True, append_images=frames[1:], **options
+    )
     assert read_header(content).frames == 3
-    assert "holds 3 pictures" in refusal(content)
+    picture = decode_image(content, LIMIT)
+    assert picture.notes == ("the file holds 3 pictures, only the first was taken",)
+    found = picture.pixels[..., ::-1]
+    # A GIF has 256 colours: enough for 64 pixels.
+    assert_same(found, np.asarray(frames[0]))
 
 
 def test_of_a_cameras_jpeg_with_previews_the_photograph_is_read():
@@ -463,13 +402,12 @@ def test_of_a_cameras_jpeg_with_previews_the_photograph_is_read():
         (b"a list of things to do\n" * 50, "not an image"),
         (b"\x89PNG\r\n\x1a\n", ""),
         (b"\xff\xd8\xff", ""),
-        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not an image"),
-        (pillow_file(Image.new("RGB", (5, 5)), "EPS"), "not an image"),
-        (pillow_file(Image.new("F", (5, 5)), "TIFF"), "float32"),
-        (tiff_file(np.zeros((5, 5), np.uint32)), "uint32"),
-        (tiff_file(np.zeros((5, 5, 4), np.uint16), photometric="separated"), "not supported"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "SVG files cannot be decoded"),
+        (pillow_file(Image.new("RGB", (5, 5)), "EPS"), "PostScript or EPS files"),
+        (pillow_file(Image.new("F", (5, 5)), "TIFF"), "32-bit floating-point samples"),
+        (tiff_file(np.zeros((5, 5), np.uint32)), "32-bit integer samples"),
     ],
-    ids=["empty", "text", "PNG magic", "JPEG magic", "SVG", "EPS", "float", "32 bits", "CMYK 16"],
+    ids=["empty", "text", "PNG magic", "JPEG magic", "SVG", "EPS", "float", "32 bits"],
 )
 def test_what_is_no_supported_image_is_refused(content, message):
     assert message in refusal(content)
@@ -489,27 +427,27 @@ def damageable() -> dict[str, bytes]:
     gray, deep_gray = colour[..., 0].copy(), deep[..., 0].copy()
     picture = Image.fromarray(colour)
     return {
-        "png": encode_image(colour, None, ".png"),
-        "png alpha": encode_image(colour, gray, ".png"),
-        "png 16": encode_image(deep, None, ".png"),
-        "png 16 alpha": encode_image(deep, deep_gray, ".png"),
-        "png 16 gray": encode_image(deep_gray, None, ".png"),
+        "png": encoded(colour, None, ".png"),
+        "png alpha": encoded(colour, gray, ".png"),
+        "png 16": encoded(deep, None, ".png"),
+        "png 16 alpha": encoded(deep, deep_gray, ".png"),
+        "png 16 gray": encoded(deep_gray, None, ".png"),
         "png palette": pillow_file(picture.quantize(64), "PNG"),
-        "jpeg": encode_image(colour, None, ".jpg"),
-        "jpeg gray": encode_image(gray, None, ".jpg"),
+        "jpeg": encoded(colour, None, ".jpg"),
+        "jpeg gray": encoded(gray, None, ".jpg"),
         "jpeg progressive": pillow_file(picture, "JPEG", progressive=True),
-        "bmp": encode_image(colour, None, ".bmp"),
-        "bmp gray": encode_image(gray, None, ".bmp"),
-        "webp": encode_image(colour, None, ".webp"),
+        "bmp": encoded(colour, None, ".bmp"),
+        "bmp gray": encoded(gray, None, ".bmp"),
+        "webp": encoded(colour, None, ".webp"),
         "webp lossy": pillow_file(picture, "WEBP", quality=80),
-        "webp alpha": encode_image(colour, gray, ".webp"),
-        "tiff": encode_image(colour, None, ".tif"),
+        "webp alpha": encoded(colour, gray, ".webp"),
+        "tiff": encoded(colour, None, ".tif"),
         "tiff plain": pillow_file(picture, "TIFF"),
-        "tiff 16": encode_image(deep, None, ".tif"),
+        "tiff 16": encoded(deep, None, ".tif"),
         "tiff 16 zlib": tiff_file(deep, photometric="rgb", compression="zlib"),
-        "ppm": encode_image(colour, None, ".ppm"),
-        "ppm 16": encode_image(deep, None, ".ppm"),
-        "pgm 16": encode_image(deep_gray, None, ".pgm"),
+        "ppm": encoded(colour, None, ".ppm"),
+        "ppm 16": encoded(deep, None, ".ppm"),
+        "pgm 16": encoded(deep_gray, None, ".pgm"),
         "gif": pillow_file(picture, "GIF"),
         "jp2": pillow_file(picture, "JPEG2000"),
     }
@@ -547,7 +485,7 @@ def test_damage_is_an_image_error_or_another_picture(name):
 
 
 def test_whatever_a_decoder_raises_is_an_image_error(monkeypatch):
-    content = encode_image(smooth_image((5, 5, 3)), None, ".png")
+    content = encoded(smooth_image((5, 5, 3)), None, ".png")
 
     def stumble(*arguments):
         raise TypeError("Missing dimensions")
@@ -557,7 +495,7 @@ def test_whatever_a_decoder_raises_is_an_image_error(monkeypatch):
 
 
 def test_too_little_memory_is_not_taken_for_damage(monkeypatch):
-    content = encode_image(smooth_image((5, 5, 3)), None, ".png")
+    content = encoded(smooth_image((5, 5, 3)), None, ".png")
 
     def run_out(*arguments):
         raise MemoryError
@@ -577,8 +515,8 @@ def ref_to(path) -> ImageRef:
 def test_a_file_is_read_into_a_record(tmp_path):
     image, alpha = random_image((7, 9, 3)), random_image((7, 9), seed=1)
     path = tmp_path / "a.png"
-    path.write_bytes(encode_image(image, alpha, ".png"))
-    record = read_image(ref_to(path), LIMIT)
+    path.write_bytes(encoded(image, alpha, ".png"))
+    record = read_image(ref_to(path), LIMIT, 60)
     assert record.ref == ref_to(path)
     assert record.source_shape == (7, 9)
     assert_same(record.original, image)
@@ -588,16 +526,16 @@ def test_a_file_is_read_into_a_record(tmp_path):
 def test_the_kind_of_image_is_told_by_content_not_by_name(tmp_path):
     image = random_image((7, 9, 3))
     path = tmp_path / "a.jpg"
-    path.write_bytes(encode_image(image, None, ".png"))
-    assert_same(read_image(ref_to(path), LIMIT).original, image)
+    path.write_bytes(encoded(image, None, ".png"))
+    assert_same(read_image(ref_to(path), LIMIT, 60).original, image)
 
 
 def test_directories_and_pipes_are_refused(tmp_path):
 
     os.mkfifo(tmp_path / "pipe.png")
     with pytest.raises(ImageError, match="is not a regular file"):
-        read_image(ref_to(tmp_path / "pipe.png"), LIMIT)
+        read_image(ref_to(tmp_path / "pipe.png"), LIMIT, 60)
     with pytest.raises(ImageError, match="is a directory"):
-        read_image(ref_to(tmp_path), LIMIT)
+        read_image(ref_to(tmp_path), LIMIT, 60)
     with pytest.raises(FileNotFoundError):
-        read_image(ref_to(tmp_path / "none.png"), LIMIT)
+        read_image(ref_to(tmp_path / "none.png"), LIMIT, 60)

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import time
 
 import cv2
 import numpy as np
@@ -10,12 +11,13 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from conftest import files_below, start_job, write_images
-from PIL import Image
+from PIL import Image, ImageCms
 
 from codec.encode import encode_image
 from srcnn.engines import create_engine
 from srcnn.engines.tensorflow import TensorFlowEngine
 from srcnn.weights import load_weights
+from transforms import restore
 from transforms.crop import crop_to_luma
 from transforms.degrade import degrade_image
 from transforms.match import expand_glob
@@ -109,28 +111,28 @@ def test_rows_equal_a_direct_computation_bit_for_bit(
     )  # fmt: skip
     rows, engine = job.rows, create_engine("tensorflow", load_weights(tiny_weights))
     for ref in expand_glob(f"{photos}/**/*.png"):
-        record = degrade_image(read_image(ref, 100), 2, kernel, protocol)
+        record = degrade_image(read_image(ref, 100, 60), 2, kernel, protocol)
         record = crop_to_luma(record, 2, protocol, border)
         (record,) = restore_luma([record], engine, 2, protocol, border, tile=512)
         record = merge_luma(record, 2, protocol, border)
         for name, expected in measure_evaluated(record, 2, protocol, border).items():
             assert rows.loc[ref.relative_path, name] == expected, (ref.relative_path, name)
         written = (job.output / "images" / ref.relative_path).read_bytes()
-        assert written == encode_image(record.restored, record.alpha, ".png")
+        assert written == encode_image(record.restored, record.alpha, ".png").content
 
 
 def test_restored_rows_equal_a_direct_computation_bit_for_bit(run_job, photos, tiny_weights):
     job = run_job("--mode", "restore", "--input", f"{photos}/**/*.png")
     engine = create_engine("tensorflow", load_weights(tiny_weights))
     for ref in expand_glob(f"{photos}/**/*.png"):
-        record = upscale_image(read_image(ref, 100), 2, "bilinear", "opencv", 100)
+        record = upscale_image(read_image(ref, 100, 60), 2, "bilinear", "opencv", 100)
         record = crop_to_luma(record, 2, "opencv", "keep")
         (record,) = restore_luma([record], engine, 2, "opencv", "keep", tile=512)
         record = merge_luma(record, 2, "opencv", "keep")
         expected = measure_restored(record, "opencv", 2, "bilinear")["consistency_psnr"]
         assert job.rows.loc[ref.relative_path, "consistency_psnr"] == expected
         written = (job.output / "images" / ref.relative_path).read_bytes()
-        assert written == encode_image(record.restored, record.alpha, ".png")
+        assert written == encode_image(record.restored, record.alpha, ".png").content
 
 
 @pytest.mark.parametrize("mode", ["evaluate", "restore"])
@@ -176,6 +178,81 @@ def test_output_that_is_no_picture_is_a_failed_row(
     assert (failed.status, failed.stage) == ("failed", "restore")
     assert message in failed.error_message
     assert files_below(job.output / "images") == {"even.png"}
+
+
+def test_an_image_that_takes_too_long_to_restore_is_a_failed_row(
+    run_job, tmp_path, photo, monkeypatch
+):
+    write_images(tmp_path / "in", {"large.png": photo[:200, :300], "small.png": photo[:20, :20]})
+    run, calls = TensorFlowEngine.run, []
+
+    def slow(engine, batch):
+        calls.append(batch.shape)
+        time.sleep(0.4 * (batch.shape[1] > 40))
+        return run(engine, batch)
+
+    monkeypatch.setattr(TensorFlowEngine, "run", slow)
+    monkeypatch.setattr(restore, "BATCH_PIXELS", 1)  # every image a batch of its own
+    job = run_job(
+        "--mode", "restore", "--scale", 1, "--input", f"{tmp_path}/in/*", "--tile", 64,
+        "--max_seconds", 1.5,
+    )  # fmt: skip
+    assert job.code == 3, job.err
+    failed = job.rows.loc["large.png"]
+    assert (failed.status, failed.stage) == ("failed", "restore")
+    assert "not restored within 1.5 seconds (--max_seconds)" in failed.error_message
+    assert len(calls) < 8  # of the 20 tiles only the first few
+    assert files_below(job.output / "images") == {"small.png"}
+
+
+def test_the_format_and_what_stands_beside_the_pixels_are_options(run_job, tmp_path, photo):
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    exif = Image.Exif()
+    exif[0x010F], exif[0x0112] = "Maker", 6
+    (tmp_path / "in").mkdir()
+    Image.fromarray(photo[:40, :60, ::-1].copy()).save(
+        tmp_path / "in/a.jpg", exif=exif.tobytes(), icc_profile=profile, dpi=(72, 144)
+    )
+    arguments = ("--mode", "restore", "--input", f"{tmp_path}/in/*.jpg")
+    kept = run_job(*arguments, output=tmp_path / "kept")
+    assert kept.code == 0, kept.err
+    with Image.open(kept.output / "images/a.jpg") as image:
+        assert (image.format, image.size) == ("JPEG", (80, 120))
+        assert image.info["icc_profile"] == profile
+        assert image.getexif()[0x010F] == "Maker"
+        assert image.getexif().get(0x0112, 1) == 1
+        assert image.info["dpi"] == (288, 144)
+    assert kept.rows.warnings.isna().all()
+    assert kept.rows.loc["a.jpg", "format"] == "JPEG"
+    for output_format, path in (
+        ("png", "a.jpg.png"),
+        ("webp", "a.jpg.webp"),
+        ("tiff", "a.jpg.tif"),
+    ):
+        job = run_job(
+            *arguments, "--output_format", output_format, "--metadata", "strip",
+            "--comparisons", "all", output=tmp_path / output_format,
+        )  # fmt: skip
+        assert job.code == 0, job.err
+        assert files_below(job.output / "images") == {path}
+        assert job.rows.loc["a.jpg", "output_uri"].endswith(path)
+        assert list(job.rows.loc["a.jpg", "warnings"]) == [
+            "the colour profile was left out (--metadata strip)"
+        ]
+        assert "the colour profile was left out" in job.out
+        assert (job.output / "comparisons/a.jpg.png").exists()
+        with Image.open(job.output / "images" / path) as image:
+            assert image.format.lower() == output_format
+            assert "icc_profile" not in image.info
+            assert 0x010F not in image.getexif()
+    sizes = [
+        (run_job(
+            *arguments, "--output_format", "jpeg", "--quality", quality,
+            output=tmp_path / f"q{quality}",
+        ).output / "images/a.jpg").stat().st_size
+        for quality in (20, 80)
+    ]  # fmt: skip
+    assert sizes[0] < sizes[1]
 
 
 def test_many_small_images_share_batches_and_keep_their_order(run_job, tmp_path, photo):

@@ -58,6 +58,22 @@ def test_output_path_of(relative, output):
     assert output_path_of(relative) == output
 
 
+@pytest.mark.parametrize(
+    ("relative", "output_format", "output"),
+    [
+        ("a/b.png", "png", "a/b.png"),
+        ("a/b.jpg", "png", "a/b.jpg.png"),  # beside a b.png of its own
+        ("a/b.JPEG", "jpeg", "a/b.JPEG"),
+        ("a/b.png", "jpeg", "a/b.png.jpg"),
+        ("b.gif", "webp", "b.gif.webp"),
+        ("b.TIFF", "tiff", "b.TIFF"),
+        ("b", "tiff", "b.tif"),
+    ],
+)
+def test_output_path_of_a_chosen_format(relative, output_format, output):
+    assert output_path_of(relative, output_format) == output
+
+
 @quick
 @given(st.text("ab./ é", min_size=1, max_size=12))
 def test_every_output_path_names_a_format_that_can_be_written(relative):

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -49,6 +50,26 @@ def split_rows(draw):
     rows = [row(i, gain, status) for i, (gain, status) in enumerate(entries)]
     cuts = draw(st.lists(st.integers(0, len(rows)), max_size=4))
     return rows, cuts
+
+
+def test_warnings_are_counted_by_their_words():
+    rows = [
+        replace(row(index, 1.0), warnings=("flattened", "cut") if index < 3 else ("cut",))
+        for index in range(8)
+    ]
+    totals = combine(SummaryFn(), [*rows, row(8, 1.0)], [4])
+    assert [(w["warning"], w["count"]) for w in totals["warnings"]] == [
+        ("cut", 8),
+        ("flattened", 3),
+    ]
+    assert totals["warnings"][1]["examples"] == [f"in/{index:04}.png" for index in range(3)]
+
+
+def test_kinds_of_warnings_are_bounded():
+    rows = [replace(row(index, 1.0), warnings=(f"kind {index}",)) for index in range(100)]
+    warnings = combine(SummaryFn(), rows, [50])["warnings"]
+    assert len(warnings) <= 21
+    assert sum(warning["count"] for warning in warnings) == 100
 
 
 @given(split_rows())

@@ -12,7 +12,7 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.io.filesystems import FileSystems
 
-from codec.encode import WRITABLE_SUFFIXES
+from codec.encode import SUFFIXES_OF, WRITABLE_SUFFIXES
 from codec.errors import ImageError
 from transforms.records import ImageRef
 from transforms.stage import FAILED, failed_row
@@ -34,18 +34,27 @@ def fixed_prefix(pattern: str) -> str:
     return head[: head.rfind("/") + 1]
 
 
-def output_path_of(relative_path: str) -> str:
+def output_path_of(relative_path: str, output_format: str = "same") -> str:
     """The path of the restored image below OUTPUT/images.
 
-    The same as the source's; `.png` is added where the source's ending names no format that can
-    be written.
+    The same as the source's where its ending names the format to write; else that format's ending
+    is added, so that no two sources meet in one file.
+
+    Args:
+      relative_path: the source's.
+      output_format: `same`: by the source's ending, PNG where it names no format that can be
+        written; or a key of SUFFIXES_OF.
     """
     suffix = PurePosixPath(relative_path).suffix.lower()
-    return relative_path if suffix in WRITABLE_SUFFIXES else relative_path + ".png"
+    if output_format == "same":
+        fits, ending = suffix in WRITABLE_SUFFIXES, ".png"
+    else:
+        fits, ending = suffix in SUFFIXES_OF[output_format], SUFFIXES_OF[output_format][0]
+    return relative_path if fits else relative_path + ending
 
 
 def expand_glob(
-    pattern: str, order: int = 0, output: str | None = None
+    pattern: str, order: int = 0, output: str | None = None, output_format: str = "same"
 ) -> Iterator[ImageRef | Refused]:
     """Lists what a glob matches, in no particular order.
 
@@ -56,6 +65,7 @@ def expand_glob(
       pattern: the glob; see walk for what it means on this machine.
       order: its position among the inputs.
       output: OUTPUT; what links of the input lead to there is refused.
+      output_format: see output_path_of.
 
     Yields:
       A reference for each match; those that are refused and directories that cannot be read, each
@@ -72,7 +82,8 @@ def expand_glob(
 
     def ref_of(uri: str, size: int, modified: float) -> ImageRef:
         relative = posixpath.normpath(uri[len(prefix) :])
-        return ImageRef(uri, relative, output_path_of(relative), size, modified, order)
+        output_path = output_path_of(relative, output_format)
+        return ImageRef(uri, relative, output_path, size, modified, order)
 
     if not is_local(pattern):
         for found in FileSystems.match([pattern])[0].metadata_list:
@@ -143,21 +154,24 @@ class MatchImages(beam.PTransform):
     Attributes:
       patterns: the input globs.
       output: OUTPUT, where no input may lie.
+      output_format: of the restored images, see output_path_of.
       names_fold: whether OUTPUT takes names for the same that differ in case.
       on_match: called for each match before any image is read, to announce it; or None.
     """
 
     patterns: tuple[str, ...]
     output: str
+    output_format: str = "same"
     names_fold: bool = False
     on_match: Callable[[], None] | None = None
 
     def expand(self, pbegin):
         """Returns the three outputs."""
-        output, names_fold, on_match = self.output, self.names_fold, self.on_match
+        output, output_format = self.output, self.output_format
+        names_fold, on_match = self.names_fold, self.on_match
 
         def expanded(pattern: tuple[int, bytes]) -> Iterator[ImageRef | Refused]:
-            for outcome in expand_glob(os.fsdecode(pattern[1]), pattern[0], output):
+            for outcome in expand_glob(os.fsdecode(pattern[1]), pattern[0], output, output_format):
                 if on_match:
                     on_match()
                 yield outcome

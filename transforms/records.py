@@ -8,6 +8,8 @@ import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 
+from codec.picture import Metadata
+
 
 @dataclass(frozen=True)
 class ImageRef:
@@ -40,10 +42,15 @@ class ImageRecord:
         input in restore mode.
       source_shape: (height, width) of the source as decoded, before any crop.
       alpha: (h, w) of the original's type, or None.
+      format: of the source file, as Pillow names it.
+      metadata: what stands beside the source's pixels; in restore mode fit for the output's size.
+      jpeg_tables: quantisation tables of a JPEG source, else ().
+      notes: what of the source was lost or decided so far, in words.
       working: the degraded (evaluate) or enlarged (restore) picture in the protocol's working
         space; see srcnn.protocols.
       luma: (H, W) plane for the network.
       restored_luma: (H', W') integer codes.
+      failure: why the network gave no picture, or None.
       restored: (H', W', 3) BGR or (H', W'), the image to write.
       figures: columns of the report measured so far.
       infer_seconds: time in the network.
@@ -54,9 +61,14 @@ class ImageRecord:
     original: np.ndarray
     source_shape: tuple[int, int]
     alpha: np.ndarray | None = None
+    format: str = ""
+    metadata: Metadata = Metadata()
+    jpeg_tables: tuple[tuple[int, ...], ...] = ()
+    notes: tuple[str, ...] = ()
     working: np.ndarray | None = None
     luma: np.ndarray | None = None
     restored_luma: np.ndarray | None = None
+    failure: str | None = None
     restored: np.ndarray | None = None
     figures: dict[str, float | None] = field(default_factory=dict)
     infer_seconds: float = 0.0
@@ -117,6 +129,12 @@ class ReportRow:
     stage: str | None = column(pa.string(), "Failed rows: the stage that failed.")
     error_type: str | None = column(pa.string(), "Failed rows: the error's class.")
     error_message: str | None = column(pa.string(), "Failed rows: what was wrong.")
+    warnings: tuple[str, ...] | None = column(
+        pa.list_(pa.string()), "What was decided, or lost because a format cannot hold it."
+    )
+    format: str | None = column(
+        pa.string(), "Format of the source by its content, such as `PNG` or `JPEG`."
+    )
     width: int | None = column(pa.int32(), "Width of the source image, pixels.")
     height: int | None = column(pa.int32(), "Height of the source image, pixels.")
     channels: int | None = column(

@@ -1,5 +1,6 @@
 """Runs the network over the luma planes and puts the restored pictures together."""
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -27,13 +28,15 @@ _SOME_CONTRAST = 1 / 16
 
 def restore_luma(
     records: Sequence[ImageRecord], engine: Engine, scale: int, protocol: str, border: str,
-    tile: int,
+    tile: int, max_seconds: float = math.inf,
 ) -> list[ImageRecord]:  # fmt: skip
     """Restores the luma of several images.
 
+    A failure of one image is noted in its record: an exception would be that of the whole batch.
+
     Returns:
-      The records with `restored_luma` (None where the network gave anything but numbers) and
-      `infer_seconds` set; the time of the batch is divided by the images' pixels.
+      The records with `restored_luma`, or `failure`, and `infer_seconds` set; the time of the batch
+      is divided by the images' pixels.
     """
     started = time.perf_counter()
     convention = PROTOCOLS[protocol]
@@ -43,20 +46,27 @@ def restore_luma(
         np.empty((p.shape[0] - 2 * shave, p.shape[1] - 2 * shave), record.original.dtype)
         for p, record in zip(planes, records, strict=True)
     ]
+    failures: dict[int, str] = {}
     for index, target, values in run_tiled(engine, planes, shave, tile):
-        if results[index] is None or not np.isfinite(values).all():
-            results[index] = None  # a failure here would be that of the whole batch
-            continue
-        results[index][target] = convention.round_luma(values, results[index].dtype)
+        if not np.isfinite(values).all():
+            failures[index] = "the network's output is not finite"
+        else:
+            results[index][target] = convention.round_luma(values, results[index].dtype)
+        if time.perf_counter() - started > max_seconds:
+            # Images share a batch only if they are small together: this one is the only one.
+            late = f"not restored within {max_seconds:g} seconds (--max_seconds)"
+            failures |= dict.fromkeys(range(index, len(planes)), late)
+            break
     seconds = (time.perf_counter() - started) / sum(plane.size for plane in planes)
     return [
         replace(
             record,
-            restored_luma=result,
+            restored_luma=None if index in failures else result,
+            failure=failures.get(index),
             infer_seconds=seconds * record.luma.size,
             total_seconds=record.total_seconds + seconds * record.luma.size,
         )
-        for record, result in zip(records, results, strict=True)
+        for index, (record, result) in enumerate(zip(records, results, strict=True))
     ]
 
 
@@ -92,12 +102,13 @@ class SrcnnModelHandler(ModelHandler[ImageRecord, ImageRecord, Engine]):
     Args:
       weights: verified weights.
       engine: name of the engine.
-      scale, protocol, border, tile: see RestoreLuma.
+      scale, protocol, border, tile, max_seconds: see RestoreLuma.
     """
 
     def __init__(
-        self, weights: Weights, engine: str, scale: int, protocol: str, border: str, tile: int
-    ):
+        self, weights: Weights, engine: str, scale: int, protocol: str, border: str, tile: int,
+        max_seconds: float,
+    ):  # fmt: skip
         # Equal bounds make Beam batch by weight alone. A single larger image is a batch of its
         # own, after an empty one.
         super().__init__(
@@ -107,7 +118,7 @@ class SrcnnModelHandler(ModelHandler[ImageRecord, ImageRecord, Engine]):
         )
         self._weights = weights
         self._engine = engine
-        self._arguments = (scale, protocol, border, tile)
+        self._arguments = (scale, protocol, border, tile, max_seconds)
 
     def load_model(self) -> Engine:
         return create_engine(self._engine, self._weights)
@@ -150,6 +161,7 @@ class RestoreLuma(beam.PTransform):
       protocol: whose rounding and colour.
       border: `keep` or `shave`.
       tile: side of a tile, pixels.
+      max_seconds: the most that one image may take.
     """
 
     weights: Weights
@@ -158,20 +170,22 @@ class RestoreLuma(beam.PTransform):
     protocol: str
     border: str
     tile: int
+    max_seconds: float
 
     def expand(self, pcoll):
         """Returns the two outputs as a pair."""
         handler = SrcnnModelHandler(
-            self.weights, self.engine, self.scale, self.protocol, self.border, self.tile
-        )
+            self.weights, self.engine, self.scale, self.protocol, self.border, self.tile,
+            self.max_seconds,
+        )  # fmt: skip
         restored = pcoll | RunInference(handler)
         restored.element_type = ImageRecord
         return restored | "MergeLuma" >> _MergeLuma(self.scale, self.protocol, self.border)
 
 
 def _check_sane(record: ImageRecord) -> None:
-    if record.restored_luma is None:
-        raise ImageError("the network's output is not finite")
+    if record.failure:
+        raise ImageError(record.failure)
     if np.ptp(record.restored_luma) == 0 and _contrast(record.luma) > _SOME_CONTRAST:
         raise ImageError("the network's output is one even plane, its input is not")
 

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, replace
 
+from codec.metadata import scaled
+
 from codec.errors import ImageError
 from srcnn.protocols import PROTOCOLS
 from transforms.records import ImageRecord
@@ -14,7 +16,7 @@ def upscale_image(
     """Enlarges the original by `scale` (1: takes it as it is), alpha with the same kernel.
 
     Returns:
-      The record with `working`, and `alpha` of the new size, set.
+      The record with `working`, `alpha` of the new size and `metadata` of the new resolution set.
 
     Raises:
       ImageError: the result would have more than `max_megapixels`.
@@ -30,7 +32,8 @@ def upscale_image(
     if alpha is not None:
         alpha = convention.as_image(convention.enlarge(alpha, scale, kernel), alpha.dtype)
     working = convention.enlarge(record.original, scale, kernel)
-    return replace(record, working=working, alpha=alpha)
+    metadata = scaled(record.metadata, scale)
+    return replace(record, working=working, alpha=alpha, metadata=metadata)
 
 
 @dataclass

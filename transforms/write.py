@@ -1,26 +1,43 @@
 """Writes the restored images, whole or not at all, and makes their rows."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any
 
-from codec.encode import encode_image
+from codec.encode import EncodeSettings, encode_image
+from codec.picture import Metadata
 from transforms.records import ImageRecord, ReportRow
 from transforms.stage import ImageStage
 from transforms.storage import OutputStore
 
 
-def write_image(record: ImageRecord, store: OutputStore) -> ReportRow:
+def write_image(
+    record: ImageRecord, store: OutputStore, settings: EncodeSettings, keep_metadata: bool
+) -> ReportRow:
     """Writes one restored image and makes its row.
+
+    Args:
+      record: with `restored` set.
+      store: where it goes.
+      settings: of the encoders.
+      keep_metadata: whether what stands beside the pixels is written too.
 
     Raises:
       ImageError: the format cannot hold the image.
       OSError: it could not be written.
     """
     suffix = PurePosixPath(record.ref.output_path).suffix.lower()
-    content = encode_image(record.restored, record.alpha, suffix)
-    uri = store.write(f"images/{record.ref.output_path}", content)
-    return report_row(record, uri, len(content))
+    notes, metadata = record.notes, record.metadata
+    if not keep_metadata:
+        if metadata.icc:
+            notes = (*notes, "the colour profile was left out (--metadata strip)")
+        metadata = Metadata()
+    encoded = encode_image(
+        record.restored, record.alpha, suffix, metadata, settings, record.jpeg_tables
+    )
+    uri = store.write(f"images/{record.ref.output_path}", encoded.content)
+    record = replace(record, notes=(*notes, *encoded.notes))
+    return report_row(record, uri, len(encoded.content))
 
 
 def report_row(record: ImageRecord, output_uri: str, output_bytes: int) -> ReportRow:
@@ -33,6 +50,8 @@ def report_row(record: ImageRecord, output_uri: str, output_bytes: int) -> Repor
         source_bytes=record.ref.size,
         source_modified=record.ref.modified,
         status="written",
+        warnings=record.notes or None,
+        format=record.format,
         width=width,
         height=height,
         channels=channels + (record.alpha is not None),
@@ -52,11 +71,15 @@ class WriteImages(ImageStage):
 
     Attributes:
       store: where they go.
+      settings: of the encoders.
+      keep_metadata: whether what stands beside the pixels is written too.
     """
 
     store: OutputStore
+    settings: EncodeSettings
+    keep_metadata: bool
     stage = "write"
     produces = Any
 
     def apply(self, element: ImageRecord) -> ReportRow:
-        return write_image(element, self.store)
+        return write_image(element, self.store, self.settings, self.keep_metadata)

@@ -1,0 +1,112 @@
+"""Decoding in a process of its own.
+
+A damaged or hostile file can make a decoder crash, loop or take all memory, and none of that is an
+exception that could be caught. Here it ends a child, and costs that one image.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from codec.errors import ImageError
+from codec.picture import Picture
+from codec.wire import receive_message, receive_picture, send_bytes, send_message
+
+
+def decode_apart(content: bytes, max_megapixels: float, max_seconds: float) -> Picture:
+    """Decodes an image in a child process, which is kept for the next one.
+
+    Each thread that decodes at the same time has a child of its own.
+
+    Args:
+      content: the file's bytes.
+      max_megapixels: larger images are refused before they are decoded.
+      max_seconds: the most that decoding may take; a small image is allowed less.
+
+    Raises:
+      ImageError: see codec.decode.decode_image; or the child did not survive the file.
+      MemoryError: the picture needs more memory than its size explains.
+      RuntimeError: a programming error in the child.
+    """
+    try:
+        child = _idle.pop()
+    except IndexError:
+        child = _Child()
+    try:
+        return child.decode(content, max_megapixels, max_seconds)
+    finally:
+        if child.idle:
+            _idle.append(child)
+
+
+class _Child:
+    """A running `codec.worker` and the socket that leads to it; ends when the socket closes."""
+
+    def __init__(self):
+        self._link, theirs = socket.socketpair()
+        environment = os.environ | {
+            # Found as this package is, installed or not; a thread pool would only cost memory.
+            "PYTHONPATH": os.pathsep.join(
+                filter(None, [str(Path(__file__).parents[1]), *sys.path])
+            ),
+            "OPENBLAS_NUM_THREADS": "1",
+        }
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "codec.worker", str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,  # libraries grumble about every odd file
+                env=environment,
+            )
+        try:
+            answer = receive_message(self._link)
+        except (EOFError, ConnectionError):
+            raise RuntimeError(f"the decoder's process did not start: {self._end()}") from None
+        _raise_bug(answer)
+        self.idle = True
+
+    def decode(self, content: bytes, max_megapixels: float, max_seconds: float) -> Picture:
+        """See decode_apart."""
+        self.idle = False  # until it has answered
+        try:
+            limits = {"max_megapixels": max_megapixels, "max_seconds": max_seconds}
+            send_message(self._link, limits)
+            send_bytes(self._link, content)
+            answer = receive_message(self._link)
+            picture = receive_picture(self._link, answer) if "dtype" in answer else None
+        except (EOFError, ConnectionError):
+            raise ImageError(self._end()) from None
+        _raise_bug(answer)
+        self.idle = True
+        if "out_of_memory" in answer:
+            raise MemoryError(answer["out_of_memory"])
+        if "refused" in answer:
+            raise ImageError(answer["refused"])
+        return picture
+
+    def _end(self) -> str:
+        """Waits for a child that closed its socket; what it died of."""
+        code = self._process.wait()
+        self._link.close()
+        if code == -signal.SIGALRM:
+            return "decoding took longer than it may (see --max_seconds)"
+        if code == -signal.SIGKILL:
+            return "the decoder was killed while it read the file, most likely for want of memory"
+        name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        return f"the decoder crashed on the file ({name})"
+
+
+def _raise_bug(answer: dict[str, Any]) -> None:
+    if "bug" in answer:
+        raise RuntimeError(f"the decoder's process failed:\n{answer['bug']}")
+
+
+# Children that wait for a file. A process that is forked off must not talk to its parent's.
+_idle: list[_Child] = []
+os.register_at_fork(after_in_child=_idle.clear)

@@ -1,0 +1,104 @@
+"""BMP files whose pixels Pillow refuses, rounds or gets wrong: bit fields and 4-bit run lengths."""
+
+import io
+import struct
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from codec.errors import ImageError
+from codec.samples import scaled
+
+SIGNATURE = b"BM"
+_RLE4 = 2
+_BIT_FIELDS = (3, 6)  # without and with alpha
+_SHORTEST_HEADER = 40  # that has a compression
+
+
+class BmpHeader(NamedTuple):
+    """What a BMP says of pixels that are decoded here.
+
+    Attributes:
+      width: pixels.
+      height: pixels.
+      top_down: whether the first row stored is the first shown.
+      bits: per pixel.
+      compression: 2 run lengths of 4 bits, 3 or 6 bit fields.
+      offset: where the pixels stand.
+      stored: the bytes of compressed pixels.
+      masks: of red, green, blue and alpha in a pixel.
+    """
+
+    width: int
+    height: int
+    top_down: bool
+    bits: int
+    compression: int
+    offset: int
+    stored: int
+    masks: tuple[int, int, int, int]
+
+
+def header_of_bmp(stream: io.BufferedIOBase) -> BmpHeader | None:
+    """The header of a BMP that is decoded here; None of others."""
+    stream.seek(0)
+    beginning = stream.read(14 + 56).ljust(14 + 56, b"\0")
+    offset, length, width, height, _, bits, compression, stored = struct.unpack_from(
+        "<IIiiHHII", beginning, 10
+    )
+    fields = compression in _BIT_FIELDS and bits in (16, 32)
+    if length < _SHORTEST_HEADER or not (fields or (compression == _RLE4 and bits == 4)):
+        return None
+    masks = struct.unpack_from("<IIII", beginning, 54)
+    if length < 56 and compression != _BIT_FIELDS[1]:  # the fourth is no mask yet
+        masks = (*masks[:3], 0)
+    return BmpHeader(width, abs(height), height < 0, bits, compression, offset, stored, masks)
+
+
+def decode_bmp(content: bytes) -> tuple[np.ndarray, np.ndarray | None]:
+    """Decodes a BMP of which header_of_bmp tells.
+
+    Returns:
+      (h, w, 3) RGB or (h, w), uint8; alpha, (h, w), uint8, or None.
+
+    Raises:
+      ImageError: it is damaged.
+    """
+    header = header_of_bmp(io.BytesIO(content))
+    if header.compression == _RLE4:
+        return _decode_rle4(header, content), None
+    return _decode_bit_fields(header, content)
+
+
+def _decode_rle4(header: BmpHeader, content: bytes) -> np.ndarray:
+    pixels = None
+    if header.offset + header.stored <= len(content):
+        pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR_RGB)
+    if pixels is None:
+        raise ImageError("the image is damaged: the file is truncated")
+    return pixels
+
+
+def _decode_bit_fields(header: BmpHeader, content: bytes) -> tuple[np.ndarray, np.ndarray | None]:
+    stored = np.dtype(f"<u{header.bits // 8}")
+    in_row = -(-header.width * stored.itemsize // 4) * 4 // stored.itemsize  # whole 32-bit words
+    count = in_row * header.height
+    if header.offset + count * stored.itemsize > len(content):
+        raise ImageError("the image is damaged: the file is truncated")
+    codes = np.frombuffer(content, stored, count, header.offset)
+    codes = codes.reshape(header.height, in_row)[:: 1 if header.top_down else -1, : header.width]
+    *colours, alpha = (_field(codes, mask) for mask in header.masks)
+    return np.stack(colours, axis=-1), alpha if header.masks[3] else None
+
+
+def _field(codes: np.ndarray, mask: int) -> np.ndarray:
+    """The bits under a mask as 8 bits."""
+    if not mask:
+        return np.zeros(codes.shape, np.uint8)
+    shift = (mask & -mask).bit_length() - 1
+    white = mask >> shift
+    bits = white.bit_length()
+    if white & (white + 1) or bits > 16:
+        raise ImageError(f"a BMP with the colour mask {mask:#x} is not supported")
+    return scaled((codes & mask) >> shift, bits, np.uint8)

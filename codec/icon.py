@@ -1,0 +1,68 @@
+"""Icons: files that hold one picture in several sizes. The largest is taken out as a file."""
+
+import io
+import re
+import struct
+
+from PIL.IcnsImagePlugin import IcnsFile
+
+# Icons and cursors of at least one picture; with none it is the beginning of a TGA file.
+ICO_SIGNATURE = re.compile(rb"\0\0[\1\2]\0(?!\0\0)")
+ICNS_SIGNATURE = b"icns"
+_PNG = b"\x89PNG\r\n\x1a\n"
+_WHOLE_FILES = (_PNG, b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  \r\n\x87\n")  # PNG and JPEG 2000
+
+
+def largest_of_ico(stream: io.BufferedIOBase) -> tuple[bytes, tuple[int, int] | None, int]:
+    """The largest picture of a Windows icon or cursor, the deepest among equals.
+
+    Returns:
+      A PNG, or an icon of one bitmap; the bitmap's width and height, or None for a PNG; how many
+      pictures there are.
+
+    Raises:
+      Exception: whatever damage leads to.
+    """
+    count = struct.unpack("<H", stream.read(6)[4:])[0]
+    entries = [struct.unpack("<8xII", stream.read(16)) for _ in range(count)]
+    found = []
+    for size, offset in entries:
+        stream.seek(offset)
+        beginning = stream.read(26)
+        if beginning.startswith(_PNG):
+            width, height = struct.unpack(">II", beginning[16:24])
+            found.append((width * height, 32, width, height, size, offset))
+        else:
+            width, height, bits = struct.unpack("<4xII2xH", beginning[:16])
+            found.append((width * height // 2, bits, width, height // 2, size, offset))
+    _, bits, width, height, size, offset = max(found)
+    stream.seek(offset)
+    content = stream.read(size)
+    if content.startswith(_PNG):
+        return content, None, count
+    # Pillow takes the depth that tells it what transparency looks like from here.
+    directory = struct.pack(
+        "<HHHBBBBHHII", 0, 1, 1, width & 255, height & 255, 0, 0, 1, bits, len(content), 22
+    )
+    return directory + content, (width, height), count
+
+
+def largest_of_icns(stream: io.BufferedIOBase) -> tuple[bytes | None, int]:
+    """The largest picture of an Apple icon.
+
+    Returns:
+      A PNG or JPEG 2000 file, or None where it is in a format of its own, of 128 pixels at most;
+      how many pictures there are.
+
+    Raises:
+      Exception: whatever damage leads to.
+    """
+    icons = IcnsFile(stream)
+    sizes = icons.itersizes()
+    for code, _ in icons.SIZES[max(sizes, key=lambda size: size[0] * size[2])]:
+        if code in icons.dct:
+            start, length = icons.dct[code]
+            stream.seek(start)
+            content = stream.read(length)
+            return (content if content.startswith(_WHOLE_FILES) else None), len(sizes)
+    raise ValueError("no picture")

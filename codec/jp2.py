@@ -1,0 +1,67 @@
+"""Boxes of JP2 files (ISO 15444-1, annex I)."""
+
+import math
+import struct
+from fractions import Fraction
+
+# What stands before the header box in the files of OpenJPEG: the signature and the file type.
+_HEADER = 32
+_EXIF = b"JpgTiffExif->JP2"
+_XMP = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
+
+
+def with_boxes(
+    content: bytes,
+    channels: int,
+    dpi: tuple[float, float] | None,
+    exif: bytes | None,
+    xmp: bytes | None,
+) -> bytes:
+    """A file of OpenJPEG with what it leaves out: which channel is alpha, and metadata.
+
+    Args:
+      content: the file.
+      channels: 1 to 4; with 2 and 4 the last one is alpha.
+      dpi: pixels per inch.
+      exif: as in Metadata.
+      xmp: as in Metadata.
+    """
+    (size,) = struct.unpack_from(">I", content, _HEADER)
+    header, rest = content[_HEADER + 8 : _HEADER + size], content[_HEADER + size :]
+    if channels in (2, 4):
+        header += _channel_definition(channels)
+    if dpi:
+        header += _box(b"res ", _box(b"resc", _resolution(*dpi)))
+    for uuid, block in ((_EXIF, exif), (_XMP, xmp)):
+        if block:
+            rest += _box(b"uuid", uuid + block)
+    return content[:_HEADER] + _box(b"jp2h", header) + rest
+
+
+def _box(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I4s", 8 + len(body), kind) + body
+
+
+def _channel_definition(channels: int) -> bytes:
+    colours = [(index, 0, index + 1) for index in range(channels - 1)]
+    alpha = (channels - 1, 1, 0)
+    fields = b"".join(struct.pack(">HHH", *channel) for channel in [*colours, alpha])
+    return _box(b"cdef", struct.pack(">H", channels) + fields)
+
+
+def _resolution(x: float, y: float) -> bytes:
+    """Pixels per metre, vertical first: fractions of 16 bits, then powers of ten."""
+    (vertical, v_power), (horizontal, h_power) = (_per_metre(dpi) for dpi in (y, x))
+    return struct.pack(
+        ">HHHHbb",
+        *(vertical.numerator, vertical.denominator, horizontal.numerator, horizontal.denominator),
+        *(v_power, h_power),
+    )
+
+
+def _per_metre(dpi: float) -> tuple[Fraction, int]:
+    """Powers are never negative: Pillow would read them wrongly."""
+    value = Fraction(dpi) / Fraction("0.0254")
+    power = max(0, math.ceil(math.log10(value / 65535)))
+    value /= 10**power
+    return value.limit_denominator(int(65535 / value)), power

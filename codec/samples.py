@@ -1,0 +1,55 @@
+"""Samples: their depth, alpha and orientation."""
+
+import numpy as np
+
+from srcnn.colour import peak_of, quantise_half_up
+
+
+def scaled(codes: np.ndarray, bits: int, dtype: np.dtype | None = None) -> np.ndarray:
+    """Codes of any depth as 8 or 16 bits, white as white, rounded half up.
+
+    Args:
+      codes: integers of 0 to 2**bits - 1.
+      bits: 1 to 16.
+      dtype: uint8 or uint16; by default the smaller that holds the bits.
+    """
+    dtype = dtype or (np.uint8 if bits <= 8 else np.uint16)
+    return scaled_from(codes, 2**bits - 1, dtype)
+
+
+def scaled_from(codes: np.ndarray, white: int, dtype: np.dtype) -> np.ndarray:
+    """Codes of 0 to `white` (larger ones are damage, and white) as 0 to the peak of `dtype`."""
+    peak = int(np.iinfo(dtype).max)
+    if white == peak:
+        return codes.astype(dtype, copy=False)
+    table = (np.arange(white + 1, dtype=np.int64) * peak + white // 2) // white
+    return table.astype(dtype)[np.minimum(codes, white)]
+
+
+def straight_from_premultiplied(colours: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """Colours divided by their alpha; black where nothing is seen.
+
+    Args:
+      colours: (h, w, channels), uint8 or uint16.
+      alpha: (h, w) of the same type.
+    """
+    peak = peak_of(colours)
+    divisor = alpha[..., np.newaxis]
+    straight = np.zeros(colours.shape, np.float64)
+    np.divide(colours * float(peak), divisor, out=straight, where=divisor > 0)
+    return quantise_half_up(straight, colours.dtype)
+
+
+def turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Applies an EXIF orientation, 1 to 8; other values leave the pixels as they are.
+
+    Args:
+      pixels: (h, w) or (h, w, channels).
+    """
+    if orientation in (5, 6, 7, 8):
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    return pixels

@@ -1,0 +1,102 @@
+"""The child that decodes, started by codec.apart: `python -m codec.worker DESCRIPTOR`.
+
+It is the one that dies: of a decoder's crash, of the alarm when a file takes too long, of the
+limit on memory or of the kernel's choice when memory runs out.
+"""
+
+import os
+import resource
+import signal
+import socket
+import sys
+import traceback
+from contextlib import suppress
+from pathlib import Path
+
+from codec.wire import receive_bytes, receive_message, send_message, send_picture
+
+# To look at the header, and what a megapixel may take beyond that: JPEG 2000 and AVIF are slow.
+_SECONDS = 30
+_SECONDS_PER_MEGAPIXEL = 5
+# Beyond what the child holds when it starts.
+_BYTES = 512 * 1024 * 1024
+_BYTES_PER_PIXEL = 48  # 16-bit samples of four channels, converted and turned
+_BYTES_PER_BYTE = 4  # of the file
+
+
+def serve(link: socket.socket) -> None:
+    """Decodes one file after another until the other side is gone."""
+    import cv2
+
+    from codec.decode import decode_image, read_header
+    from codec.errors import ImageError
+
+    cv2.setNumThreads(1)  # the worker's other processors are at work for the network
+    held = _data_bytes()
+    send_message(link, {"ready": True})
+    while True:
+        try:
+            limits = receive_message(link)
+            content = bytes(receive_bytes(link))
+        except (EOFError, ConnectionError):
+            return
+        max_megapixels, max_seconds = limits["max_megapixels"], limits["max_seconds"]
+        allowance = held + _BYTES + _BYTES_PER_BYTE * len(content)
+        answer, picture = {}, None
+        try:
+            _allow(min(_SECONDS, max_seconds), allowance)
+            megapixels = min(read_header(content).megapixels, max_megapixels)
+            seconds = _SECONDS + _SECONDS_PER_MEGAPIXEL * megapixels
+            allowance += int(_BYTES_PER_PIXEL * megapixels * 1e6)
+            _allow(min(seconds, max_seconds), allowance)
+            picture = decode_image(content, max_megapixels)
+        except ImageError as error:
+            answer = {"refused": str(error)}
+        except MemoryError as error:
+            answer = {"out_of_memory": str(error)}
+        finally:
+            _allow(0, resource.RLIM_INFINITY)
+        if picture is None:
+            send_message(link, answer)
+        else:
+            send_picture(link, picture)
+
+
+def _allow(seconds: float, data_bytes: int) -> None:
+    """Sets the alarm (0: none), which ends the process, and the limit on its memory."""
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
+    if hard != resource.RLIM_INFINITY:
+        data_bytes = hard if data_bytes == resource.RLIM_INFINITY else min(data_bytes, hard)
+    resource.setrlimit(resource.RLIMIT_DATA, (data_bytes, hard))
+
+
+def _data_bytes() -> int:
+    """What RLIMIT_DATA counts of this process now; nothing where the system does not tell."""
+    with suppress(OSError):
+        return int(Path("/proc/self/statm").read_text().split()[5]) * resource.getpagesize()
+    return 0
+
+
+def main(descriptor: int) -> int:
+    """Serves the socket of that number."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the job's own process decides
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    with suppress(OSError):
+        # When memory runs out, the kernel is to take this process, not the job's.
+        Path("/proc/self/oom_score_adj").write_text("1000")
+    link = socket.socket(fileno=descriptor)
+    try:
+        serve(link)
+    except BrokenPipeError:
+        return 0  # the job is gone
+    except Exception:
+        send_message(link, {"bug": traceback.format_exc()})
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    code = main(int(sys.argv[1]))
+    os._exit(code)  # libraries' threads and exit handlers have nothing to finish

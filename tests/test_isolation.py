@@ -1,0 +1,230 @@
+"""Decoders that crash, loop or take all memory cost one image, not the run."""
+
+import os
+import signal
+import socket
+import textwrap
+import threading
+import time
+
+import numpy as np
+import psutil
+import pytest
+from conftest import write_images
+from PIL import Image
+from support import random_image
+from test_codec import pillow_file
+
+from codec import apart
+from codec.apart import decode_apart
+from codec.decode import decode_image
+from codec.errors import ImageError
+from codec.picture import Metadata, Picture
+from codec.wire import receive_message, receive_picture, send_picture
+
+# Runs in the decoder's process before anything of ours: a picture whose first pixel is of such a
+# red makes Pillow's decoder of PNG misbehave.
+SABOTAGE = """
+import ctypes, os, time
+from PIL import PngImagePlugin
+
+decode = PngImagePlugin.PngImageFile.load
+
+def segfault():
+    ctypes.string_at(0)
+
+def loop():
+    while True:
+        pass
+
+def devour():
+    hoard = []
+    while True:
+        hoard.append(bytearray(os.urandom(1 << 20)) * 64)
+
+def load(image):
+    result = decode(image)
+    first = image.im.getpixel((0, 0))
+    deeds = {201: segfault, 202: os.abort, 203: loop, 204: devour, 205: lambda: os._exit(7)}
+    if isinstance(first, tuple) and first[1:3] == (1, 2) and first[0] in deeds:
+        deeds[first[0]]()
+    return result
+
+PngImagePlugin.PngImageFile.load = load
+"""
+SEGFAULT, ABORT, LOOP, DEVOUR, LEAVE = range(201, 206)
+
+
+def sabotaged(deed: int, size: int = 40) -> np.ndarray:
+    image = random_image((size, size, 3), seed=deed)
+    image[0, 0] = (2, 1, deed)
+    return image
+
+
+def png(image: np.ndarray) -> bytes:
+    return pillow_file(Image.fromarray(image[..., ::-1].copy()), "PNG")
+
+
+@pytest.fixture
+def sabotage(tmp_path, monkeypatch):
+    """Decoders that start from here on misbehave."""
+    place = tmp_path / "sabotage"
+    place.mkdir()
+    (place / "sitecustomize.py").write_text(textwrap.dedent(SABOTAGE))
+    monkeypatch.syspath_prepend(str(place))
+    monkeypatch.setattr(apart, "_idle", [])
+
+
+@pytest.mark.parametrize(
+    ("deed", "message"),
+    [
+        (SEGFAULT, r"the decoder crashed on the file \(SIGSEGV\)"),
+        (ABORT, r"the decoder crashed on the file \(SIGABRT\)"),
+        (LEAVE, r"the decoder crashed on the file \(exit code 7\)"),
+        (LOOP, "decoding took longer than it may"),
+    ],
+)
+def test_the_death_of_a_decoder_is_the_images_error(sabotage, deed, message):
+    good = random_image((30, 40, 3))
+    for _ in range(2):  # before, with a child that has done well, and after
+        np.testing.assert_array_equal(decode_apart(png(good), 1, 60).pixels, good)
+        with pytest.raises(ImageError, match=message):
+            decode_apart(png(sabotaged(deed)), 1, 1 if deed == LOOP else 60)
+
+
+def test_a_decoder_that_takes_all_memory_is_stopped(sabotage):
+    with pytest.raises((MemoryError, ImageError)):
+        decode_apart(png(sabotaged(DEVOUR)), 1, 60)
+    good = random_image((30, 40, 3))
+    np.testing.assert_array_equal(decode_apart(png(good), 1, 60).pixels, good)
+
+
+def test_a_killed_decoder_is_the_images_error(sabotage):
+    """As by the kernel when memory runs out."""
+    decode_apart(png(random_image((9, 9, 3))), 1, 60)
+    (child,) = apart._idle
+
+    def kill():
+        time.sleep(0.5)
+        os.kill(child._process.pid, signal.SIGKILL)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    with pytest.raises(ImageError, match="killed while it read the file, most likely for want of"):
+        decode_apart(png(sabotaged(LOOP)), 1, 60)
+    killer.join()
+
+
+def test_the_run_goes_on_when_the_decoder_dies(sabotage, tmp_path, run_job):
+    good = {f"good/{index}.png": random_image((40, 50, 3), seed=index) for index in range(5)}
+    bad = {f"bad/{deed}.png": sabotaged(deed) for deed in (SEGFAULT, ABORT, LOOP, DEVOUR, LEAVE)}
+    write_images(tmp_path / "in", good | bad)
+    ended = run_job("--input", tmp_path / "in/**/*.png", "--mode", "restore", "--max_seconds", 5)
+    assert ended.code == 3
+    rows = ended.rows
+    assert (rows.loc[list(good), "status"] == "written").all()
+    failed = rows.loc[list(bad)]
+    assert (failed["status"] == "failed").all()
+    assert (failed["stage"] == "read").all()
+    assert "SIGSEGV" in failed.loc["bad/201.png", "error_message"]
+    assert "memory" in failed.loc["bad/204.png", "error_message"]
+
+
+def test_a_decoder_that_does_not_start_is_no_images_fault(tmp_path, monkeypatch):
+    (tmp_path / "sitecustomize.py").write_text("import os\nos._exit(9)\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(apart, "_idle", [])
+    with pytest.raises(RuntimeError, match="did not start: .*exit code 9"):
+        decode_apart(png(random_image((9, 9, 3))), 1, 60)
+
+
+def test_a_programming_error_in_the_child_is_loud(tmp_path, monkeypatch):
+    (tmp_path / "sitecustomize.py").write_text(
+        "import codec.decode\ncodec.decode.decode_image = lambda content, limit: 1 / 0\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(apart, "_idle", [])
+    with pytest.raises(RuntimeError, match="ZeroDivisionError"):
+        decode_apart(png(random_image((9, 9, 3))), 1, 60)
+
+
+@pytest.mark.parametrize("content", [b"", b"text", png(random_image((60, 60, 3)))[:200]])
+def test_refusals_are_those_of_the_decoder_and_cost_no_child(content):
+    with pytest.raises(ImageError) as expected:
+        decode_image(content, 1)
+    for _ in range(2):
+        with pytest.raises(ImageError) as found:
+            decode_apart(content, 1, 60)
+        assert str(found.value) == str(expected.value)
+    children = [child._process.pid for child in apart._idle]
+    decode_apart(png(random_image((9, 9, 3))), 1, 60)
+    assert [child._process.pid for child in apart._idle] == children
+
+
+def test_the_limits_on_size_reach_the_child():
+    with pytest.raises(ImageError, match="megapixels allowed"):
+        decode_apart(png(random_image((100, 100, 3))), 0.001, 60)
+
+
+def test_threads_have_children_of_their_own(monkeypatch):
+    monkeypatch.setattr(apart, "_idle", [])
+    images = [random_image((200, 300, 3), seed=seed) for seed in range(4)]
+    wrong = []
+
+    def decode_many(image):
+        content = png(image)
+        for _ in range(10):
+            if not np.array_equal(decode_apart(content, 1, 60).pixels, image):
+                wrong.append(image)
+
+    threads = [threading.Thread(target=decode_many, args=[image]) for image in images]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+    assert 1 <= len(apart._idle) <= 4
+
+
+def test_children_end_with_their_parent():
+    ready, theirs = os.pipe()
+    parent = os.fork()
+    if parent == 0:
+        decode_apart(png(random_image((9, 9, 3))), 1, 60)
+        os.write(theirs, str(apart._idle[0]._process.pid).encode())
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.close(theirs)
+    os.waitpid(parent, 0)
+    child = int(os.read(ready, 20))
+    deadline = time.monotonic() + 10
+    while psutil.pid_exists(child) and psutil.Process(child).status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("shape", [(5, 7), (5, 7, 3), (1, 1)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("has_alpha", [False, True])
+def test_a_picture_arrives_as_it_was_sent(shape, dtype, has_alpha):
+    sent = Picture(
+        pixels=random_image(shape, dtype),
+        alpha=random_image(shape[:2], dtype, 1) if has_alpha else None,
+        format="PNG",
+        metadata=Metadata(bytes(range(256)), b"\xff\0x", None, (72.5, 300.0), ((b"gAMA", b"\1"),)),
+        notes=("größer", "; "),
+        jpeg_tables=((1, 2), (3, 4)),
+    )
+    here, there = socket.socketpair()
+    with here, there:
+        sender = threading.Thread(target=send_picture, args=(there, sent))
+        sender.start()
+        found = receive_picture(here, receive_message(here))
+        sender.join()
+    np.testing.assert_array_equal(found.pixels, sent.pixels)
+    assert found.pixels.dtype == dtype
+    if has_alpha:
+        np.testing.assert_array_equal(found.alpha, sent.alpha)
+    else:
+        assert found.alpha is None
+    for name in ("format", "metadata", "notes", "jpeg_tables"):
+        assert getattr(found, name) == getattr(sent, name)
