@@ -1,0 +1,88 @@
+"""What decoding in a process of its own costs, as a share of an image's whole way.
+
+    python -m benchmarks.isolation
+
+Decodes a photograph of one megapixel, as JPEG and as PNG, in this process and in the child, in
+turns; then runs the chain's own functions on it with the fast weights (9-1-5), evaluate mode, the
+cheapest way through the job. Prints medians in milliseconds, and what the child adds to the whole.
+"""
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from statistics import median
+
+import cv2
+
+from benchmarks.memory import generate
+from codec.apart import decode_apart
+from codec.decode import decode_image
+from codec.encode import EncodeSettings
+from srcnn.engines import create_engine
+from srcnn.weights import load_weights
+from transforms.crop import crop_to_luma
+from transforms.degrade import degrade_image
+from transforms.measure import measure_evaluated
+from transforms.read import read_image
+from transforms.records import ImageRef
+from transforms.restore import merge_luma, restore_luma
+from transforms.storage import OutputStore
+from transforms.write import write_image
+from weights import DIRECTORY
+
+_LIMITS = (256.0, 600.0)  # megapixels, seconds
+
+
+def seconds_of(function: Callable[[], object]) -> float:
+    """How long a call takes."""
+    started = time.perf_counter()
+    function()
+    return time.perf_counter() - started
+
+
+def main() -> int:
+    """Runs the benchmark."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--rounds", type=int, default=21)
+    rounds = parser.parse_args().rounds
+    weights = load_weights(DIRECTORY / "srcnn-915_x2_bilinear.weights.h5")
+    engine = create_engine("tensorflow", weights)
+    print("| | decoded here, ms | in the child, ms | whole way, ms | the child adds |")
+    print("|---|---|---|---|---|")
+    with tempfile.TemporaryDirectory() as directory:
+        generate(Path(directory) / "in", 1, 1250, 800)
+        (png,) = (Path(directory) / "in").iterdir()
+        jpeg = png.with_suffix(".jpg")
+        cv2.imwrite(str(jpeg), cv2.imread(str(png)))
+        store = OutputStore(f"{directory}/out", "run")
+        for path in (jpeg, png):
+            ref = ImageRef(str(path), path.name, path.name, 0, 0.0, 0)
+            content = path.read_bytes()
+
+            def chain(ref: ImageRef = ref) -> None:
+                record = read_image(ref, *_LIMITS)
+                record = degrade_image(record, 2, "bilinear", "opencv")
+                record = crop_to_luma(record, 2, "opencv", "keep")
+                (record,) = restore_luma([record], engine, 2, "opencv", "keep", 512)
+                record = merge_luma(record, 2, "opencv", "keep")
+                figures = measure_evaluated(record, 2, "opencv", "keep")
+                write_image(replace(record, figures=figures), store, EncodeSettings(), True)
+
+            ways = (
+                lambda content=content: decode_image(content, _LIMITS[0]),
+                lambda content=content: decode_apart(content, *_LIMITS),
+                chain,
+            )
+            times = [[seconds_of(way) for way in ways] for _ in range(rounds)]
+            here, apart, whole = (1e3 * median(column) for column in zip(*times, strict=True))
+            share = (apart - here) / whole
+            print(f"| {path.suffix} | {here:.1f} | {apart:.1f} | {whole:.0f} | {share:.1%} |")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

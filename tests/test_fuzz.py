@@ -1,0 +1,30 @@
+"""A short run of the fuzzer; the long one is a command of its own."""
+
+from benchmarks import fuzz
+from codec.picture import Picture
+
+
+def test_a_thousand_damaged_files_end_as_they_should(capsys, tmp_path):
+    assert fuzz.main(["--inputs", "1000", "--seed", "7", "--keep", str(tmp_path / "kept")]) == 0
+    table = capsys.readouterr().out
+    for name in ("png", "jpg", "tif", "webp", "bmp", "gif", "jp2", "avif"):
+        assert f"| {name} |" in table
+    assert not (tmp_path / "kept").exists()
+
+
+def test_the_fuzzer_finds_what_is_wrong(monkeypatch, capsys, tmp_path):
+    decode = fuzz.decode_apart
+
+    def careless(*arguments) -> Picture:
+        picture = decode(*arguments)
+        return Picture(picture.pixels[..., :2], picture.alpha, picture.format)
+
+    monkeypatch.setattr(fuzz, "decode_apart", careless)
+    assert fuzz.main(["--inputs", "200", "--keep", str(tmp_path / "kept")]) == 1
+    assert "FOUND" in capsys.readouterr().out
+    assert any((tmp_path / "kept").iterdir())
+
+
+def test_the_same_seed_gives_the_same_inputs():
+    first, again, other = (list(fuzz.inputs(50, seed)) for seed in (1, 1, 2))
+    assert first == again != other
