@@ -2,9 +2,8 @@
 
 from dataclasses import dataclass, replace
 
-from codec.metadata import scaled
-
 from codec.errors import ImageError
+from codec.metadata import scaled
 from srcnn.protocols import PROTOCOLS
 from transforms.records import ImageRecord
 from transforms.stage import ImageStage
