@@ -95,15 +95,16 @@ class Lifetime:
         print(f"\nwarning: a worker died: {failure.exc_value}", file=sys.stderr, flush=True)
         # When its work is done, that does no harm, and the run ends by itself.
         if not self._over.wait(_GRACE):
-            print("error: the job crashed: a worker died", file=sys.stderr, flush=True)
-            self._end("failed", ExitCode.CRASHED)
+            self._end("failed", ExitCode.CRASHED, "error: the job crashed: a worker died\n")
 
-    def _end(self, state: str, code: int) -> None:
+    def _end(self, state: str, code: int, last_words: str = "") -> None:
         """Ends the process, unless another thread is about to."""
         if not self._ending.acquire(blocking=False):
             return
-        # Beam's threads complain about the workers that end here.
+        # Beam's threads complain about the workers that end here; the last words are ours.
+        terminal = os.dup(sys.__stderr__.fileno())
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stderr__.fileno())
+        os.write(terminal, last_words.encode())
         self._end_children()
         try:
             self.on_end(state)

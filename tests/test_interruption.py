@@ -103,11 +103,19 @@ def beam_processes(process, name, seconds=60) -> list[psutil.Process]:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         children = psutil.Process(process.pid).children(recursive=True)
-        found = [c for c in children if c.name().startswith(name)]
+        found = [c for c in children if c.name().startswith(name) and not decodes(c)]
         if len(found) == 2:
             return found
         time.sleep(0.02)
     pytest.fail("the workers did not start in time")
+
+
+def decodes(process) -> bool:
+    """Whether it is a child of a worker that decodes images."""
+    try:
+        return "codec.worker" in process.cmdline()
+    except psutil.Error:
+        return True
 
 
 def assert_ended_for_want_of_a_worker(process, output, children, before):
