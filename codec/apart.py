@@ -33,6 +33,14 @@ def decode_apart(content: bytes, max_megapixels: float, max_seconds: float) -> P
       RuntimeError: a programming error in the child.
     """
     try:
+        return _decode_once(content, max_megapixels, max_seconds)
+    except _KilledError:
+        # Another process may have taken the memory.
+        return _decode_once(content, max_megapixels, max_seconds)
+
+
+def _decode_once(content: bytes, max_megapixels: float, max_seconds: float) -> Picture:
+    try:
         child = _idle.pop()
     except IndexError:
         child = _Child()
@@ -41,6 +49,10 @@ def decode_apart(content: bytes, max_megapixels: float, max_seconds: float) -> P
     finally:
         if child.idle:
             _idle.append(child)
+
+
+class _KilledError(ImageError):
+    """The child was killed from outside."""
 
 
 class _Child:
@@ -67,7 +79,8 @@ class _Child:
         try:
             answer = receive_message(self._link)
         except (EOFError, ConnectionError):
-            raise RuntimeError(f"the decoder's process did not start: {self._end()}") from None
+            message = f"the decoder's process did not start: {self._end()}"
+            raise RuntimeError(message) from None
         _raise_bug(answer)
         self.idle = True
 
@@ -81,7 +94,7 @@ class _Child:
             answer = receive_message(self._link)
             picture = receive_picture(self._link, answer) if "dtype" in answer else None
         except (EOFError, ConnectionError):
-            raise ImageError(self._end()) from None
+            raise self._end() from None
         _raise_bug(answer)
         self.idle = True
         if "out_of_memory" in answer:
@@ -90,16 +103,18 @@ class _Child:
             raise ImageError(answer["refused"])
         return picture
 
-    def _end(self) -> str:
-        """Waits for a child that closed its socket; what it died of."""
+    def _end(self) -> ImageError:
+        """Waits for a child that closed its socket; the error that says what it died of."""
         code = self._process.wait()
         self._link.close()
         if code == -signal.SIGALRM:
-            return "decoding took longer than it may (see --max_seconds)"
+            return ImageError("decoding took longer than it may (see --max_seconds)")
         if code == -signal.SIGKILL:
-            return "the decoder was killed while it read the file, most likely for want of memory"
+            return _KilledError(
+                "the decoder was killed while it read the file, most likely for want of memory"
+            )
         name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-        return f"the decoder crashed on the file ({name})"
+        return ImageError(f"the decoder crashed on the file ({name})")
 
 
 def _raise_bug(answer: dict[str, Any]) -> None:

@@ -84,8 +84,9 @@ def main(descriptor: int) -> int:
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with suppress(OSError):
-        # When memory runs out, the kernel is to take this process, not the job's.
-        Path("/proc/self/oom_score_adj").write_text("1000")
+        # When memory runs out, the kernel is to take this process before the job's, but not before
+        # whatever else has taken a third of it.
+        Path("/proc/self/oom_score_adj").write_text("300")
     link = socket.socket(fileno=descriptor)
     try:
         serve(link)
