@@ -69,7 +69,7 @@ def decode_image(content: bytes, max_megapixels: float) -> Picture:
             None if alpha is None else np.ascontiguousarray(alpha),
             opened.header.format,
             metadata,
-            notes=(*_notes_of(opened.header), *notes),
+            notes=(*opened.notes, *_notes_of(opened.header), *notes),
             jpeg_tables=_tables_of(image),
         )
 

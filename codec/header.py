@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from PIL import Image, UnidentifiedImageError
 from tifffile import TiffPage
 
-from codec import bmp, deep, icon, tiff
+from codec import bmp, deep, icon, png, tiff
 from codec.errors import NO_PIXELS, ImageError, damaged
 from codec.refused import SIGNATURE_LENGTH, has_no_pixels, name_of_refused
 
@@ -21,12 +21,14 @@ Image.WARN_POSSIBLE_FORMATS = True
 # Pillow opens more, among them formats that start another program (EPS). JPEG includes MPO.
 _FORMATS = (
     "JPEG", "PNG", "WEBP", "GIF", "AVIF", "BMP", "DIB", "JPEG2000", "PPM", "TGA", "PCX", "DDS",
-    "MSP", "PSD", "QOI", "SGI", "SUN", "XBM", "XPM", "IM",
+    "MSP", "PSD", "QOI", "SGI", "SUN", "XBM", "XPM", "IM", "BLP", "DCX", "FLI", "FTEX", "GBR",
+    "PCD", "PIXAR",
 )  # fmt: skip
 _NOT_AN_IMAGE = "not an image, or of a format that cannot be decoded"
+_PNG_MENDED = "what stands beside the pixels is damaged and was left out"
 _DAMAGED_HEADER = "the image's header is damaged"
 # What Pillow warns of, of formats that are told by a signature.
-_FAILED = re.compile(r"(?!TGA|IM|DIB)\w+ opening failed\. (.+)", re.DOTALL)
+_FAILED = re.compile(r"(?!TGA|IM|DIB)\w+ opening failed\. (?!not an? )(.+)", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -63,12 +65,14 @@ class OpenImage:
       header: what it says.
       stream: where it stands; a picture taken out of an icon has its own.
       page: of a TIFF, by tifffile; of others None.
+      notes: what was passed over to open it, in words for its owner.
     """
 
     image: Image.Image
     header: ImageHeader
     stream: io.BufferedIOBase
     page: TiffPage | None = None
+    notes: tuple[str, ...] = ()
 
 
 def open_image(stream: io.BufferedIOBase, max_megapixels: float = math.inf) -> OpenImage:
@@ -107,7 +111,7 @@ def _open(stream: io.BufferedIOBase, max_megapixels: float) -> OpenImage:
         return _open_ico(stream, max_megapixels)
     if beginning.startswith(icon.ICNS_SIGNATURE):
         return _open_icns(stream, max_megapixels)
-    page = None
+    page, notes = None, ()
     if beginning.startswith(tiff.SIGNATURES):
         image, page, pages = tiff.open_tiff(stream)
         depth = 16 if tiff.depth_of(page) > 8 else 8
@@ -120,20 +124,33 @@ def _open(stream: io.BufferedIOBase, max_megapixels: float) -> OpenImage:
         image = Image.new("L", (1, 1))  # Pillow may refuse the file
         header = ImageHeader("BMP", found.width, found.height, 8, 1)
     else:
-        image = _open_by_pillow(stream, beginning)
+        image, stream, notes = _open_by_pillow(stream, beginning)
         frames = 1 if image.format in ("MPO", "PSD") else getattr(image, "n_frames", 1)
         depth = 16 if deep.depth_of(image, stream) > 8 else 8
         header = ImageHeader(image.format, image.width, image.height, depth, frames)
     _check_size(header, max_megapixels)
-    return OpenImage(image, header, stream, page)
+    return OpenImage(image, header, stream, page, notes)
 
 
-def _open_by_pillow(stream: io.BufferedIOBase, beginning: bytes) -> Image.Image:
+def _open_by_pillow(
+    stream: io.BufferedIOBase, beginning: bytes
+) -> tuple[Image.Image, io.BufferedIOBase, tuple[str, ...]]:
+    """The image, the stream that it is whole in, notes."""
     if beginning.startswith(deep.JPEG_SIGNATURE):
-        stream = deep.jpeg_for_pillow(stream)
-    else:
+        return Image.open(deep.jpeg_for_pillow(stream), formats=_FORMATS), stream, ()
+    stream.seek(0)
+    try:
+        return Image.open(stream, formats=_FORMATS), stream, ()
+    except Exception:
+        if not beginning.startswith(png.SIGNATURE):
+            raise
+        # What is damaged, or too large, may stand beside the pixels.
         stream.seek(0)
-    return Image.open(stream, formats=_FORMATS)
+        pixels = png.only_pixels(stream.read())
+        if b"IDAT" not in pixels:
+            raise
+        stream = io.BytesIO(pixels)
+        return Image.open(stream, formats=["PNG"]), stream, (_PNG_MENDED,)
 
 
 def _open_ico(stream: io.BufferedIOBase, max_megapixels: float) -> OpenImage:

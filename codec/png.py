@@ -4,8 +4,10 @@ import struct
 import zlib
 from collections.abc import Container, Iterator
 
-_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_HEADER_END = len(_SIGNATURE) + 8 + 13 + 4
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_HEADER_END = len(SIGNATURE) + 8 + 13 + 4
+
+_PIXELS = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
 
 # More text in a compressed chunk is refused by Pillow, too.
 INFLATED_LIMIT = 2**20
@@ -13,7 +15,7 @@ INFLATED_LIMIT = 2**20
 
 def chunks(content: bytes, kinds: Container[bytes]) -> Iterator[tuple[bytes, bytes]]:
     """Yields type and content of a file's chunks of some types, those with a false sum left out."""
-    position = len(_SIGNATURE)
+    position = len(SIGNATURE)
     while position + 12 <= len(content):
         size, kind = struct.unpack_from(">I4s", content, position)
         body = position + 8
@@ -22,6 +24,17 @@ def chunks(content: bytes, kinds: Container[bytes]) -> Iterator[tuple[bytes, byt
             (crc,) = struct.unpack_from(">I", content, body + size)
             if zlib.crc32(content[body - 4 : body + size]) == crc:
                 yield kind, content[body : body + size]
+
+
+def only_pixels(content: bytes) -> bytes:
+    """A PNG file of nothing but the chunks that its pixels need."""
+    parts, position = [SIGNATURE], len(SIGNATURE)
+    while position + 12 <= len(content):
+        size, kind = struct.unpack_from(">I4s", content, position)
+        if kind in _PIXELS:
+            parts.append(content[position : position + size + 12])
+        position += size + 12
+    return b"".join(parts)
 
 
 def with_chunks(content: bytes, added: list[tuple[bytes, bytes]]) -> bytes:

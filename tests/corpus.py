@@ -214,6 +214,11 @@ def odd() -> Iterator[Case]:
     grown = imagecodecs.jpeg8_encode(deep >> 4, bitspersample=12, level=100)
     yield Case("odd-12-bit.jpg", grown, deep)
     wide = np.tile(colour[:3], (1, 60, 1))
+    body = b"Title\0\0" + zlib.compress(bytes(50_000_000))
+    bomb = png_with(pillow_file(picture, "PNG"), (b"zTXt", body))
+    yield Case("odd-text-bomb.png", bomb, colour)
+    place = bomb.index(b"IDAT") - 8
+    yield Case("odd-text-sum.png", bomb[:place] + b"####" + bomb[place + 4 :], colour)
     loop = bytearray(tiff(colour, 1, False))
     with tifffile.TiffFile(io.BytesIO(loop)) as file:
         page = file.pages[0]

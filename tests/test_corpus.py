@@ -140,6 +140,10 @@ def test_decisions_and_losses_are_in_the_row_and_in_the_summary(restored):
     warned = {name: list(w) for name, w in restored.rows.warnings.items() if w is not None}
     for name in ("odd-pages.tif", "odd-frames.webp", "odd-frames.png"):
         assert "the file holds 2 pictures, only the first was taken" in warned[f"good/{name}"]
+    for name in ("odd-text-bomb.png", "odd-text-sum.png"):
+        assert warned[f"good/{name}"] == [
+            "what stands beside the pixels is damaged and was left out"
+        ]
     for name in ("odd-cmyk.jpg", "odd-cmyk.tif"):
         assert any("CMYK" in note for note in warned[f"good/{name}"])
     assert any("16 bits" in note for note in warned["good/odd-12-bit.jpg"])
@@ -193,8 +197,11 @@ def test_giants_are_refused_at_once_and_without_memory(name):
     with pytest.raises(ImageError):
         decode_apart(b"", 256, 60)  # the child is there
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    started = time.perf_counter()
-    with pytest.raises(ImageError, match="megapixels allowed"):
-        decode_apart(content, 256, 60)
-    assert time.perf_counter() - started < 1
+    seconds = []
+    for _ in range(3):  # of which one may be disturbed
+        started = time.perf_counter()
+        with pytest.raises(ImageError, match="megapixels allowed"):
+            decode_apart(content, 256, 60)
+        seconds.append(time.perf_counter() - started)
+    assert min(seconds) < 1
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000  # KiB
