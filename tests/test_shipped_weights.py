@@ -21,7 +21,10 @@ PUBLISHED = {
 }
 # Smallest mean gains over the degraded images of Set5, dB over B, G and R. Published weights gain
 # nothing at x3 and 0.15 dB at x4.
-SMALLEST_GAIN = {2: 2.9, 3: 1.3, 4: 1.1}
+SMALLEST_GAIN = {
+    "srcnn-955": {2: 3.2, 3: 1.3, 4: 1.2},
+    "srcnn-915": {2: 3.1, 3: 1.3, 4: 1.1},
+}
 
 
 def test_every_scale_kernel_and_architecture_is_there():
@@ -71,7 +74,7 @@ def test_the_job_gives_the_figures_on_the_card(run_job, shared, path):
             published = published[PUBLISHED[card.architecture.name, card.scale]][name]
             assert part.psnr_y_enhanced.mean() >= published["mean_srcnn"]
         elif name == "Set5":
-            assert part.psnr_gain.mean() >= SMALLEST_GAIN[card.scale]
+            assert part.psnr_gain.mean() >= SMALLEST_GAIN[card.architecture.name][card.scale]
         if card.name == "srcnn-955_x2_bilinear":
             # The tutorial's published weights, with half as much again to compute.
             assert part.psnr_enhanced.mean() >= {"Set5": 33.70, "Set14": 29.78}[name]
