@@ -18,6 +18,7 @@ from support import quick, random_image
 from codec.decode import decode_image, read_header
 from codec.encode import WRITABLE_SUFFIXES, encode_image
 from codec.errors import ImageError
+from transforms.match import expand_glob
 from transforms.read import read_image
 from transforms.records import ImageRef
 
@@ -528,6 +529,15 @@ def test_the_kind_of_image_is_told_by_content_not_by_name(tmp_path):
     path = tmp_path / "a.jpg"
     path.write_bytes(encoded(image, None, ".png"))
     assert_same(read_image(ref_to(path), LIMIT, 60).original, image)
+
+
+def test_a_file_too_large_for_any_image_is_not_read(tmp_path):
+    path = tmp_path / "large.png"
+    with path.open("wb") as file:
+        file.truncate(10**13)  # a hole
+    (ref,) = expand_glob(f"{tmp_path}/*.png")
+    with pytest.raises(ImageError, match=r"a file of 10000.0 GB is larger than an image of 256"):
+        read_image(ref, 256, 60)
 
 
 def test_directories_and_pipes_are_refused(tmp_path):

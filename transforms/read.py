@@ -3,19 +3,30 @@
 from dataclasses import dataclass
 
 from codec.apart import decode_apart
+from codec.errors import ImageError
 from srcnn.colour import fill_hidden
 from transforms.records import ImageRecord, ImageRef
 from transforms.stage import ImageStage
 from transforms.storage import read_file
+
+# Four channels of 16 bits, and as much again.
+_BYTES_PER_PIXEL = 16
+_BYTES_BESIDE = 64 << 20
 
 
 def read_image(ref: ImageRef, max_megapixels: float, max_seconds: float) -> ImageRecord:
     """Reads and decodes one source, with colours that nobody sees replaced (see fill_hidden).
 
     Raises:
-      ImageError: see decode_apart; or the source is a directory or no regular file.
+      ImageError: see decode_apart; or the source is a directory, no regular file, or larger than
+        an image of so many megapixels can be.
       OSError: the source cannot be read.
     """
+    if ref.size > max_megapixels * 1e6 * _BYTES_PER_PIXEL + _BYTES_BESIDE:
+        raise ImageError(
+            f"a file of {ref.size / 1e9:.1f} GB is larger than an image of {max_megapixels:g} "
+            "megapixels can be (--max_megapixels)"
+        )
     picture = decode_apart(read_file(ref.uri), max_megapixels, max_seconds)
     original, alpha = picture.pixels, picture.alpha
     if alpha is not None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any
 
-from codec.encode import EncodeSettings, encode_image
+from codec.encode import SUFFIXES_OF, EncodeSettings, encode_image
 from codec.picture import Metadata
 from transforms.records import ImageRecord, ReportRow
 from transforms.stage import ImageStage
@@ -32,6 +32,10 @@ def write_image(
         if metadata.icc:
             notes = (*notes, "the colour profile was left out (--metadata strip)")
         metadata = Metadata()
+    if record.ref.output_path == record.ref.relative_path and (
+        suffix in SUFFIXES_OF["jpeg"] and record.format not in ("JPEG", "MPO")
+    ):
+        notes = (*notes, f"the file is a {record.format}; by its name it was written as JPEG")
     encoded = encode_image(
         record.restored, record.alpha, suffix, metadata, settings, record.jpeg_tables
     )
