@@ -10,7 +10,10 @@ class ImageError(Exception):
 def damaged(what: str, error: Exception) -> Exception:
     """The error for a file that a decoder stumbled over; to be raised.
 
-    Decoders raise whatever a damaged file makes of them: TypeError, struct.error, KeyError. Want of
-    memory is no damage.
+    Decoders raise whatever a damaged file makes of them: TypeError, struct.error, KeyError, with
+    parts of the file in their words. Want of memory is no damage.
     """
-    return error if isinstance(error, (MemoryError, ImageError)) else ImageError(f"{what}: {error}")
+    if isinstance(error, (MemoryError, ImageError)):
+        return error
+    words = " ".join(str(error).split())
+    return ImageError(f"{what}: {''.join(c if c.isprintable() else '?' for c in words)}")

@@ -13,6 +13,11 @@ import traceback
 from contextlib import suppress
 from pathlib import Path
 
+import cv2
+
+from codec.decode import decode_image, read_header
+from codec.errors import ImageError
+from codec.picture import Picture
 from codec.wire import receive_bytes, receive_message, send_message, send_picture
 
 # To look at the header, and what a megapixel may take beyond that: JPEG 2000 and AVIF are slow.
@@ -26,11 +31,6 @@ _BYTES_PER_BYTE = 4  # of the file
 
 def serve(link: socket.socket) -> None:
     """Decodes one file after another until the other side is gone."""
-    import cv2
-
-    from codec.decode import decode_image, read_header
-    from codec.errors import ImageError
-
     cv2.setNumThreads(1)  # the worker's other processors are at work for the network
     held = _data_bytes()
     send_message(link, {"ready": True})
@@ -40,26 +40,36 @@ def serve(link: socket.socket) -> None:
             content = bytes(receive_bytes(link))
         except (EOFError, ConnectionError):
             return
-        max_megapixels, max_seconds = limits["max_megapixels"], limits["max_seconds"]
-        allowance = held + _BYTES + _BYTES_PER_BYTE * len(content)
-        answer, picture = {}, None
-        try:
-            _allow(min(_SECONDS, max_seconds), allowance)
-            megapixels = min(read_header(content).megapixels, max_megapixels)
-            seconds = _SECONDS + _SECONDS_PER_MEGAPIXEL * megapixels
-            allowance += int(_BYTES_PER_PIXEL * megapixels * 1e6)
-            _allow(min(seconds, max_seconds), allowance)
-            picture = decode_image(content, max_megapixels)
-        except ImageError as error:
-            answer = {"refused": str(error)}
-        except MemoryError as error:
-            answer = {"out_of_memory": str(error)}
-        finally:
-            _allow(0, resource.RLIM_INFINITY)
-        if picture is None:
-            send_message(link, answer)
-        else:
-            send_picture(link, picture)
+        # Returned from before the next file comes: nothing of this one is held on to.
+        _serve_one(link, content, held + _BYTES + _BYTES_PER_BYTE * len(content), **limits)
+        del content
+
+
+def _serve_one(
+    link: socket.socket,
+    content: bytes,
+    data_bytes: int,
+    max_megapixels: float,
+    max_seconds: float,
+) -> None:
+    """Answers with the picture, or with why there is none."""
+    try:
+        _allow(min(_SECONDS, max_seconds), data_bytes)
+        megapixels = min(read_header(content).megapixels, max_megapixels)
+        seconds = _SECONDS + _SECONDS_PER_MEGAPIXEL * megapixels
+        data_bytes += int(_BYTES_PER_PIXEL * megapixels * 1e6)
+        _allow(min(seconds, max_seconds), data_bytes)
+        answer = decode_image(content, max_megapixels)
+    except ImageError as error:
+        answer = {"refused": str(error)}
+    except MemoryError as error:
+        answer = {"out_of_memory": str(error)}
+    finally:
+        _allow(0, resource.RLIM_INFINITY)
+    if isinstance(answer, Picture):
+        send_picture(link, answer)
+    else:
+        send_message(link, answer)
 
 
 def _allow(seconds: float, data_bytes: int) -> None:

@@ -489,10 +489,10 @@ def test_whatever_a_decoder_raises_is_an_image_error(monkeypatch):
     content = encoded(smooth_image((5, 5, 3)), None, ".png")
 
     def stumble(*arguments):
-        raise TypeError("Missing dimensions")
+        raise TypeError("Missing\n dimensions \x1b")  # a message may hold parts of the file
 
     monkeypatch.setattr("PIL.PngImagePlugin.PngImageFile.load", stumble)
-    assert refusal(content) == "the image is damaged: Missing dimensions"
+    assert refusal(content) == "the image is damaged: Missing dimensions ?"
 
 
 def test_too_little_memory_is_not_taken_for_damage(monkeypatch):
