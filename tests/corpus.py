@@ -1,6 +1,6 @@
 """Image files of every format, depth, channel count, orientation and profile; and broken ones.
 
-Nothing here uses the package: files are written by Pillow, tifffile, imagecodecs or by hand.
+Files are written by Pillow, tifffile, imagecodecs or by hand, none by the package.
 """
 
 import io
@@ -13,6 +13,7 @@ import imagecodecs
 import numpy as np
 import tifffile
 from PIL import Image, ImageCms
+from support import pillow_file, png_chunk, tiff_file
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 DPI = (300, 150)
@@ -70,17 +71,8 @@ def exif_block(orientation: int) -> bytes:
 
 def png_with(content: bytes, *chunks: tuple[bytes, bytes]) -> bytes:
     """A PNG with chunks behind its header."""
-    added = b"".join(
-        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-        for kind, body in chunks
-    )
+    added = b"".join(png_chunk(kind, body) for kind, body in chunks)
     return content[:33] + added + content[33:]
-
-
-def pillow_file(image: Image.Image, file_format: str, **options) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, file_format, **options)
-    return buffer.getvalue()
 
 
 def png(samples: np.ndarray, orientation: int, beside: bool) -> bytes:
@@ -105,9 +97,7 @@ def by_pillow(file_format: str, samples: np.ndarray, orientation: int, beside: b
 
 def tiff(samples: np.ndarray, orientation: int, beside: bool, **options) -> bytes:
     channels = samples.shape[2] if samples.ndim == 3 else 1
-    buffer = io.BytesIO()
-    tifffile.imwrite(
-        buffer,
+    return tiff_file(
         np.ascontiguousarray(samples),
         photometric="rgb" if channels > 2 else "minisblack",
         planarconfig=options.pop("planarconfig", "contig" if channels > 1 else None),
@@ -119,7 +109,6 @@ def tiff(samples: np.ndarray, orientation: int, beside: bool, **options) -> byte
         metadata=None,
         **options,
     )
-    return buffer.getvalue()
 
 
 def pnm(samples: np.ndarray) -> bytes:
@@ -295,9 +284,11 @@ def broken() -> Iterator[tuple[str, bytes, str]]:
     lost = bytearray(whole["tif"])
     struct.pack_into("<I", lost, 4, len(lost) + 10)
     yield "nowhere.tif", bytes(lost), "damaged"
-    buffer = io.BytesIO()
-    tifffile.imwrite(buffer, scene(1, np.uint16).astype(np.float32))
-    yield "float.tif", buffer.getvalue(), "32-bit floating-point samples are not supported"
+    yield (
+        "float.tif",
+        tiff_file(scene(1, np.uint16).astype(np.float32)),
+        "32-bit floating-point samples are not supported",
+    )
     yield "raster.exr", b"v/1\x01" + bytes(100), "OpenEXR"
     yield "raster.hdr", b"#?RADIANCE\n" + bytes(100), "Radiance HDR"
     yield "raster.jxl", imagecodecs.jpegxl_encode(colour), "JPEG XL"

@@ -1,10 +1,15 @@
-"""What several test modules need: small networks, an independent network, random images."""
+"""What several test modules need: small networks, an independent network, images and files."""
 
+import io
 import json
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
+import tifffile
 from hypothesis import settings
+from PIL import Image
 
 from srcnn.architecture import Architecture, ConvLayer
 from srcnn.engines.base import Engine
@@ -104,3 +109,20 @@ def random_image(shape: tuple[int, ...], dtype=np.uint8, seed: int = 0) -> np.nd
     """Every code value may occur."""
     generator = np.random.default_rng(seed)
     return generator.integers(0, np.iinfo(dtype).max + 1, shape).astype(dtype)
+
+
+def pillow_file(image: Image.Image, file_format: str, **options) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, file_format, **options)
+    return buffer.getvalue()
+
+
+def tiff_file(pixels: np.ndarray, **options) -> bytes:
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, pixels, **options)
+    return buffer.getvalue()
+
+
+def png_chunk(kind: bytes, content: bytes) -> bytes:
+    checksum = struct.pack(">I", zlib.crc32(kind + content))
+    return struct.pack(">I", len(content)) + kind + content + checksum

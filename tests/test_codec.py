@@ -9,11 +9,10 @@ import zlib
 import cv2
 import numpy as np
 import pytest
-import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from support import quick, random_image
+from support import pillow_file, png_chunk, quick, random_image, tiff_file
 
 from codec.decode import decode_image, read_header
 from codec.encode import WRITABLE_SUFFIXES, encode_image
@@ -28,24 +27,6 @@ GRAY, COLOUR = (), (3,)
 
 def smooth_image(shape, dtype=np.uint8, seed=0) -> np.ndarray:
     return cv2.GaussianBlur(random_image(shape, dtype, seed), (0, 0), 2)
-
-
-def pillow_file(image: Image.Image, file_format: str, **options) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, file_format, **options)
-    return buffer.getvalue()
-
-
-def tiff_file(pixels: np.ndarray, **options) -> bytes:
-    buffer = io.BytesIO()
-    tifffile.imwrite(buffer, pixels, **options)
-    return buffer.getvalue()
-
-
-def png_chunk(kind: bytes, content: bytes) -> bytes:
-    return struct.pack(">I", len(content)) + kind + content + struct.pack(
-        ">I", zlib.crc32(kind + content)
-    )  # fmt: skip
 
 
 def png_16(samples: np.ndarray, kind: int, before: bytes = b"", after: bytes = b"") -> bytes:

@@ -13,30 +13,13 @@ import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
-from support import quick, random_image
+from support import pillow_file, png_chunk, quick, random_image, tiff_file
 
 from codec.decode import decode_image, read_header
 from codec.errors import ImageError
 from codec.picture import Metadata, Picture
 
 LIMIT = 50.0  # megapixels
-
-
-def pillow_file(image: Image.Image, file_format: str, **options) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, file_format, **options)
-    return buffer.getvalue()
-
-
-def tiff_file(pixels: np.ndarray, **options) -> bytes:
-    buffer = io.BytesIO()
-    tifffile.imwrite(buffer, pixels, **options)
-    return buffer.getvalue()
-
-
-def png_chunk(kind: bytes, content: bytes) -> bytes:
-    checksum = struct.pack(">I", zlib.crc32(kind + content))
-    return struct.pack(">I", len(content)) + kind + content + checksum
 
 
 def png_file(width: int, height: int, depth: int, kind: int, *chunks: bytes) -> bytes:

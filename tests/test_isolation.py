@@ -12,8 +12,7 @@ import psutil
 import pytest
 from conftest import write_images
 from PIL import Image
-from support import random_image
-from test_codec import pillow_file
+from support import pillow_file, random_image
 
 from codec import apart
 from codec.apart import decode_apart
