@@ -1,6 +1,7 @@
 """Decodes images. The header is looked at before any pixel is decoded."""
 
 import io
+from collections.abc import Iterator
 
 import cv2
 import numpy as np
@@ -23,6 +24,14 @@ _CONVERTED = {
 }  # fmt: skip
 _REFUSED = {"F": "32-bit floating-point samples", "I": "32-bit integer samples"}
 _CUT = "16-bit samples of SGI files cannot be read whole: their upper 8 bits were taken"
+# Of Pillow's info, and of a TIFF's tags.
+_NOT_CARRIED = {
+    "comment": "a comment",
+    "photoshop": "what Photoshop or IPTC says",
+    34377: "what Photoshop says",
+    33922: "the place on a map (GeoTIFF)",
+    34264: "the place on a map (GeoTIFF)",
+}
 _LARGEST_FIRST = ("ICO", "ICNS")
 
 
@@ -58,6 +67,7 @@ def decode_image(content: bytes, max_megapixels: float) -> Picture:
     with opened.image as image:
         # Before the pixels: decoding changes what Pillow says of the file.
         metadata = metadata_of(image, opened.stream.getvalue())
+        left_out = tuple(_left_out(image))
         try:
             pixels, alpha, notes = _decode(opened)
         except Exception as error:
@@ -69,7 +79,7 @@ def decode_image(content: bytes, max_megapixels: float) -> Picture:
             None if alpha is None else np.ascontiguousarray(alpha),
             opened.header.format,
             metadata,
-            notes=(*opened.notes, *_notes_of(opened.header), *notes),
+            notes=(*opened.notes, *_notes_of(opened.header), *notes, *left_out),
             jpeg_tables=_tables_of(image),
         )
 
@@ -142,6 +152,13 @@ def _notes_of(header: ImageHeader) -> list[str]:
     which = "the largest" if header.format in _LARGEST_FIRST else "the first"
     more = "at least " * (header.frames >= tiff.MOST_PAGES and header.format == "TIFF")
     return [f"the file holds {more}{header.frames} pictures, only {which} was taken"]
+
+
+def _left_out(image: Image.Image) -> Iterator[str]:
+    """Notes on what stands beside the pixels and is not in Metadata."""
+    for name, what in _NOT_CARRIED.items():
+        if name in (image.info if isinstance(name, str) else getattr(image, "tag_v2", ())):
+            yield f"{what} was left out"
 
 
 def _tables_of(image: Image.Image) -> tuple[tuple[int, ...], ...]:

@@ -740,6 +740,23 @@ def test_compressed_metadata_that_swells_is_left_out(kind, depth):
     assert picture.notes == ("what stands beside the pixels is damaged and was left out",)
 
 
+def test_what_is_not_carried_over_is_noted():
+    picture = Image.fromarray(random_image((9, 8, 3)))
+    jpeg = pillow_file(picture, "JPEG", comment=b"by hand")
+    assert decode(jpeg).notes == ("a comment was left out",)
+    resources = b"Photoshop 3.0\0" + b"8BIM" + struct.pack(">HHI", 0x0404, 0, 4) + b"\x1c\2\0\0"
+    segment = b"\xff\xed" + struct.pack(">H", len(resources) + 2) + resources
+    plain = pillow_file(picture, "JPEG")
+    assert decode(plain).notes == ()
+    assert decode(plain[:2] + segment + plain[2:]).notes == (
+        "what Photoshop or IPTC says was left out",
+    )
+    tiff = tiff_file(
+        random_image((9, 8)), metadata=None, extratags=[(33922, "d", 6, (0.0,) * 6, True)]
+    )
+    assert decode(tiff).notes == ("the place on a map (GeoTIFF) was left out",)
+
+
 # Damage.
 
 TRUNCATABLE = {
