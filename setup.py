@@ -50,8 +50,16 @@ setup(
         "psutil>=6.0",
     ],
     extras_require={
+        # The fast engine for CPUs.
+        "openvino": ["openvino>=2025.0"],
         # Checked against requirements/lock.txt; see the Makefile.
-        "dev": ["pytest>=8", "hypothesis>=6.100", "ruff>=0.8", "pip-tools>=7.4"],
+        "dev": [
+            "openvino>=2025.0",
+            "pytest>=8",
+            "hypothesis>=6.100",
+            "ruff>=0.8",
+            "pip-tools>=7.4",
+        ],
     },
     entry_points={"console_scripts": ["srcnn-beam=run_pipeline:main"]},
 )

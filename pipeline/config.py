@@ -100,8 +100,16 @@ class JobConfig(BaseModel):
     weights: Path | None = _option(
         None, "Model", "weights file (.weights.h5, model card beside it) instead", shown="shipped"
     )
-    engine: Literal["auto", "tensorflow"] = _option(
+    engine: Literal["auto", "openvino", "tensorflow"] = _option(
         "auto", "Model", "inference engine; auto: the fastest installed"
+    )
+    engine_threads: int | None = _option(
+        None,
+        "Model",
+        "threads that the network takes for one image; images go side by side",
+        shown="local runner: cores / workers; else 1",
+        ge=1,
+        le=1024,
     )
     tile: int = _option(
         512, "Model", "side of a tile in pixels; bounds memory, not results", ge=16, le=8192

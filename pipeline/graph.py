@@ -23,7 +23,9 @@ from transforms.upscale import Upscale
 from transforms.write import WriteImages
 
 
-def build(pipeline: beam.Pipeline, job: Job, progress: ProgressFile | None = None) -> None:
+def build(
+    pipeline: beam.Pipeline, job: Job, progress: ProgressFile | None = None, engine_threads: int = 1
+) -> None:
     """Adds the job to a pipeline.
 
     Only references cross the shuffle in MatchImages, and only rows those behind the chain: images
@@ -33,6 +35,7 @@ def build(pipeline: beam.Pipeline, job: Job, progress: ProgressFile | None = Non
       pipeline: an empty pipeline.
       job: what to do.
       progress: where to report progress to, on a runner of this machine.
+      engine_threads: that the network takes for one image, where the job does not say.
     """
     c, card, store = job.config, job.weights.card, job.store
     settings = {"scale": c.scale, "protocol": c.protocol, "border": c.border}
@@ -50,7 +53,12 @@ def build(pipeline: beam.Pipeline, job: Job, progress: ProgressFile | None = Non
     interpolated, uninterpolated = images | interpolate
     lumas, uncropped = interpolated | "CropToYCrCb" >> CropToYCrCb(**settings)
     restored, unrestored = lumas | "RestoreLuma" >> RestoreLuma(
-        job.weights, job.engine, tile=c.tile, max_seconds=c.max_seconds, **settings
+        job.weights,
+        job.engine,
+        c.engine_threads or engine_threads,
+        tile=c.tile,
+        max_seconds=c.max_seconds,
+        **settings,
     )
     measured, unmeasured = restored | "MeasureQuality" >> MeasureQuality(
         c.mode, model_scale=card.scale, model_kernel=card.kernel, **settings

@@ -11,8 +11,8 @@ from typing import Any
 
 from pipeline.config import JobConfig, load_config
 from pipeline.errors import UsageError
-from srcnn.engines import ENGINES
-from srcnn.errors import WeightsError
+from srcnn.engines import choose_engine
+from srcnn.errors import EngineError, WeightsError
 from srcnn.weights import ModelCard, Weights, choose_weights, list_weights, load_weights
 from transforms.storage import OutputStore
 from weights import DIRECTORY
@@ -70,16 +70,16 @@ def prepare_job(config: JobConfig) -> Job:
     scale, kernel and protocol of their model card.
 
     Raises:
-      UsageError: there are no such weights, or they are damaged.
+      UsageError: there are no such weights, or they are damaged; the engine is not installed.
     """
     try:
         weights = load_weights(config.weights or _choose(config))
-    except WeightsError as error:
+        engine = choose_engine(config.engine)
+    except (WeightsError, EngineError) as error:
         raise UsageError(str(error)) from None
     if config.weights or config.model == weights.card.name:
         config = _completed(config, weights.card)
     run_id = config.run_id or f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
-    engine = ENGINES[0] if config.engine == "auto" else config.engine
     return Job(
         config=config,
         weights=weights,

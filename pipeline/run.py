@@ -10,6 +10,7 @@ from typing import Any
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import (
+    DirectOptions,
     PipelineOptions,
     StandardOptions,
     TypeOptions,
@@ -25,6 +26,7 @@ from pipeline.preflight import check_places, describe_plan
 from pipeline.progress import ProgressFile, ProgressWatcher
 from pipeline.summary import format_summary, reconcile, to_json, totals_path
 from pipeline.terminal import printable
+from srcnn.engines import cores
 
 _LOCAL_RUNNERS = (None, "DirectRunner", "FnApiRunner", "BundleBasedDirectRunner")
 
@@ -78,7 +80,8 @@ def _run_graph(job: Job, command: Command, lifetime: Lifetime) -> None:
     progress = ProgressFile(os.path.join(lifetime.temporary, "progress"))
     with open(progress.path, "xb"):
         pass
-    build(pipeline, job, progress)
+    workers = options.view_as(DirectOptions).direct_num_workers or cores()
+    build(pipeline, job, progress, max(1, cores() // workers))
     with ProgressWatcher(progress):
         pipeline.run().wait_until_finish()
 

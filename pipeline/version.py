@@ -4,7 +4,15 @@ from importlib.metadata import PackageNotFoundError, version
 
 VERSION = "0.1.0"
 
-_LIBRARIES = ("apache-beam", "tensorflow", "opencv-python-headless", "numpy", "scipy", "pyarrow")
+_LIBRARIES = (
+    "apache-beam",
+    "tensorflow",
+    "openvino",
+    "opencv-python-headless",
+    "numpy",
+    "scipy",
+    "pyarrow",
+)
 
 
 def versions() -> dict[str, str]:

@@ -16,6 +16,7 @@ from support import (
 )
 
 from srcnn.architecture import ARCHITECTURES, Architecture
+from srcnn.engines import ENGINES, create_engine
 from srcnn.tiling import frame_of, restore_plane, run_tiled
 
 WHOLE = 1 << 20
@@ -172,14 +173,15 @@ def test_the_tutorials_border_of_six_needs_no_padding():
     assert frame_of(ARCHITECTURES["srcnn-935-128"], 0).pad == 7
 
 
+@pytest.mark.parametrize("engine_name", ENGINES)
 @pytest.mark.parametrize("name", [*ARCHITECTURES, "srcnn-955-replicate", "srcnn-915-same"])
-def test_tensorflow_computes_the_reference_network(name):
-    from srcnn.engines import create_engine
+def test_an_engine_computes_the_reference_network(name, engine_name):
+    pytest.importorskip(engine_name)
 
     base, _, padding = name.rpartition("-")
     architecture = ARCHITECTURES.get(name) or ARCHITECTURES[base].padded(padding)
     weights = random_weights(architecture, seed=7)
-    engine = create_engine("tensorflow", weights)
+    engine = create_engine(engine_name, weights)
     plane = random_image((31, 45), seed=8)
     reference = NumpyEngine(architecture, weights.tensors)
     for shave in (0, 6):

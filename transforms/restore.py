@@ -102,12 +102,12 @@ class SrcnnModelHandler(ModelHandler[ImageRecord, ImageRecord, Engine]):
     Args:
       weights: verified weights.
       engine: name of the engine.
-      scale, protocol, border, tile, max_seconds: see RestoreLuma.
+      engine_threads, scale, protocol, border, tile, max_seconds: see RestoreLuma.
     """
 
     def __init__(
-        self, weights: Weights, engine: str, scale: int, protocol: str, border: str, tile: int,
-        max_seconds: float,
+        self, weights: Weights, engine: str, engine_threads: int, scale: int, protocol: str,
+        border: str, tile: int, max_seconds: float,
     ):  # fmt: skip
         # Equal bounds make Beam batch by weight alone. A single larger image is a batch of its
         # own, after an empty one.
@@ -117,11 +117,12 @@ class SrcnnModelHandler(ModelHandler[ImageRecord, ImageRecord, Engine]):
             element_size_fn=_pixels,
         )
         self._weights = weights
-        self._engine = engine
+        self._engine = (engine, engine_threads)
         self._arguments = (scale, protocol, border, tile, max_seconds)
 
     def load_model(self) -> Engine:
-        return create_engine(self._engine, self._weights)
+        name, threads = self._engine
+        return create_engine(name, self._weights, threads)
 
     def run_inference(
         self,
@@ -157,6 +158,7 @@ class RestoreLuma(beam.PTransform):
     Attributes:
       weights: verified weights.
       engine: name of the engine.
+      engine_threads: that the engine takes for one image.
       scale: scale of the run.
       protocol: whose rounding and colour.
       border: `keep` or `shave`.
@@ -166,6 +168,7 @@ class RestoreLuma(beam.PTransform):
 
     weights: Weights
     engine: str
+    engine_threads: int
     scale: int
     protocol: str
     border: str
@@ -175,8 +178,8 @@ class RestoreLuma(beam.PTransform):
     def expand(self, pcoll):
         """Returns the two outputs as a pair."""
         handler = SrcnnModelHandler(
-            self.weights, self.engine, self.scale, self.protocol, self.border, self.tile,
-            self.max_seconds,
+            self.weights, self.engine, self.engine_threads, self.scale, self.protocol,
+            self.border, self.tile, self.max_seconds,
         )  # fmt: skip
         restored = pcoll | RunInference(handler)
         restored.element_type = ImageRecord

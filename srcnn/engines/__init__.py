@@ -1,26 +1,57 @@
 """Inference engines behind one small interface."""
 
-from srcnn.engines.base import Engine
+import importlib
+import importlib.util
+from pathlib import Path
+
+from srcnn.engines.base import Engine, cores
 from srcnn.errors import EngineError
 from srcnn.weights import Weights
 
-ENGINES = ("tensorflow",)
+# The fastest on a CPU first.
+_CLASSES = {"openvino": "OpenVinoEngine", "tensorflow": "TensorFlowEngine"}
+ENGINES = tuple(_CLASSES)
+
+_NVIDIA = Path("/dev/nvidiactl")
 
 
-def create_engine(name: str, weights: Weights) -> Engine:
-    """Loads weights into an engine.
+def choose_engine(name: str) -> str:
+    """The engine that a name means, without loading it.
+
+    `auto` is TensorFlow where there is an NVIDIA GPU, and otherwise the fastest installed.
 
     Raises:
       EngineError: there is no engine of that name, or it is not installed.
     """
-    if name != "tensorflow":
-        raise EngineError(f"no engine {name!r}; there are: {', '.join(ENGINES)}")
-    try:
-        from srcnn.engines.tensorflow import TensorFlowEngine
+    if name != "auto":
+        if name not in ENGINES:
+            raise EngineError(f"no engine {name!r}; there are: {', '.join(ENGINES)}")
+        if importlib.util.find_spec(name) is None:
+            extra = "[openvino]" if name == "openvino" else ""
+            raise EngineError(
+                f"the engine {name} is not installed: pip install 'srcnn-beam{extra}'"
+            )
+        return name
+    installed = [engine for engine in ENGINES if importlib.util.find_spec(engine)]
+    if not installed:
+        raise EngineError(f"no engine is installed; there are: {', '.join(ENGINES)}")
+    return "tensorflow" if _NVIDIA.exists() and "tensorflow" in installed else installed[0]
 
-        return TensorFlowEngine(weights.card.architecture, weights.tensors)
-    except ImportError as error:
-        raise EngineError(f"the engine tensorflow is not installed: {error}") from None
+
+def create_engine(name: str, weights: Weights, threads: int | None = None) -> Engine:
+    """Loads weights into an engine.
+
+    Args:
+      name: as choose_engine takes it.
+      weights: verified weights.
+      threads: that one call may use, all cores if None; others may call at the same time.
+
+    Raises:
+      EngineError: there is no engine of that name, or it is not installed.
+    """
+    name = choose_engine(name)
+    module = importlib.import_module(f"srcnn.engines.{name}")
+    return getattr(module, _CLASSES[name])(weights.card.architecture, weights.tensors, threads)
 
 
-__all__ = ["ENGINES", "Engine", "create_engine"]
+__all__ = ["ENGINES", "Engine", "choose_engine", "cores", "create_engine"]

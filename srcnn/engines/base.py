@@ -1,5 +1,6 @@
 """What every inference engine is."""
 
+import os
 from abc import ABC, abstractmethod
 
 import numpy as np
@@ -8,23 +9,31 @@ from srcnn.architecture import Architecture
 from srcnn.weights import Tensors
 
 
+def cores() -> int:
+    """Processor cores that this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
 class Engine(ABC):
     """A loaded network, ready to run. Instances hold native resources and are not pickled.
 
     Attributes:
       name: as in `--engine`.
       architecture: the network's description.
+      threads: that one call of `run` may use; calls from several threads run side by side.
     """
 
     name: str
 
-    def __init__(self, architecture: Architecture, tensors: Tensors):
+    def __init__(self, architecture: Architecture, tensors: Tensors, threads: int | None = None):
         self.architecture = architecture
+        self.threads = threads or cores()
         self._load(tensors)
 
     @abstractmethod
     def _load(self, tensors: Tensors) -> None:
-        """Makes the engine ready; `architecture` is set. `tensors` fit it."""
+        """Makes the engine ready; `architecture` and `threads` are set. `tensors` fit it."""
 
     @abstractmethod
     def run(self, batch: np.ndarray) -> np.ndarray:

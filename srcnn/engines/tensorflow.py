@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import numpy as np
 
@@ -20,6 +20,8 @@ class TensorFlowEngine(Engine):
         # Imported here: it takes seconds, and nothing but this engine needs it.
         with _silent_if_asked():
             import tensorflow as tf
+        with suppress(RuntimeError):  # fixed since the first computation of the process
+            tf.config.threading.set_intra_op_parallelism_threads(self.threads)
 
         from srcnn.network import build_network, set_tensors
 

@@ -1,0 +1,120 @@
+"""Which engine is taken, and what the engines have in common."""
+
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import ROOT, files_below, write_images
+from PIL import Image
+from support import random_weights, stack
+
+from srcnn import engines
+from srcnn.engines import ENGINES, choose_engine, create_engine
+from srcnn.errors import EngineError
+
+
+def installed(monkeypatch, *names: str, gpu: bool = False) -> None:
+    """Makes it look as if only these engines were installed."""
+    find = engines.importlib.util.find_spec
+    monkeypatch.setattr(
+        engines.importlib.util,
+        "find_spec",
+        lambda name, *more: None if name in ENGINES and name not in names else find(name, *more),
+    )
+    monkeypatch.setattr(engines, "_NVIDIA", ROOT if gpu else ROOT / "no such file")
+
+
+@pytest.mark.parametrize(
+    ("there", "gpu", "chosen"),
+    [
+        (("openvino", "tensorflow"), False, "openvino"),
+        (("openvino", "tensorflow"), True, "tensorflow"),
+        (("tensorflow",), False, "tensorflow"),
+        (("openvino",), True, "openvino"),
+    ],
+)
+def test_auto_takes_the_fastest_for_the_hardware(monkeypatch, there, gpu, chosen):
+    installed(monkeypatch, *there, gpu=gpu)
+    assert choose_engine("auto") == chosen
+
+
+def test_an_engine_that_is_not_installed_is_refused_before_anything_runs(
+    run_job, tmp_path, photo, monkeypatch
+):
+    write_images(tmp_path / "in", {"a.png": photo[:20, :20]})
+    installed(monkeypatch, "tensorflow")
+    job = run_job("--input", f"{tmp_path}/in/*", "--engine", "openvino")
+    assert job.code == 2
+    assert "pip install 'srcnn-beam[openvino]'" in job.err
+    assert not job.output.exists()
+    installed(monkeypatch)
+    with pytest.raises(EngineError, match="no engine is installed"):
+        choose_engine("auto")
+
+
+@pytest.mark.parametrize("name", ENGINES)
+@pytest.mark.parametrize("threads", [1, None])
+def test_threads_may_call_at_the_same_time(name, threads):
+    engine = create_engine(name, random_weights(stack((5, 4), (3, 1))), threads)
+    rng = np.random.default_rng(0)
+    batches = [np.float32(rng.random((1, 40 + i, 50 - i, 1))) for i in range(12)]
+    expected = [engine.run(batch) for batch in batches]
+    wrong = []
+
+    def call(first: int) -> None:
+        for _ in range(10):
+            for index in range(first, len(batches), 3):
+                if not np.array_equal(engine.run(batches[index]), expected[index]):
+                    wrong.append(index)
+
+    callers = [threading.Thread(target=call, args=(first,)) for first in range(3)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    assert not wrong
+
+
+def test_a_result_is_the_callers_own():
+    engine = create_engine("openvino", random_weights(stack((3, 1))))
+    batch = np.random.default_rng(0).random((1, 20, 20, 1), np.float32)
+    first = engine.run(batch)
+    kept = first.copy()
+    engine.run(batch * 0)
+    assert np.array_equal(first, kept)
+
+
+def test_a_run_with_openvino_imports_no_tensorflow_and_gives_the_same_images(
+    run_job, tmp_path, photo, tiny_weights
+):
+    write_images(tmp_path / "in", {"a.png": photo[:90, :120], "b.png": photo[100:, 200:]})
+    arguments = ["--input", f"{tmp_path}/in/*", "--weights", str(tiny_weights)]
+    arguments += ["--engine_threads", "2"]
+    script = (
+        "import sys, run_pipeline\n"
+        "code = run_pipeline.main(sys.argv[1:])\n"
+        "print('imported:', sorted({'tensorflow', 'keras'} & set(sys.modules)))\n"
+        "sys.exit(code)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, *arguments, "--engine", "openvino",
+         "--output", str(tmp_path / "fast"), "--comparisons", "none"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert "imported: []" in done.stdout
+    fast = pd.read_parquet(tmp_path / "fast/metrics").set_index("relative_path").sort_index()
+    assert set(fast.engine) == {"openvino"}
+    slow = run_job(*arguments, "--engine", "tensorflow", output=tmp_path / "slow")
+    assert set(slow.rows.engine) == {"tensorflow"}
+    figures = ["psnr_enhanced", "ssim_enhanced", "psnr_y_enhanced"]
+    assert np.allclose(fast[figures], slow.rows[figures], atol=1e-3, rtol=0)
+    for name in files_below(tmp_path / "in"):
+        images = [
+            np.int16(Image.open(tmp_path / out / "images" / name)) for out in ("fast", "slow")
+        ]
+        difference = np.abs(images[0] - images[1])
+        assert difference.max() <= 1  # a code where the value lies at one half
+        assert (difference > 0).mean() < 1e-3
