@@ -106,7 +106,7 @@ class JobConfig(BaseModel):
     engine_threads: int | None = _option(
         None,
         "Model",
-        "threads that the network takes for one image; images go side by side",
+        "threads that the network and OpenCV take for one image",
         shown="local runner: cores / workers; else 1",
         ge=1,
         le=1024,

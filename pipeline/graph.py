@@ -35,7 +35,7 @@ def build(
       pipeline: an empty pipeline.
       job: what to do.
       progress: where to report progress to, on a runner of this machine.
-      engine_threads: that the network takes for one image, where the job does not say.
+      engine_threads: that the network and OpenCV take for one image, where the job does not say.
     """
     c, card, store = job.config, job.weights.card, job.store
     settings = {"scale": c.scale, "protocol": c.protocol, "border": c.border}

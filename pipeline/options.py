@@ -18,9 +18,9 @@ examples:
     python run_pipeline.py --config configs/paper.yaml \\
         --input 'Set5/*.png' --output out --comparisons none
 
-  enlarge a folder twofold, on two worker processes:
+  enlarge a folder twofold, on two of the machine's cores (default: all):
     python run_pipeline.py --mode restore --input 'scans/*.png' --output big \\
-        --direct_num_workers 2 --direct_running_mode multi_processing
+        --direct_num_workers 2
 
 exit codes:
   0  all images written, or failures within --max_failures

@@ -61,11 +61,24 @@ def run(command: Command) -> int:
 
 
 def pipeline_options(arguments: list[str]) -> PipelineOptions:
-    """Beam's options; the local runner is kept to the in-process one, which starts at once."""
+    """Beam's options; the local runner takes a thread per core unless they say otherwise.
+
+    Threads of one process share the network, and nearly all their time is spent where Python lets
+    others run. Processes start later and take more memory.
+    """
     options = PipelineOptions(arguments)
-    if options.view_as(StandardOptions).runner in _LOCAL_RUNNERS:
-        # Otherwise DirectRunner first tries to download Prism. There are no triggers here.
-        options.view_as(TypeOptions).allow_unsafe_triggers = True
+    if options.view_as(StandardOptions).runner not in _LOCAL_RUNNERS:
+        return options
+    # Otherwise DirectRunner first tries to download Prism. There are no triggers here.
+    options.view_as(TypeOptions).allow_unsafe_triggers = True
+    given = options.get_all_options(drop_default=True)
+    direct = options.view_as(DirectOptions)
+    if "direct_running_mode" not in given:
+        direct.direct_running_mode = "multi_threading"
+    if direct.direct_running_mode == "in_memory":
+        direct.direct_num_workers = 1
+    elif "direct_num_workers" not in given or not direct.direct_num_workers:
+        direct.direct_num_workers = cores()
     return options
 
 
@@ -80,7 +93,7 @@ def _run_graph(job: Job, command: Command, lifetime: Lifetime) -> None:
     progress = ProgressFile(os.path.join(lifetime.temporary, "progress"))
     with open(progress.path, "xb"):
         pass
-    workers = options.view_as(DirectOptions).direct_num_workers or cores()
+    workers = options.view_as(DirectOptions).direct_num_workers
     build(pipeline, job, progress, max(1, cores() // workers))
     with ProgressWatcher(progress):
         pipeline.run().wait_until_finish()

@@ -34,10 +34,11 @@ def mse(reference: np.ndarray, candidate: np.ndarray) -> float:
       ValueError: shapes or types differ, or the images are empty.
     """
     _check_pair(reference, candidate)
-    total = 0
-    for rows in strips(reference):
-        difference = reference[rows].astype(np.int64) - candidate[rows]
-        total += int(np.vdot(difference, difference))  # exact in integers
+    # Integers up to 2 ** 50 a strip, which rounding makes exact again.
+    total = sum(
+        round(cv2.norm(reference[rows], candidate[rows], cv2.NORM_L2SQR))
+        for rows in strips(reference)
+    )
     return total / reference.size * (PEAK / peak_of(reference)) ** 2
 
 
@@ -74,21 +75,38 @@ def ssim(
     height, width = reference.shape[:2]
     if min(height, width) < 2 * radius + 1:
         return [None] * len(candidates)
+
+    def inner_mean(samples: np.ndarray) -> np.ndarray:
+        """Over each window, of the windows that lie wholly inside."""
+        return smooth(samples)[radius:-radius, radius:-radius]
+
     c1, c2 = (0.01 * PEAK) ** 2, (0.03 * PEAK) ** 2
     totals = [0.0] * len(candidates)
-    for rows in strips(reference, halo=radius):
+    for rows in strips(reference, radius):
         x = _on_eight_bit_scale(reference[rows])
-        mean_x = smooth(x)
-        variance_x = normalisation * (smooth(x * x) - mean_x * mean_x)
+        mean_x, square_x = inner_mean(x), inner_mean(x * x)
         for index, candidate in enumerate(candidates):
             y = _on_eight_bit_scale(candidate[rows])
-            mean_y = smooth(y)
-            variance_y = normalisation * (smooth(y * y) - mean_y * mean_y)
-            covariance = normalisation * (smooth(x * y) - mean_x * mean_y)
-            similarity = ((2 * mean_x * mean_y + c1) * (2 * covariance + c2)) / (
-                (mean_x**2 + mean_y**2 + c1) * (variance_x + variance_y + c2)
-            )
-            totals[index] += float(similarity[radius:-radius, radius:-radius].sum())
+            mean_y = inner_mean(y)
+            means, covariance = mean_x * mean_y, inner_mean(x * y)
+            mean_squares, variances = mean_x * mean_x, inner_mean(y * y)
+            mean_squares += mean_y * mean_y
+            # ((2 means + c1) (2 covariance + c2)) / ((mean squares + c1) (variances + c2)), in
+            # place: new arrays for each term would take longer than the windows.
+            covariance -= means
+            covariance *= 2 * normalisation
+            covariance += c2
+            variances += square_x
+            variances -= mean_squares
+            variances *= normalisation
+            variances += c2
+            means *= 2
+            means += c1
+            mean_squares += c1
+            covariance *= means
+            variances *= mean_squares
+            covariance /= variances
+            totals[index] += float(covariance.sum())
     channels = 1 if reference.ndim == 2 else reference.shape[2]
     windows = (height - 2 * radius) * (width - 2 * radius) * channels
     return [total / windows for total in totals]

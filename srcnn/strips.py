@@ -4,11 +4,13 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-_SAMPLES = 1 << 18
+# Double-precision terms of a strip stay in a processor's cache.
+_SAMPLES = 1 << 16
+_LEAST_ROWS = 16
 
 
 def strips(image: np.ndarray, halo: int = 0) -> Iterator[slice]:
-    """Cuts a picture into strips of rows of about a quarter of a million samples.
+    """Cuts a picture into strips of rows.
 
     Args:
       image: (h, w) or (h, w, c).
@@ -19,7 +21,7 @@ def strips(image: np.ndarray, halo: int = 0) -> Iterator[slice]:
       its first and last `halo`.
     """
     height = image.shape[0]
-    step = max(64, _SAMPLES // max(1, image[0].size))
+    step = max(_LEAST_ROWS, _SAMPLES // max(1, image[0].size))
     for start in range(halo, height - halo, step):
         yield slice(start - halo, min(start + step, height - halo) + halo)
 

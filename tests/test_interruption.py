@@ -45,7 +45,8 @@ def temporary_directories() -> set[str]:
 
 
 MODES = {
-    "in_memory": [],
+    "multi_threading": [],
+    "in_memory": ["--direct_running_mode", "in_memory"],
     "multi_processing": [
         "--direct_num_workers", "2", "--direct_running_mode", "multi_processing",
     ],

@@ -76,7 +76,7 @@ def test_ssim_of_8_bits_is_scikit_images_default():
 
 
 @pytest.mark.parametrize("window", WINDOWS)
-@pytest.mark.parametrize("height", [63, 64, 65, 70, 74, 75, 128, 134, 138, 139, 200])
+@pytest.mark.parametrize("height", [15, 16, 17, 22, 23, 26, 27, 32, 38, 42, 43, 200])
 def test_ssim_and_mse_of_strips_are_those_of_the_whole(window, height):
     image = random_image((height, 13, 3), seed=height)
     candidate = noisy(image, height)

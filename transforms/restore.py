@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import apache_beam as beam
+import cv2
 import numpy as np
 from apache_beam.ml.inference.base import ModelHandler, RunInference
 
@@ -122,6 +123,7 @@ class SrcnnModelHandler(ModelHandler[ImageRecord, ImageRecord, Engine]):
 
     def load_model(self) -> Engine:
         name, threads = self._engine
+        cv2.setNumThreads(threads)  # images go side by side; OpenCV would take all cores for each
         return create_engine(name, self._weights, threads)
 
     def run_inference(
@@ -158,7 +160,7 @@ class RestoreLuma(beam.PTransform):
     Attributes:
       weights: verified weights.
       engine: name of the engine.
-      engine_threads: that the engine takes for one image.
+      engine_threads: that the engine, and OpenCV, take for one image.
       scale: scale of the run.
       protocol: whose rounding and colour.
       border: `keep` or `shave`.
