@@ -71,13 +71,13 @@ def pipeline_options(arguments: list[str]) -> PipelineOptions:
         return options
     # Otherwise DirectRunner first tries to download Prism. There are no triggers here.
     options.view_as(TypeOptions).allow_unsafe_triggers = True
-    given = options.get_all_options(drop_default=True)
+    given = {argument.partition("=")[0] for argument in arguments}
     direct = options.view_as(DirectOptions)
-    if "direct_running_mode" not in given:
+    if "--direct_running_mode" not in given:
         direct.direct_running_mode = "multi_threading"
     if direct.direct_running_mode == "in_memory":
         direct.direct_num_workers = 1
-    elif "direct_num_workers" not in given or not direct.direct_num_workers:
+    elif "--direct_num_workers" not in given or not direct.direct_num_workers:
         direct.direct_num_workers = cores()
     return options
 

@@ -7,9 +7,11 @@ import apache_beam as beam
 import numpy as np
 import pytest
 from apache_beam.metrics import MetricsFilter
+from apache_beam.options.pipeline_options import DirectOptions
 from apache_beam.utils.windowed_value import WindowedValue
 from conftest import write_images
 
+from pipeline import run
 from pipeline.config import load_config
 from pipeline.graph import build, run_columns
 from pipeline.job import prepare_job
@@ -106,3 +108,21 @@ def test_fingerprint_changes_with_what_changes_pixels_and_with_nothing_else(job)
         assert fingerprint(**changes) != same
     for changes in ({"tile": 64}, {"comparisons": "all"}, {"metrics_shards": 7}):
         assert fingerprint(**changes) == same
+
+
+@pytest.mark.parametrize(
+    ("arguments", "mode", "workers"),
+    [
+        ([], "multi_threading", 3),
+        (["--direct_num_workers=2"], "multi_threading", 2),
+        (["--direct_num_workers", "0"], "multi_threading", 3),
+        (["--direct_running_mode", "multi_processing"], "multi_processing", 3),
+        (["--direct_running_mode=in_memory"], "in_memory", 1),
+        (["--direct_running_mode=in_memory", "--direct_num_workers=4"], "in_memory", 1),
+        (["--runner", "FlinkRunner"], "in_memory", 1),
+    ],
+)
+def test_the_local_runner_takes_a_thread_per_core(monkeypatch, arguments, mode, workers):
+    monkeypatch.setattr(run, "cores", lambda: 3)
+    options = pipeline_options(arguments).view_as(DirectOptions)
+    assert (options.direct_running_mode, options.direct_num_workers) == (mode, workers)

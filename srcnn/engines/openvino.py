@@ -26,6 +26,8 @@ class OpenVinoEngine(Engine):
             {
                 "NUM_STREAMS": max(1, cores() // self.threads),
                 "INFERENCE_NUM_THREADS": max(cores(), self.threads),
+                # Otherwise every process of a machine would bind its threads to the same cores.
+                "ENABLE_CPU_PINNING": False,
                 # Otherwise processors that have bfloat16 would compute in it.
                 "INFERENCE_PRECISION_HINT": "f32",
             },

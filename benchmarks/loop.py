@@ -1,0 +1,122 @@
+"""The chain's own functions in plain loops, one process per core, without Beam.
+
+    python -m benchmarks.loop --input 'photos/*.png' --output DIRECTORY
+
+Prints, as JSON, the seconds of each stage, summed over the processes, and the pixels read. The
+processes start together once each has loaded its network.
+"""
+
+import argparse
+import glob
+import json
+import multiprocessing
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+
+from codec.encode import EncodeSettings
+from srcnn.engines import cores, create_engine
+from srcnn.weights import load_weights
+from transforms.crop import crop_to_luma
+from transforms.degrade import degrade_image
+from transforms.measure import measure_evaluated, measure_restored
+from transforms.read import read_image
+from transforms.records import ImageRef
+from transforms.restore import merge_luma, restore_luma
+from transforms.storage import OutputStore
+from transforms.upscale import upscale_image
+from transforms.write import write_image
+
+_MEGAPIXELS, _SECONDS, _TILE = 256.0, 600.0, 512
+
+Stages = dict[str, Callable[[Any], Any]]
+
+
+def stages_of(mode: str, weights_file: Path, engine_name: str, output: str) -> Stages:
+    """The stages by name, each a function of what the one before it returns."""
+    weights = load_weights(weights_file)
+    card = weights.card
+    scale, kernel, protocol = card.scale, card.kernel, card.protocol
+    engine = create_engine(engine_name, weights, 1)
+    store = OutputStore(output, "loop")
+
+    def interpolate(record):
+        if mode == "evaluate":
+            return degrade_image(record, scale, kernel, protocol)
+        return upscale_image(record, scale, kernel, protocol, _MEGAPIXELS)
+
+    def measure(record):
+        if mode == "evaluate":
+            return replace(record, figures=measure_evaluated(record, scale, protocol, "keep"))
+        return replace(record, figures=measure_restored(record, protocol, scale, kernel))
+
+    return {
+        "read": lambda ref: read_image(ref, _MEGAPIXELS, _SECONDS),
+        "interpolate": interpolate,
+        "crop": lambda record: crop_to_luma(record, scale, protocol, "keep"),
+        "network": lambda r: restore_luma([r], engine, scale, protocol, "keep", _TILE)[0],
+        "merge": lambda record: merge_luma(record, scale, protocol, "keep"),
+        "measure": measure,
+        "write": lambda record: write_image(record, store, EncodeSettings(), True),
+    }
+
+
+def _work(paths: list[str], arguments: tuple, start: Any, results: Any) -> None:
+    cv2.setNumThreads(1)
+    stages = stages_of(*arguments)
+    seconds: Counter = Counter()
+    pixels = 0
+    for number, path in enumerate([paths[0], *paths]):
+        element = ImageRef(path, Path(path).name, Path(path).name, 1, 0.0, 0)
+        if number == 1:  # what the first took was warming up
+            start.wait()
+            seconds, pixels = Counter(), 0
+        for name, stage in stages.items():
+            before = time.perf_counter()
+            element = stage(element)
+            seconds[name] += time.perf_counter() - before
+        pixels += element.width * element.height
+    results.put((seconds, pixels))
+
+
+def main() -> int:
+    """Runs the loops."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--input", required=True)
+    parser.add_argument("--output", required=True)
+    parser.add_argument("--weights", type=Path, required=True)
+    parser.add_argument("--engine", default="auto")
+    parser.add_argument("--mode", default="evaluate", choices=("evaluate", "restore"))
+    parser.add_argument("--processes", type=int, default=cores())
+    options = parser.parse_args()
+    paths = sorted(glob.glob(options.input))
+    number = min(options.processes, len(paths))
+    context = multiprocessing.get_context("spawn")
+    start, results = context.Barrier(number), context.Queue()
+    arguments = (options.mode, options.weights, options.engine, options.output)
+    workers = [
+        context.Process(target=_work, args=(paths[first::number], arguments, start, results))
+        for first in range(number)
+    ]
+    for worker in workers:
+        worker.start()
+    seconds: Counter = Counter()
+    pixels = 0
+    for _ in workers:
+        part, some = results.get()
+        seconds += part
+        pixels += some
+    for worker in workers:
+        worker.join()
+    print(json.dumps({"seconds": dict(seconds), "pixels": pixels}))
+    return max(worker.exitcode for worker in workers)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

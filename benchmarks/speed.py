@@ -1,0 +1,265 @@
+"""Speed of the job beside what people run instead, on the same files, in one run.
+
+    python -m benchmarks.speed --images 'photos/*.png'
+
+For each network (--weights; 9-5-5 and 9-1-5 for x2 bilinear unless others are named) in evaluate
+mode, images, figures and report written:
+the tutorial's procedure, a hand-written process pool with ONNX Runtime or OpenCV's dnn module, and
+the job with each engine. Start-up is included. Then the seconds of each stage in plain loops over
+the same functions, one process per core; their sum over the cores is the ideal, and the job's share
+of it leaves out start-up, which is that of a run over one tiny image. Last, the engines alone
+beside the machine's rate of float32 matrix products, and the figures beside scikit-image's.
+Without --images, photographs are made of one that scikit-image ships.
+"""
+
+import argparse
+import glob
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+from skimage.metrics import mean_squared_error, structural_similarity
+from tqdm import tqdm
+
+from benchmarks.memory import ROOT, Measured, generate, measure
+from srcnn import metrics
+from srcnn.engines import ENGINES, cores, create_engine
+from srcnn.weights import load_weights
+from weights import DIRECTORY
+
+NETWORKS = [
+    DIRECTORY / f"{architecture}_x2_bilinear.weights.h5"
+    for architecture in ("srcnn-955", "srcnn-915")
+]
+PEERS = {
+    "tutorial": "the tutorial's procedure (TensorFlow)",
+    "onnxruntime": "process pool, ONNX Runtime",
+    "opencv": "process pool, OpenCV dnn",
+}
+_TILE = 512
+_MATRIX = 2048
+
+
+def repeated(paths: list[str], megapixels: float, directory: Path) -> float:
+    """Copies images again and again until they have so many megapixels; returns how many."""
+    directory.mkdir()
+    sizes = [cv2.imread(path).shape for path in paths]
+    total, number = 0.0, 0
+    while total < megapixels:
+        for path, (height, width, _) in zip(paths, sizes, strict=True):
+            shutil.copy(path, directory / f"{number:03}_{Path(path).name}")
+            total += height * width / 1e6
+        number += 1
+    return total
+
+
+def job(images: str, output: Path, *arguments: str) -> list[str]:
+    """The command of a run without comparison pictures."""
+    return [
+        sys.executable, "run_pipeline.py", "--input", images, "--output", str(output),
+        "--comparisons", "none", *arguments,
+    ]  # fmt: skip
+
+
+def ends_well(command: list[str]) -> Measured:
+    """Measures a command that has to succeed."""
+    measured = measure(command, interval=0.25)
+    if measured.code:
+        raise SystemExit(f"error: exit code {measured.code}: {' '.join(command)}")
+    return measured
+
+
+def compare(weights: Path, images: str, megapixels: float, scratch: Path) -> list[str]:
+    """The table of one network: peers and engines."""
+    commands = {
+        title: [sys.executable, "-m", "benchmarks.peers", peer, "--input", images, "--weights",
+                str(weights), "--output", str(scratch / peer)]
+        for peer, title in PEERS.items()
+    }  # fmt: skip
+    for engine in ENGINES:
+        arguments = ("--weights", str(weights), "--engine", engine)
+        commands[f"the job, {engine}"] = job(images, scratch / f"job-{engine}", *arguments)
+    measured = {}
+    for title, command in tqdm(commands.items(), desc=weights.name):
+        measured[title] = ends_well(command)
+    slowest = measured[PEERS["tutorial"]].seconds
+    return [
+        "| | wall, s | MP/s | times the tutorial | core-seconds/MP | peak, MB |",
+        "| --- | --- | --- | --- | --- | --- |",
+        *(
+            f"| {title} | {m.seconds:.1f} | {megapixels / m.seconds:.2f} "
+            f"| {slowest / m.seconds:.2f} | {m.core_seconds / megapixels:.2f} "
+            f"| {m.peak / 1e6:.0f} |"
+            for title, m in measured.items()
+        ),
+    ]
+
+
+def ideal(weights: Path, images: str, megapixels: float, scratch: Path) -> list[str]:
+    """The table of one network: where the seconds go, and the job's share of the ideal.
+
+    The loops run in one process and in one per core; the quicker is the ideal.
+    """
+    generate(scratch / "tiny", 1, 32, 32)
+    starts, walls, loops = [], [], []
+    for number in (1, 2):
+        for measured, pattern in ((starts, f"{scratch}/tiny/*"), (walls, images)):
+            output = scratch / f"{len(measured)}-of-{number}"
+            measured.append(ends_well(job(pattern, output, "--weights", str(weights))))
+    for processes in {1, cores()}:
+        loop = [
+            sys.executable, "-m", "benchmarks.loop", "--input", images, "--weights", str(weights),
+            "--output", str(scratch / "loop"), "--processes", str(processes),
+        ]  # fmt: skip
+        done = subprocess.run(
+            loop, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True
+        )
+        loops.append(json.loads(done.stdout)["seconds"])
+    stages = min(loops, key=lambda seconds: sum(seconds.values()))
+    total = sum(stages.values())
+    start = min(m.seconds for m in starts)
+    wall = sum(m.seconds for m in walls) / len(walls) - start
+    best = total / cores()
+    return [
+        "| stage | core-seconds/MP | |",
+        "| --- | --- | --- |",
+        *(
+            f"| {name} | {seconds / megapixels:.4f} | {seconds / total:.1%} |"
+            for name, seconds in stages.items()
+        ),
+        "",
+        f"Ideal {best:.1f} s ({megapixels / best:.2f} MP/s), the job {wall:.1f} s "
+        f"({megapixels / wall:.2f} MP/s) after a start-up of {start:.1f} s: "
+        f"**{best / wall:.1%} of the ideal**.",
+    ]
+
+
+def rate(function: Callable[[], float], seconds: float) -> float:
+    """What a function counts per second, called again and again in a thread per core."""
+    counts = []
+
+    def call(end: float) -> None:
+        total = 0.0
+        while time.perf_counter() < end:
+            total += function()
+        counts.append(total)
+
+    started = time.perf_counter()
+    callers = [threading.Thread(target=call, args=(started + seconds,)) for _ in range(cores())]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    return sum(counts) / (time.perf_counter() - started)
+
+
+def engines_alone(networks: list[Path]) -> list[str]:
+    """The table of the engines beside matrix products, in turns; the best of each."""
+    rng = np.random.default_rng(0)
+    left, right = rng.random((2, _MATRIX, _MATRIX), np.float32)
+
+    def multiply() -> float:
+        left @ right
+        return 2 * _MATRIX**3 / 1e9
+
+    runs, models = {}, {}
+    for file in networks:
+        weights = load_weights(file)
+        network = weights.card.name
+        models[network] = weights.card.architecture
+        side = _TILE + 2 * models[network].margin
+        for name in ENGINES:
+            engine = create_engine(name, weights, 1)
+            batch = rng.random((1, side, side, 1), np.float32)
+            runs[network, name] = lambda e=engine, b=batch: e.run(b).size / 1e6
+            runs[network, name]()
+    best = dict.fromkeys(runs, 0.0)
+    products = 0.0
+    for _ in range(5):
+        # Matrix products take all cores by themselves; engines one thread a call.
+        started, work = time.perf_counter(), 0.0
+        while time.perf_counter() < started + 2:
+            work += multiply()
+        products = max(products, work / (time.perf_counter() - started))
+        for key, run in runs.items():
+            best[key] = max(best[key], rate(run, 2))
+    lines = [
+        f"float32 matrix products of {_MATRIX} x {_MATRIX}: {products:.0f} GFLOP/s.",
+        "",
+        "| engine alone | MP/s | GFLOP/s | of matrix products |",
+        "| --- | --- | --- | --- |",
+    ]
+    for (network, name), speed in best.items():
+        work = speed * 2 * models[network].multiply_adds / 1e3
+        lines.append(f"| {network}, {name} | {speed:.2f} | {work:.0f} | {work / products:.0%} |")
+    return lines
+
+
+def figures(path: str) -> list[str]:
+    """SSIM and MSE of two comparisons of a one-megapixel colour image, beside scikit-image's."""
+    cv2.setNumThreads(1)
+    image = cv2.resize(cv2.imread(path), (1250, 800), interpolation=cv2.INTER_CUBIC)
+    others = [cv2.GaussianBlur(image, (5, 5), 1), cv2.medianBlur(image, 3)]
+
+    def ours() -> list[float]:
+        errors = [metrics.mse(image, other) for other in others]
+        return [*metrics.ssim(image, others), *errors]
+
+    def theirs() -> list[float]:
+        similarities = [structural_similarity(image, other, channel_axis=2) for other in others]
+        return [*similarities, *(mean_squared_error(image, other) for other in others)]
+
+    seconds: dict[Callable, float] = {}
+    for _ in range(7):
+        for way in (ours, theirs):
+            started = time.process_time()
+            way()
+            took = time.process_time() - started
+            seconds[way] = min(took, seconds.get(way, took))
+    difference = np.abs(np.subtract(ours(), theirs())).max()
+    return [
+        f"SSIM and MSE of two comparisons, 1 megapixel in colour: {1e3 * seconds[ours]:.0f} ms, "
+        f"scikit-image {1e3 * seconds[theirs]:.0f} ms: **{seconds[theirs] / seconds[ours]:.1f} "
+        f"times as fast**; largest difference {difference:.0e}."
+    ]
+
+
+def main() -> int:
+    """Runs the benchmark and prints Markdown."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--images", nargs="*", help="globs; repeated to --megapixels")
+    parser.add_argument("--megapixels", type=float, default=75)
+    parser.add_argument("--weights", type=Path, nargs="*", default=NETWORKS)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as directory:
+        scratch = Path(directory)
+        paths = sorted(path for pattern in options.images or [] for path in glob.glob(pattern))
+        if not options.images:
+            generate(scratch / "made", 8, 700, 500)
+            paths = sorted(str(path) for path in (scratch / "made").iterdir())
+        if not paths:
+            parser.error(f"no image matches {options.images}")
+        megapixels = repeated(paths, options.megapixels, scratch / "in")
+        images = f"{scratch}/in/*"
+        print(f"{len(list((scratch / 'in').iterdir()))} images, {megapixels:.1f} megapixels, "
+              f"{cores()} cores\n")  # fmt: skip
+        for weights in options.weights:
+            place = scratch / weights.name
+            lines = [*compare(weights, images, megapixels, place), ""]
+            lines += ideal(weights, images, megapixels, place)
+            print(f"### {load_weights(weights).card.name}\n", *lines, "", sep="\n", flush=True)
+        lines = [*engines_alone(options.weights), "", *figures(paths[0])]
+        print("### Engines and figures alone\n", *lines, sep="\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
