@@ -55,6 +55,9 @@ setup(
         # Checked against requirements/lock.txt; see the Makefile.
         "dev": [
             "openvino>=2025.0",
+            # Peers that the benchmarks compare with.
+            "onnx>=1.17",
+            "onnxruntime>=1.20",
             "pytest>=8",
             "hypothesis>=6.100",
             "ruff>=0.8",

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Iterator
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -11,6 +12,7 @@ from codec import bmp, deep, tiff
 from codec.colour import rgb_from_cmyk, rgb_from_lab
 from codec.errors import ImageError, damaged
 from codec.header import ImageHeader, OpenImage, open_image
+from codec.jpeg import ended_jpeg
 from codec.metadata import metadata_of
 from codec.picture import Picture
 from codec.samples import turned
@@ -32,6 +34,7 @@ _NOT_CARRIED = {
     33922: "the place on a map (GeoTIFF)",
     34264: "the place on a map (GeoTIFF)",
 }
+_NO_END = "the JPEG's end marker is missing; no pixel is"
 _LARGEST_FIRST = ("ICO", "ICNS")
 
 
@@ -71,7 +74,11 @@ def decode_image(content: bytes, max_megapixels: float) -> Picture:
         try:
             pixels, alpha, notes = _decode(opened)
         except Exception as error:
-            raise damaged("the image is damaged", error) from None
+            whole = ended_jpeg(content) if _is_cut_jpeg(opened.header, error) else None
+            if whole is None:
+                raise damaged("the image is damaged", error) from None
+            picture = decode_image(whole, max_megapixels)
+            return replace(picture, notes=(*picture.notes, _NO_END))
         if pixels.ndim == 3:
             pixels = cv2.cvtColor(np.ascontiguousarray(pixels), cv2.COLOR_RGB2BGR)
         return Picture(
@@ -82,6 +89,10 @@ def decode_image(content: bytes, max_megapixels: float) -> Picture:
             notes=(*opened.notes, *_notes_of(opened.header), *notes, *left_out),
             jpeg_tables=_tables_of(image),
         )
+
+
+def _is_cut_jpeg(header: ImageHeader, error: Exception) -> bool:
+    return header.format in ("JPEG", "MPO") and isinstance(error, OSError)
 
 
 def _decode(opened: OpenImage) -> tuple[np.ndarray, np.ndarray | None, list[str]]:

@@ -6,6 +6,7 @@ import numpy as np
 import openvino
 from openvino import opset13
 
+from srcnn.architecture import ConvLayer
 from srcnn.engines.base import Engine, cores
 from srcnn.weights import Tensors
 
@@ -42,22 +43,41 @@ class OpenVinoEngine(Engine):
         # With one channel the orders (n, h, w, 1) and (n, 1, h, w) are the same in memory.
         batch = np.ascontiguousarray(batch, np.float32)
         request.infer([batch.reshape(len(batch), 1, *batch.shape[1:3])])
-        result = request.get_output_tensor().data
-        return result.reshape(len(result), *result.shape[2:], 1).copy()
+        rows = request.get_output_tensor().data
+        height = rows.shape[2] - rows.shape[1] + 1
+        result = rows[:, 0, :height] + self._bias
+        for row in range(1, rows.shape[1]):
+            result += rows[:, row, row : row + height]
+        return result[..., np.newaxis]
 
     def _model(self, tensors: Tensors) -> openvino.Model:
+        """The network up to its last layer's sum.
+
+        That layer has one filter, and vector instructions would compute 16 for it. So the rows of
+        its kernel become filters of one row each, whose results `run` adds up: (n, rows, h + rows -
+        1, w), each row's shifted down by its number.
+        """
         values = luma = opset13.parameter([-1, 1, -1, -1], np.float32, name="luma")
-        last = len(self.architecture.layers) - 1
-        for index, layer in enumerate(self.architecture.layers):
-            kernel, bias = tensors[index]
-            pad = [0, 0] if layer.padding == "valid" else [layer.radius, layer.radius]
-            if layer.padding == "replicate":
-                values = opset13.pad(values, [0, 0, *pad], [0, 0, *pad], "edge")
-                pad = [0, 0]
+        for layer, (kernel, bias) in zip(self.architecture.layers[:-1], tensors[:-1], strict=True):
             # Keras keeps (height, width, in, out), OpenVINO (out, in, height, width).
-            filters = opset13.constant(np.ascontiguousarray(kernel.transpose(3, 2, 0, 1)))
-            values = opset13.convolution(values, filters, [1, 1], pad, pad, [1, 1])
+            values = _convolved(_padded(values, layer), kernel.transpose(3, 2, 0, 1))
             values = opset13.add(values, opset13.constant(bias.reshape(1, -1, 1, 1)))
-            if index < last:
-                values = opset13.relu(values)
-        return openvino.Model([values], [luma], self.architecture.name)
+            values = opset13.relu(values)
+        kernel, self._bias = tensors[-1]
+        values = _padded(values, self.architecture.layers[-1])
+        rows = _convolved(values, kernel.transpose(0, 2, 3, 1))
+        return openvino.Model([rows], [luma], self.architecture.name)
+
+
+def _padded(values: openvino.Output, layer: ConvLayer) -> openvino.Output:
+    if layer.padding == "valid" or not layer.radius:
+        return values
+    beyond = [0, 0, layer.radius, layer.radius]
+    if layer.padding == "replicate":
+        return opset13.pad(values, beyond, beyond, "edge")
+    return opset13.pad(values, beyond, beyond, "constant", np.float32(0))
+
+
+def _convolved(values: openvino.Output, filters: np.ndarray) -> openvino.Output:
+    filters = opset13.constant(np.ascontiguousarray(filters))
+    return opset13.convolution(values, filters, [1, 1], [0, 0], [0, 0], [1, 1])

@@ -1,4 +1,4 @@
-"""The benchmarks measure what they say they measure."""
+"""The benchmark of quality measures what it says it measures."""
 
 import cv2
 import pytest

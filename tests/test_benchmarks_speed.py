@@ -1,0 +1,94 @@
+"""The benchmarks of speed compare what gives the same pictures and figures."""
+
+import json
+import subprocess
+import sys
+import time
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import ROOT, files_below, write_images
+
+from benchmarks import memory, peers, speed
+from srcnn.weights import load_weights
+
+
+@pytest.fixture
+def photos(tmp_path, photo):
+    images = {"a.png": photo[:80, :90], "b.png": photo[100:180, 100:220], "c.png": photo[:64, :64]}
+    write_images(tmp_path / "in", images)
+    return tmp_path / "in"
+
+
+@pytest.mark.parametrize("engine", peers.NETWORKS)
+def test_the_scripts_give_the_jobs_images_and_figures(
+    run_job, photos, tmp_path, tiny_weights, engine
+):
+    job = run_job("--input", f"{photos}/*.png")
+    (tmp_path / "script").mkdir()
+    paths = sorted(map(str, photos.iterdir()))
+    rows = peers.script(engine, load_weights(tiny_weights), paths, tmp_path / "script")
+    rows = pd.DataFrame(rows).sort_values("path")
+    for ours, theirs in (
+        ("psnr_degraded", "psnr_degraded"),
+        ("mse_sample_degraded", "mse_degraded"),
+        ("ssim_degraded", "ssim_degraded"),
+        ("ssim_y_degraded", "ssim_degraded_y"),
+    ):
+        assert np.allclose(job.rows[ours], rows[theirs], rtol=1e-10)
+    for ours, theirs in (
+        ("psnr_enhanced", "psnr_enhanced"),
+        ("psnr_y_enhanced", "psnr_enhanced_y"),
+    ):
+        assert np.allclose(job.rows[ours], rows[theirs], atol=1e-3)
+    for name in files_below(photos):
+        pictures = [
+            np.int16(cv2.imread(str(place / name)))
+            for place in (job.output / "images", tmp_path / "script")
+        ]
+        assert np.abs(pictures[0] - pictures[1]).max() <= 2  # a code of luma in B, G and R
+
+
+def test_the_tutorial_truncates_and_shaves(run_job, photos, tmp_path, tiny_weights):
+    job = run_job("--input", f"{photos}/*.png", "--border", "shave")
+    (tmp_path / "tutorial").mkdir()
+    paths = sorted(map(str, photos.iterdir()))
+    rows = peers.tutorial(load_weights(tiny_weights), paths, tmp_path / "tutorial")
+    assert [row["psnr_enhanced"] for row in rows] == pytest.approx(job.rows.psnr_enhanced, abs=1)
+    assert cv2.imread(str(tmp_path / "tutorial/c.png")).shape == (58, 58, 3)
+
+
+@pytest.mark.parametrize("mode", ["evaluate", "restore"])
+def test_the_plain_loop_writes_what_the_job_writes(run_job, photos, tmp_path, tiny_weights, mode):
+    job = run_job("--mode", mode, "--input", f"{photos}/*.png")
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.loop", "--mode", mode, "--input", f"{photos}/*.png",
+         "--weights", str(tiny_weights), "--output", str(tmp_path / "loop")],
+        cwd=ROOT, stdout=subprocess.PIPE, check=True,
+    )  # fmt: skip
+    found = json.loads(done.stdout)
+    assert found["pixels"] == 80 * 90 + 80 * 120 + 64 * 64
+    assert all(seconds > 0 for seconds in found["seconds"].values())
+    for name in files_below(photos):
+        images = [place / "images" / name for place in (job.output, tmp_path / "loop")]
+        assert images[0].read_bytes() == images[1].read_bytes()
+
+
+def test_the_processors_time_is_that_of_all_processes():
+    busy = "import time\nwhile time.process_time() < 0.5: pass\n"
+    outer = f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {busy!r}])\n{busy}"
+    started = time.monotonic()
+    measured = memory.measure([sys.executable, "-c", outer])
+    assert measured.code == 0
+    assert 1 <= measured.core_seconds < 2
+    assert measured.core_seconds <= measured.seconds <= time.monotonic() - started
+    assert measured.peak > 5e6
+
+
+def test_images_are_repeated_to_a_size(photos, tmp_path):
+    paths = sorted(map(str, photos.iterdir()))
+    total = speed.repeated(paths, 0.05, tmp_path / "many")
+    assert total == pytest.approx(3 * (80 * 90 + 80 * 120 + 64 * 64) / 1e6)
+    assert len(files_below(tmp_path / "many")) == 9
