@@ -18,7 +18,7 @@ from transforms.records import SCHEMA, ReportRow
 from transforms.stage import count
 from transforms.storage import OutputStore
 
-_ROW_GROUP = 10_000
+_ROW_GROUP = 1_000
 
 
 def encode_rows(rows: Iterable[ReportRow]) -> bytes:

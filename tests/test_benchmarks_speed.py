@@ -12,6 +12,8 @@ import pytest
 from conftest import ROOT, files_below, write_images
 
 from benchmarks import memory, peers, speed
+from srcnn.engines import create_engine
+from srcnn.tiling import restore_plane
 from srcnn.weights import load_weights
 
 
@@ -51,13 +53,25 @@ def test_the_scripts_give_the_jobs_images_and_figures(
         assert np.abs(pictures[0] - pictures[1]).max() <= 2  # a code of luma in B, G and R
 
 
-def test_the_tutorial_truncates_and_shaves(run_job, photos, tmp_path, tiny_weights):
-    job = run_job("--input", f"{photos}/*.png", "--border", "shave")
-    (tmp_path / "tutorial").mkdir()
-    paths = sorted(map(str, photos.iterdir()))
-    rows = peers.tutorial(load_weights(tiny_weights), paths, tmp_path / "tutorial")
-    assert [row["psnr_enhanced"] for row in rows] == pytest.approx(job.rows.psnr_enhanced, abs=1)
-    assert cv2.imread(str(tmp_path / "tutorial/c.png")).shape == (58, 58, 3)
+def test_the_tutorial_truncates_and_shaves(photos, tmp_path, tiny_weights):
+    weights = load_weights(tiny_weights)
+    margin = weights.card.architecture.margin
+    (tmp_path / "out").mkdir()
+    (row,) = peers.tutorial(weights, [str(photos / "a.png")], tmp_path / "out")
+    original = cv2.imread(str(photos / "a.png"))
+    degraded = cv2.resize(cv2.resize(original, (45, 40)), (90, 80))
+    ycrcb = cv2.cvtColor(degraded, cv2.COLOR_BGR2YCrCb)
+    restored = restore_plane(create_engine("tensorflow", weights), ycrcb[..., 0], margin)
+    inner = (slice(margin, -margin), slice(margin, -margin))
+    ycrcb = ycrcb[inner]
+    ycrcb[..., 0] = np.clip(restored * 255, 0, 255).astype(np.uint8)
+    written = cv2.imread(str(tmp_path / "out/a.png")).astype(int)
+    assert np.abs(written - cv2.cvtColor(ycrcb, cv2.COLOR_YCrCb2BGR)).max() <= 2
+    mse = np.square(written - original[inner]).mean()
+    assert row["mse_enhanced"] == pytest.approx(mse)
+    assert row["mse_degraded"] == pytest.approx(
+        np.square(degraded[inner] * 1.0 - original[inner]).mean()
+    )
 
 
 @pytest.mark.parametrize("mode", ["evaluate", "restore"])
