@@ -12,26 +12,16 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
 import cv2
 
+from benchmarks.loop import stages_of
 from benchmarks.memory import generate
 from codec.apart import decode_apart
 from codec.decode import decode_image
-from codec.encode import EncodeSettings
-from srcnn.engines import create_engine
-from srcnn.weights import load_weights
-from transforms.crop import crop_to_luma
-from transforms.degrade import degrade_image
-from transforms.measure import measure_evaluated
-from transforms.read import read_image
 from transforms.records import ImageRef
-from transforms.restore import merge_luma, restore_luma
-from transforms.storage import OutputStore
-from transforms.write import write_image
 from weights import DIRECTORY
 
 _LIMITS = (256.0, 600.0)  # megapixels, seconds
@@ -49,8 +39,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--rounds", type=int, default=21)
     rounds = parser.parse_args().rounds
-    weights = load_weights(DIRECTORY / "srcnn-915_x2_bilinear.weights.h5")
-    engine = create_engine("tensorflow", weights)
+    weights = DIRECTORY / "srcnn-915_x2_bilinear.weights.h5"
+    cv2.setNumThreads(1)
     print("| | decoded here, ms | in the child, ms | whole way, ms | the child adds |")
     print("|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as directory:
@@ -58,19 +48,15 @@ def main() -> int:
         (png,) = (Path(directory) / "in").iterdir()
         jpeg = png.with_suffix(".jpg")
         cv2.imwrite(str(jpeg), cv2.imread(str(png)))
-        store = OutputStore(f"{directory}/out", "run")
+        stages = stages_of("evaluate", weights, "auto", f"{directory}/out")
         for path in (jpeg, png):
             ref = ImageRef(str(path), path.name, path.name, 0, 0.0, 0)
             content = path.read_bytes()
 
             def chain(ref: ImageRef = ref) -> None:
-                record = read_image(ref, *_LIMITS)
-                record = degrade_image(record, 2, "bilinear", "opencv")
-                record = crop_to_luma(record, 2, "opencv", "keep")
-                (record,) = restore_luma([record], engine, 2, "opencv", "keep", 512)
-                record = merge_luma(record, 2, "opencv", "keep")
-                figures = measure_evaluated(record, 2, "opencv", "keep")
-                write_image(replace(record, figures=figures), store, EncodeSettings(), True)
+                element = ref
+                for stage in stages.values():
+                    element = stage(element)
 
             ways = (
                 lambda content=content: decode_image(content, _LIMITS[0]),

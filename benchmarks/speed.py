@@ -3,12 +3,12 @@
     python -m benchmarks.speed --images 'photos/*.png'
 
 For each network (--weights; 9-5-5 and 9-1-5 for x2 bilinear unless others are named) in evaluate
-mode, images, figures and report written:
-the tutorial's procedure, a hand-written process pool with ONNX Runtime or OpenCV's dnn module, and
-the job with each engine. Start-up is included. Then the seconds of each stage in plain loops over
-the same functions, one process per core; their sum over the cores is the ideal, and the job's share
-of it leaves out start-up, which is that of a run over one tiny image. Last, the engines alone
-beside the machine's rate of float32 matrix products, and the figures beside scikit-image's.
+mode, images, figures and report written: the tutorial's procedure, a hand-written process pool with
+ONNX Runtime or OpenCV's dnn module, and the job with each engine. Start-up is included. Then the
+seconds of each stage in plain loops over the same functions, in one process or one per core,
+whichever is quicker; their sum over the cores is the ideal, and the job's share of it leaves out
+start-up, which is that of a run over one tiny image. Last, the engines alone beside the machine's
+rate of float32 matrix products, and the figures beside scikit-image's.
 Without --images, photographs are made of one that scikit-image ships.
 """
 

@@ -25,12 +25,15 @@ def ended_jpeg(content: bytes) -> bytes | None:
         return None
     content = content.rstrip(b"\xff")  # the end marker's first half
     try:
-        first, *others = (
+        pictures = (
             np.asarray(Image.open(io.BytesIO(content + filler + _END))) for filler in _FILLERS
         )
+        first = next(pictures)
+        # One after the other: a large picture should not be in memory once for each.
+        whole = all(np.array_equal(first, other) for other in pictures)
     except (OSError, SyntaxError):
         return None
-    return content + _END if all(np.array_equal(first, other) for other in others) else None
+    return content + _END if whole else None
 
 
 def _is_one_scan(content: bytes) -> bool:

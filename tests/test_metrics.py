@@ -80,7 +80,7 @@ def test_ssim_of_8_bits_is_scikit_images_default():
 def test_ssim_and_mse_of_strips_are_those_of_the_whole(window, height):
     image = random_image((height, 13, 3), seed=height)
     candidate = noisy(image, height)
-    with mock.patch.object(strips, "_SAMPLES", 1):  # strips of 64 rows
+    with mock.patch.object(strips, "_SAMPLES", 1):  # strips of 16 rows
         assert len(list(strips.strips(image, halo=5))) > 1 or height < 75
         (figure,) = metrics.ssim(image, [candidate], window)
         error = metrics.mse(image, candidate)
