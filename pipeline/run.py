@@ -27,6 +27,7 @@ from pipeline.progress import ProgressFile, ProgressWatcher
 from pipeline.summary import format_summary, reconcile, to_json, totals_path
 from pipeline.terminal import printable
 from srcnn.engines import cores
+from transforms.storage import end_writing
 
 _LOCAL_RUNNERS = (None, "DirectRunner", "FnApiRunner", "BundleBasedDirectRunner")
 
@@ -148,4 +149,5 @@ def _let_go(job: Job, manifest: Manifest, state: str) -> None:
         manifest.write(state)
     except OSError as error:
         logging.getLogger(__name__).warning("the manifest could not be updated: %s", error)
+    end_writing()
     job.store.clean()

@@ -2,11 +2,14 @@
 
 import errno
 import os
+import threading
+from pathlib import Path
 
 import pytest
 from conftest import files_below
 
 from codec.errors import ImageError
+from transforms import storage
 from transforms.storage import OutputStore, read_file
 
 
@@ -59,6 +62,41 @@ def test_cleaning_one_run_leaves_the_others_files(tmp_path):
         (tmp_path / ".scratch" / store.run_id / "half").touch()
     mine.clean()
     assert files_below(tmp_path) == {".scratch/other/half"}
+
+
+def test_a_process_that_ends_waits_for_its_writers_and_lets_no_more_write(store, monkeypatch):
+    writers = storage._Writers()
+    monkeypatch.setattr(storage, "_writers", writers)
+    begun, go_on, replace = threading.Event(), threading.Event(), os.replace
+
+    def slow(*names):
+        begun.set()
+        assert go_on.wait(10)
+        replace(*names)
+
+    monkeypatch.setattr(os, "replace", slow)
+    first = threading.Thread(target=store.write, args=("first.bin", b"1"), daemon=True)
+    first.start()
+    assert begun.wait(10)
+    threading.Timer(0.3, go_on.set).start()
+    storage.end_writing()
+    assert store.read("first.bin") == b"1"
+    late = threading.Thread(target=store.write, args=("late.bin", b"2"), daemon=True)
+    late.start()
+    late.join(0.3)
+    assert late.is_alive()
+    store.write("own.bin", b"3")
+    store.clean()
+    assert files_below(Path(store.root)) == {"first.bin", "own.bin"}
+
+
+def test_a_writer_that_hangs_does_not_keep_a_process_from_ending(store, monkeypatch):
+    monkeypatch.setattr(storage, "_writers", storage._Writers())
+    hang, hanging = threading.Event(), threading.Event()
+    monkeypatch.setattr(os, "replace", lambda *_: hanging.set() or hang.wait())
+    threading.Thread(target=store.write, args=("a.bin", b""), daemon=True).start()
+    assert hanging.wait(10)
+    storage.end_writing(0.1)
 
 
 def test_reading_what_is_no_file(tmp_path):

@@ -4,8 +4,10 @@ import errno
 import os
 import shutil
 import stat
+import threading
 import uuid
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -49,6 +51,48 @@ def read_file(uri: str) -> bytes:
         return file.read()
 
 
+class _Writers:
+    """The threads of this process that are writing a local file."""
+
+    def __init__(self):
+        self._changed = threading.Condition()
+        self._writing: set[int] = set()
+        self._last: int | None = None
+
+    @contextmanager
+    def one_more(self) -> Iterator[None]:
+        me = threading.get_ident()
+        with self._changed:
+            self._changed.wait_for(lambda: self._last in (None, me))
+            self._writing.add(me)
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._writing.discard(me)
+                self._changed.notify_all()
+
+    def end(self, seconds: float) -> None:
+        me = threading.get_ident()
+        with self._changed:
+            self._last = me
+            self._changed.wait_for(lambda: not self._writing - {me}, seconds)
+
+
+_writers = _Writers()
+
+
+def end_writing(seconds: float = 5.0) -> None:
+    """Lets no other thread of this process write a local file any more.
+
+    For a process that is about to end: Beam's threads go on while it cleans up behind them.
+
+    Args:
+      seconds: the most to wait for files that are being written.
+    """
+    _writers.end(seconds)
+
+
 @dataclass(frozen=True)
 class OutputStore:
     """The place that a run writes to.
@@ -89,7 +133,8 @@ class OutputStore:
                 file.write(content)
             return uri
         try:
-            self._write_local(path, content)
+            with _writers.one_more():
+                self._write_local(path, content)
         except OSError as error:
             if error.errno != errno.ENAMETOOLONG:
                 raise
