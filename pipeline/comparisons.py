@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 
 from codec.decode import decode_image
+from pipeline.combine import CombineWhereMade
 from pipeline.config import JobConfig
 from pipeline.job import Job
 from pipeline.summary import ranking
@@ -202,7 +203,7 @@ class DrawComparison(beam.DoFn):
 
 @dataclass
 class WriteComparisons(beam.PTransform):
-    """Rows to comparison pictures of a sample.
+    """Collections of rows to comparison pictures of a sample.
 
     Attributes:
       job: names the sample's size.
@@ -214,11 +215,11 @@ class WriteComparisons(beam.PTransform):
         """Returns the pictures' URIs as bytes."""
         config: Any = self.job.config
         if config.comparisons == "all":
-            sample = rows | beam.Filter(lambda row: row.status == "written")
+            sample = rows | beam.Flatten() | beam.Filter(lambda row: row.status == "written")
         else:
             sample = (
                 rows
-                | "Choose" >> beam.CombineGlobally(SampleFn(config.comparisons))
+                | "Choose" >> CombineWhereMade(SampleFn(config.comparisons))
                 | "Each" >> beam.FlatMap(lambda chosen: chosen)
             )
         return (

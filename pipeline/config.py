@@ -136,9 +136,6 @@ class JobConfig(BaseModel):
         "Report",
         "comparison pictures: a number (worst, best and median gain), all or none",
     )
-    metrics_shards: int = _option(
-        1, "Report", "Parquet files that the report is written in", ge=1, le=10000
-    )
     run_id: Annotated[str, Field(pattern=r"^$|^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")] = _option(
         "", "Report", "name of the run in OUTPUT", shown="UTC time and a random suffix"
     )

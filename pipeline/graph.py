@@ -8,7 +8,7 @@ from codec.encode import EncodeSettings
 from pipeline.comparisons import WriteComparisons
 from pipeline.job import Job
 from pipeline.progress import ProgressFile
-from pipeline.report import CompleteRow, WriteMetrics
+from pipeline.report import EndRow
 from pipeline.summary import MATCHED, WriteTotals
 from pipeline.version import versions
 from srcnn.protocols import PROTOCOLS
@@ -28,8 +28,9 @@ def build(
 ) -> None:
     """Adds the job to a pipeline.
 
-    Only references cross the shuffle in MatchImages, and only rows those behind the chain: images
-    live within one fused stage. Every stage's failures are rows already and meet in `rows`.
+    Only references cross the shuffle in MatchImages, and only combined figures those behind the
+    chain: images live within one fused stage. Every stage's failures are rows already and meet in
+    `rows`.
 
     Args:
       pipeline: an empty pipeline.
@@ -46,7 +47,7 @@ def build(
     else:
         interpolate = "Upscale" >> Upscale(c.scale, c.kernel, c.protocol, c.max_megapixels)
 
-    refs, unlisted, clashing = pipeline | "MatchImages" >> MatchImages(
+    refs, unmatched = pipeline | "MatchImages" >> MatchImages(
         c.input, c.output, c.output_format, job.names_fold, on_match
     )
     images, unread = refs | "ReadImages" >> ReadImages(c.max_megapixels, c.max_seconds)
@@ -69,8 +70,7 @@ def build(
 
     ended = (
         written,
-        unlisted,
-        clashing,
+        unmatched,
         unread,
         uninterpolated,
         uncropped,
@@ -78,18 +78,15 @@ def build(
         unmeasured,
         unwritten,
     )
-    # Completed where they arise: a runner may hold a flattened collection back until all are done.
-    complete = beam.ParDo(CompleteRow(run_columns(job), progress))
-    rows = (
-        tuple(some | f"CompleteRow{index}" >> complete for index, some in enumerate(ended))
-        | "AllRows" >> beam.Flatten()
-    )
-    matched = (
-        (refs, unlisted, clashing) | "AllMatched" >> beam.Flatten() | beam.Map(lambda _: MATCHED)
+    # Ended where they arise: a runner may hold a flattened collection back until all are done.
+    end = beam.ParDo(EndRow(run_columns(job), store, progress))
+    rows = tuple(some | f"EndRow{index}" >> end for index, some in enumerate(ended))
+    matched = tuple(
+        some | f"Matched{index}" >> beam.Map(lambda _: MATCHED)
+        for index, some in enumerate((refs, unmatched))
     )
 
-    rows | "WriteMetrics" >> WriteMetrics(store, c.metrics_shards)
-    (rows, matched) | "WriteTotals" >> WriteTotals(store)
+    (*rows, *matched) | "WriteTotals" >> WriteTotals(store)
     if c.comparisons != "none":
         rows | "WriteComparisons" >> WriteComparisons(job)
 

@@ -1,103 +1,213 @@
-"""Completes the rows of the report and writes them as Parquet."""
+"""The report: rows are journaled while a run is at work and become Parquet files at its end.
+
+A worker writes its rows as small files below runs/<id>/rows every few seconds, so that a run that
+is killed loses none of what it did. The process that waits for the run, or the next run, makes
+metrics/run_id=<id>/ of them.
+"""
 
 import io
-import os
 import socket
-import zlib
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields, replace
+import time
+import uuid
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, fields, replace
 from datetime import UTC, datetime
-from itertools import islice
 
 import apache_beam as beam
+import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.progress import ProgressFile
-from transforms.records import SCHEMA, ReportRow
+from transforms.records import SCHEMA, ReportRow, as_unicode
 from transforms.stage import count
 from transforms.storage import OutputStore
 
-_ROW_GROUP = 1_000
+# Rows of a file, and of a group within it, which readers take or leave as a whole.
+_FILE_ROWS = 100_000
+_GROUP_ROWS = 10_000
+# Rows are written at the latest after so many, or after so many seconds: little is lost by a kill,
+# and the files of a long run are not many.
+_JOURNAL_ROWS = 1_000
+_JOURNAL_SECONDS = (1.0, 60.0)
+_JOURNAL_SHARE = 0.05
 
 
-def encode_rows(rows: Iterable[ReportRow]) -> bytes:
-    """Rows as one Parquet file: explicit schema, zstd; row groups bound the memory."""
-    buffer = io.BytesIO()
-    with pq.ParquetWriter(buffer, SCHEMA, compression="zstd") as writer:
-        remaining = iter(rows)
-        while group := [asdict(row) for row in islice(remaining, _ROW_GROUP)]:
-            writer.write_table(pa.Table.from_pylist(group, SCHEMA))
-    return buffer.getvalue()
+class RowJournal:
+    """Rows on their way to files of their own.
+
+    Args:
+      store: where they go.
+    """
+
+    def __init__(self, store: OutputStore):
+        self._store = store
+        self._rows: list[ReportRow] = []
+        self._started = self._written = time.monotonic()
+
+    def add(self, row: ReportRow) -> None:
+        """Adds a row; writes what has gathered when it is time to."""
+        self._rows.append(row)
+        now = time.monotonic()
+        shortest, longest = _JOURNAL_SECONDS
+        wait = min(max(shortest, _JOURNAL_SHARE * (now - self._started)), longest)
+        if len(self._rows) >= _JOURNAL_ROWS or now - self._written >= wait:
+            self.write()
+
+    def write(self) -> None:
+        """Writes what has gathered."""
+        if self._rows:
+            table = pa.Table.from_pylist([asdict(row) for row in self._rows], SCHEMA)
+            name = f"{journal_of(self._store.run_id)}/{uuid.uuid4().hex}.parquet"
+            self._store.write(name, encode_table(table))
+            self._rows.clear()
+        self._written = time.monotonic()
 
 
-class CompleteRow(beam.DoFn):
-    """Adds what is the same in every row of the run, counts it and reports progress.
+class EndRow(beam.DoFn):
+    """What happens to every row where it arises: it is completed, journaled, counted and shown.
 
     Args:
       constants: columns of the run.
+      store: where the journal is.
       progress: where the watching process looks, or None.
     """
 
-    def __init__(self, constants: ReportRow, progress: ProgressFile | None):
+    def __init__(self, constants: ReportRow, store: OutputStore, progress: ProgressFile | None):
         self._constants = {k: v for k, v in asdict(constants).items() if v is not None}
+        self._store = store
         self._progress = progress
+
+    def setup(self):
+        self._journal = RowJournal(self._store)
 
     def process(self, row: ReportRow):
         """Yields the complete row."""
         count(f"images_{row.status}")
         pixels = (row.width or 0) * (row.height or 0)
         count("pixels_restored", pixels if row.status == "written" else 0)
-        if self._progress:
-            self._progress.add(row.status, pixels)
         row = replace(
             row, finished_at=datetime.now(UTC), host=socket.gethostname(), **self._constants
         )
-        yield replace(row, **_escaped(row))
+        row = replace(row, **_readable(row))
+        self._journal.add(row)
+        if self._progress:
+            self._progress.add(row.status, pixels)
+        yield row
+
+    def finish_bundle(self):
+        self._journal.write()
 
 
-@dataclass
-class WriteMetrics(beam.PTransform):
-    """Rows to Parquet files under metrics/run_id=<id>/, one per shard.
+def journal_of(run_id: str) -> str:
+    """The directory of a run's journal, below OUTPUT."""
+    return f"runs/{run_id}/rows"
 
-    Rows are spread by their source's name, so that a re-run makes the same files; within a file
-    they are in the order of their names.
 
-    Attributes:
-      store: where they go.
-      shards: number of files.
+def encode_table(table: pa.Table) -> bytes:
+    """Rows as one Parquet file, zstd."""
+    buffer = io.BytesIO()
+    with pq.ParquetWriter(buffer, SCHEMA, compression="zstd") as writer:
+        writer.write_table(table, row_group_size=_GROUP_ROWS)
+    return buffer.getvalue()
+
+
+def compact_journal(store: OutputStore, run_id: str) -> int:
+    """Makes a run's files below metrics/ of its journal, and leaves the journal.
+
+    A row for each source and relative path: where a runner did an image twice, the later one. A
+    file has at most 100,000 rows, ordered by status and name.
+
+    Args:
+      store: OUTPUT.
+      run_id: the run, which is at work no more.
+
+    Returns:
+      The number of rows.
+
+    Raises:
+      OSError: something could not be read or written.
     """
+    parts = store.glob(f"{journal_of(run_id)}/*.parquet")
+    keep = _latest(_keys_of(store, parts))
+    directory = f"metrics/run_id={run_id}"
+    before = set(store.glob(f"{directory}/*.parquet"))
+    tables, number = _kept_tables(store, parts, keep), 0
+    for number, table in enumerate(_gathered(tables), start=1):  # noqa: B007
+        path = f"{directory}/part-{number - 1:05d}.parquet"
+        order = [("status", "ascending"), ("relative_path", "ascending")]
+        store.write(path, encode_table(table.sort_by(order)))
+        before.discard(path)
+    for path in before:
+        store.delete(path)
+    return int(keep.sum())
 
-    store: OutputStore
-    shards: int
 
-    def expand(self, rows):
-        """Returns the files' URIs as bytes: OUTPUT's name need not be Unicode."""
-        shards, store = self.shards, self.store
-        return (
-            rows
-            | "KeyByShard" >> beam.Map(lambda row: (_shard_of(row, shards), row))
-            | "GroupByShard" >> beam.GroupByKey()
-            | "WriteShard"
-            >> beam.MapTuple(lambda shard, group: _write_shard(store, shard, shards, group))
+def remove_journal(store: OutputStore, run_id: str) -> None:
+    """Removes a journal that was compacted."""
+    store.delete_directory(journal_of(run_id))
+
+
+def journals(store: OutputStore) -> dict[str, list[str]]:
+    """The files of all journals, by run."""
+    found: dict[str, list[str]] = {}
+    for path in store.glob("runs/*/rows/*.parquet"):
+        found.setdefault(path.split("/")[1], []).append(path)
+    return found
+
+
+def _keys_of(store: OutputStore, parts: Iterable[str]) -> Iterator[pd.DataFrame]:
+    """Hashes in place of names: a run may have millions."""
+    for part in parts:
+        table = pq.read_table(
+            io.BytesIO(store.read(part)), columns=["source_uri", "relative_path", "finished_at"]
+        )
+        frame = table.to_pandas()
+        yield pd.DataFrame(
+            {
+                name: pd.util.hash_pandas_object(frame[name], index=False, categorize=False)
+                for name in ("source_uri", "relative_path")
+            }
+            | {"finished_at": frame.finished_at}
         )
 
 
-def _shard_of(row: ReportRow, shards: int) -> int:
-    return zlib.crc32(row.source_uri.encode()) % shards
+def _latest(keys: Iterable[pd.DataFrame]) -> np.ndarray:
+    """Which rows to keep, in the order of the parts."""
+    frames = list(keys)
+    if not frames:
+        return np.zeros(0, bool)
+    rows = pd.concat(frames, ignore_index=True).sort_values("finished_at", kind="stable")
+    repeated = rows.duplicated(["source_uri", "relative_path"], keep="last")
+    return ~repeated.sort_index().to_numpy()
 
 
-def _write_shard(store: OutputStore, shard: int, shards: int, rows: Iterable[ReportRow]) -> bytes:
-    ordered = sorted(rows, key=lambda row: (row.relative_path, row.source_uri))
-    path = f"metrics/run_id={store.run_id}/part-{shard:05d}-of-{shards:05d}.parquet"
-    return os.fsencode(store.write(path, encode_rows(ordered)))
+def _kept_tables(store: OutputStore, parts: Iterable[str], keep: np.ndarray) -> Iterator[pa.Table]:
+    start = 0
+    for part in parts:
+        table = pq.read_table(io.BytesIO(store.read(part)), schema=SCHEMA)
+        yield table.filter(pa.array(keep[start : start + len(table)]))
+        start += len(table)
 
 
-def _escaped(row: ReportRow) -> dict[str, str]:
+def _gathered(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """Tables of up to so many rows, of smaller ones."""
+    gathered: list[pa.Table] = []
+    for table in tables:
+        if gathered and sum(map(len, gathered)) + len(table) > _FILE_ROWS:
+            yield pa.concat_tables(gathered)
+            gathered = []
+        gathered.append(table)
+    if gathered:
+        yield pa.concat_tables(gathered)
+
+
+def _readable(row: ReportRow) -> dict[str, str]:
     """The columns whose text is no Unicode (odd file names), with the odd bytes escaped."""
     texts = {f.name: getattr(row, f.name) for f in fields(row)}
     return {
-        name: text.encode("utf-8", "backslashreplace").decode()
+        name: as_unicode(text)
         for name, text in texts.items()
         if isinstance(text, str) and not text.isascii()
     }

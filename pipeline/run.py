@@ -24,6 +24,7 @@ from pipeline.manifest import Manifest, describe_job
 from pipeline.options import Command
 from pipeline.preflight import check_places, describe_plan
 from pipeline.progress import ProgressFile, ProgressWatcher
+from pipeline.report import compact_journal, remove_journal
 from pipeline.summary import format_summary, reconcile, to_json, totals_path
 from pipeline.terminal import printable
 from srcnn.engines import cores
@@ -103,7 +104,8 @@ def _run_graph(job: Job, command: Command, lifetime: Lifetime) -> None:
 def _conclude(job: Job, manifest: Manifest, seconds: float) -> int:
     """Writes the summary, shows it, marks the run as complete."""
     totals: dict[str, Any] = json.loads(job.store.read(totals_path(job.store)))
-    problem = reconcile(totals["counts"])
+    rows = compact_journal(job.store, job.store.run_id)
+    problem = reconcile(totals["counts"], rows)
     if problem:
         raise RuntimeError(problem)
     counts = totals["counts"]
@@ -123,6 +125,7 @@ def _conclude(job: Job, manifest: Manifest, seconds: float) -> int:
     store.write(f"{directory}/summary.json", to_json(summary))
     manifest.write("complete")
     store.write(f"{directory}/_SUCCESS", b"")
+    remove_journal(store, store.run_id)
     print(format_summary(summary))
     print(_where_to_look(job))
     if not within:

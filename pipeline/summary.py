@@ -14,6 +14,7 @@ from typing import Any
 
 import apache_beam as beam
 
+from pipeline.combine import CombineWhereMade
 from pipeline.terminal import printable
 from transforms.records import ReportRow
 from transforms.storage import OutputStore
@@ -119,7 +120,7 @@ class SummaryFn(beam.CombineFn):
 
 @dataclass
 class WriteTotals(beam.PTransform):
-    """Rows and MATCHED markers to the file of totals, from which the main process makes the rest.
+    """Collections of rows and of MATCHED to the file of totals, of which the summary is made.
 
     Attributes:
       store: where it goes.
@@ -132,8 +133,7 @@ class WriteTotals(beam.PTransform):
         store = self.store
         return (
             pcolls
-            | beam.Flatten()
-            | beam.CombineGlobally(SummaryFn())
+            | CombineWhereMade(SummaryFn())
             | beam.Map(lambda totals: os.fsencode(store.write(totals_path(store), to_json(totals))))
         )
 
@@ -148,12 +148,15 @@ def to_json(content: dict[str, Any]) -> bytes:
     return json.dumps(content, indent=1, allow_nan=False).encode() + b"\n"
 
 
-def reconcile(counts: dict[str, int]) -> str | None:
-    """What is wrong with the counts, or None if matched = written + skipped + failed."""
+def reconcile(counts: dict[str, int], rows: int) -> str | None:
+    """What is wrong with the counts, or None if matched = written + skipped + failed = rows."""
     ended = counts["written"] + counts["skipped"] + counts["failed"]
-    if counts["matched"] == ended:
+    if counts["matched"] == ended == rows:
         return None
-    return f"{counts['matched']} images matched but {ended} have a row; this is a bug"
+    return (
+        f"{counts['matched']} images matched, {ended} were counted and {rows} have a row; "
+        "this is a bug"
+    )
 
 
 def format_summary(summary: dict[str, Any]) -> str:

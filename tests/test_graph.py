@@ -51,7 +51,7 @@ def test_stages_stand_in_the_graph_under_their_own_names_in_order(job):
     names = [t.unique_name for t in pipeline.to_runner_api().components.transforms.values()]
     stages = [
         "MatchImages", "ReadImages", "Degrade", "CropToYCrCb", "RestoreLuma", "MeasureQuality",
-        "WriteImages", "WriteMetrics", "WriteTotals",
+        "WriteImages", "WriteTotals",
     ]  # fmt: skip
     assert set(stages) <= set(names)
 
@@ -106,7 +106,7 @@ def test_fingerprint_changes_with_what_changes_pixels_and_with_nothing_else(job)
     same = fingerprint()
     for changes in ({"scale": 3}, {"kernel": "area"}, {"border": "shave"}, {"mode": "restore"}):
         assert fingerprint(**changes) != same
-    for changes in ({"tile": 64}, {"comparisons": "all"}, {"metrics_shards": 7}):
+    for changes in ({"tile": 64}, {"comparisons": "all"}):
         assert fingerprint(**changes) == same
 
 

@@ -130,7 +130,7 @@ NUMBERS = [".nan", ".inf", "-.inf", "1e999", "-1e999", "1.0e+999", f"'{'9' * 500
 @pytest.mark.parametrize(
     ("read", "error", "name"),
     [
-        *((job, UsageError, n) for n in ("tile", "scale", "max_megapixels", "metrics_shards")),
+        *((job, UsageError, n) for n in ("tile", "scale", "max_megapixels", "compression")),
         *((job, UsageError, n) for n in ("max_failures", "comparisons")),
         *((training, TrainingError, n) for n in ("steps", "batch", "crop", "seed", "ema_decay")),
         (training, TrainingError, "learning_rate"),

@@ -7,15 +7,14 @@ import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any
 
 import apache_beam as beam
 from apache_beam.io.filesystems import FileSystems
 
 from codec.encode import SUFFIXES_OF, WRITABLE_SUFFIXES
 from codec.errors import ImageError
-from transforms.records import ImageRef
-from transforms.stage import FAILED, failed_row
+from transforms.records import ImageRef, ReportRow
+from transforms.stage import failed_row
 from transforms.storage import is_local
 from transforms.walk import walk
 
@@ -121,6 +120,8 @@ def claim_output(refs: Iterable[ImageRef]) -> Iterator[ImageRef | Refused]:
       The reference that may write, and the others each with an error.
     """
     ordered = sorted(refs, key=lambda ref: (ref.order, ref.uri))
+    if not ordered:
+        return
     first = ordered[0]
     yield first
     seen = {first.uri}
@@ -130,23 +131,29 @@ def claim_output(refs: Iterable[ImageRef]) -> Iterator[ImageRef | Refused]:
             yield ref, ImageError(f"would write the same output as {first.uri}")
 
 
-class _OrFail(beam.DoFn):
-    """Flat-maps; what the function refuses becomes a failed row."""
+def _row_of(outcome: ImageRef | Refused) -> ImageRef | ReportRow:
+    return outcome if isinstance(outcome, ImageRef) else failed_row(outcome[0], "match", outcome[1])
 
-    def __init__(self, function: Callable[[Any], Iterable[ImageRef | Refused]]):
-        self._function = function
 
-    def process(self, element):
-        for outcome in self._function(element):
-            if isinstance(outcome, ImageRef):
-                yield outcome
-            else:
-                yield beam.pvalue.TaggedOutput(FAILED, failed_row(outcome[0], "match", outcome[1]))
+def settle(found: Iterable[ImageRef | ReportRow]) -> Iterator[ImageRef | ReportRow]:
+    """Settles what becomes of everything that was found for one place in the output.
+
+    Args:
+      found: references, and rows of what could not be listed.
+
+    Yields:
+      The reference that may write, and rows of the others.
+    """
+    found = list(found)
+    refs = [one for one in found if isinstance(one, ImageRef)]
+    yield from map(_row_of, claim_output(refs))
+    # Two globs meet the same unreadable directory.
+    yield from {row.source_uri: row for row in found if isinstance(row, ReportRow)}.values()
 
 
 @dataclass
 class MatchImages(beam.PTransform):
-    """Globs to references; expands to (references, rows of what could not be listed, of clashes).
+    """Globs to references; expands to (references, rows of what ends here).
 
     Grouping by output path finds clashes without a list in memory, and spreads the references
     over the workers as a reshuffle would.
@@ -166,32 +173,24 @@ class MatchImages(beam.PTransform):
     on_match: Callable[[], None] | None = None
 
     def expand(self, pbegin):
-        """Returns the three outputs."""
+        """Returns the two outputs."""
         output, output_format = self.output, self.output_format
         names_fold, on_match = self.names_fold, self.on_match
 
-        def expanded(pattern: tuple[int, bytes]) -> Iterator[ImageRef | Refused]:
+        def expanded(pattern: tuple[int, bytes]) -> Iterator[tuple[bytes, ImageRef | ReportRow]]:
             for outcome in expand_glob(os.fsdecode(pattern[1]), pattern[0], output, output_format):
                 if on_match:
                     on_match()
-                yield outcome
-
-        def keyed(ref: ImageRef) -> tuple[bytes, ImageRef]:
-            return os.fsencode(claim_key(ref, names_fold)), ref
+                ref = outcome if isinstance(outcome, ImageRef) else outcome[0]
+                yield os.fsencode(claim_key(ref, names_fold)), _row_of(outcome)
 
         # Names as bytes wherever Beam would encode them: they need not be Unicode.
-        listed = (
+        settled = (
             pbegin
             | "Patterns" >> beam.Create([(i, os.fsencode(p)) for i, p in enumerate(self.patterns)])
-            | "List" >> beam.ParDo(_OrFail(expanded)).with_outputs(FAILED, main="references")
-        )
-        claimed = (
-            listed.references
-            | "KeyByOutput" >> beam.Map(keyed)
+            | "List" >> beam.FlatMap(expanded)
             | "GroupByOutput" >> beam.GroupByKey()
-            | "ClaimOutput"
-            >> beam.ParDo(_OrFail(lambda group: claim_output(group[1]))).with_outputs(
-                FAILED, main="references"
-            )
+            | "Settle" >> beam.FlatMap(lambda group: settle(group[1]))
+            | "Split" >> beam.Partition(lambda one, _: int(isinstance(one, ReportRow)), 2)
         )
-        return claimed.references, listed[FAILED], claimed[FAILED]
+        return settled[0], settled[1]

@@ -103,6 +103,11 @@ class ImageRecordCoder(beam.coders.Coder):
 beam.coders.registry.register_coder(ImageRecord, ImageRecordCoder)
 
 
+def as_unicode(name: str) -> str:
+    """A name with what is no Unicode escaped, as the report has it."""
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
 def column(kind: pa.DataType, description: str):
     """A field of ReportRow: its Parquet type and its line in the documentation."""
     return field(default=None, metadata={"type": kind, "description": description})

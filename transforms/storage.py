@@ -1,6 +1,7 @@
 """Reads and writes whole files, locally and on object stores, none visible half-written."""
 
 import errno
+import glob
 import os
 import shutil
 import stat
@@ -165,6 +166,29 @@ class OutputStore:
     def read(self, path: str) -> bytes:
         """The content of a file below OUTPUT."""
         return read_file(self.uri(path))
+
+    def glob(self, pattern: str) -> list[str]:
+        """Paths below OUTPUT that match a glob, in order; `*` stays within a directory."""
+        if is_local(self.root):
+            return sorted(glob.glob(pattern, root_dir=self.root))
+        found = FileSystems.match([self.uri(pattern)])[0].metadata_list
+        return sorted(metadata.path[len(self.uri("")) :] for metadata in found)
+
+    def delete(self, path: str) -> None:
+        """Removes a file below OUTPUT, if it is there."""
+        if not is_local(self.root):
+            FileSystems.delete([self.uri(path)])
+            return
+        with suppress(FileNotFoundError):
+            os.unlink(self.uri(path))
+
+    def delete_directory(self, path: str) -> None:
+        """Removes a directory of files below OUTPUT, if it is there."""
+        for file in self.glob(f"{path}/*"):
+            self.delete(file)
+        if is_local(self.root):
+            with suppress(FileNotFoundError):
+                os.rmdir(self.uri(path))
 
     def clean(self) -> None:
         """Removes what is not finished."""

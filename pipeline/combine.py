@@ -1,0 +1,67 @@
+"""Combines collections of rows of which no runner has to hold more than a bundle's."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.transforms.window import GlobalWindow
+from apache_beam.utils.windowed_value import WindowedValue
+
+
+class _CombineBundle(beam.DoFn):
+    """Elements to one accumulator a bundle."""
+
+    def __init__(self, fn: beam.CombineFn):
+        self._fn = fn
+
+    def start_bundle(self):
+        self._accumulator: Any = self._fn.create_accumulator()
+
+    def process(self, element):
+        self._accumulator = self._fn.add_input(self._accumulator, element)
+
+    def finish_bundle(self):
+        window = GlobalWindow()
+        yield WindowedValue(self._accumulator, window.max_timestamp(), [window])
+
+
+class _Merge(beam.CombineFn):
+    """The combiner of a combiner's accumulators."""
+
+    def __init__(self, fn: beam.CombineFn):
+        self._fn = fn
+
+    def create_accumulator(self) -> Any:
+        return self._fn.create_accumulator()
+
+    def add_input(self, accumulator: Any, element: Any) -> Any:
+        return self._fn.merge_accumulators([accumulator, element])
+
+    def merge_accumulators(self, accumulators: Iterable[Any]) -> Any:
+        return self._fn.merge_accumulators(accumulators)
+
+    def extract_output(self, accumulator: Any) -> Any:
+        return self._fn.extract_output(accumulator)
+
+
+@dataclass
+class CombineWhereMade(beam.PTransform):
+    """Several collections to one combined value.
+
+    As Flatten and CombineGlobally, but combined before it is flattened: the local runner keeps
+    every element of a flattened collection in memory until the stages before have ended.
+
+    Attributes:
+      fn: the combiner.
+    """
+
+    fn: beam.CombineFn
+
+    def expand(self, pcolls):
+        """Returns the combined value."""
+        combined = [
+            pcoll | f"CombineBundle{index}" >> beam.ParDo(_CombineBundle(self.fn))
+            for index, pcoll in enumerate(pcolls)
+        ]
+        return combined | beam.Flatten() | beam.CombineGlobally(_Merge(self.fn))

@@ -1,0 +1,136 @@
+"""Rows become Parquet files: journaled in parts, compacted without a loss and without a twin."""
+
+import io
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from conftest import files_below
+from hypothesis import given
+from hypothesis import strategies as st
+from support import quick
+
+from pipeline import report
+from pipeline.report import RowJournal, compact_journal, journal_of, journals, remove_journal
+from transforms.records import SCHEMA, ReportRow
+from transforms.storage import OutputStore
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+def row(number: int, attempt: int = 0, status: str = "written", run: str = "run") -> ReportRow:
+    return ReportRow(
+        run_id=run,
+        source_uri=f"in/{number:06}.png",
+        relative_path=f"{number:06}.png",
+        status=status,
+        finished_at=NOON + timedelta(seconds=attempt),
+        output_bytes=attempt,
+    )
+
+
+def journal(store: OutputStore, parts: list[list[ReportRow]]) -> None:
+    for part in parts:
+        one = RowJournal(store)
+        for entry in part:
+            one.add(entry)
+        one.write()
+
+
+@pytest.fixture
+def store(tmp_path):
+    return OutputStore(str(tmp_path), "run")
+
+
+def rows_of(store) -> pd.DataFrame:
+    return pd.read_parquet(f"{store.root}/metrics")
+
+
+def test_no_row_is_lost_none_is_twice_and_the_later_counts(store, tmp_path):
+    parts = [
+        [row(1), row(2, 5, "failed")],
+        [],
+        [row(3), row(2, 9), row(2, 7, "failed")],
+        [row(1, 1)],
+    ]
+    journal(store, parts)
+    assert compact_journal(store, "run") == 3
+    rows = rows_of(store).set_index("relative_path")
+    assert list(rows.index) == ["000001.png", "000002.png", "000003.png"]
+    assert list(rows.status) == ["written"] * 3
+    assert list(rows.output_bytes) == [1, 9, 0]
+    assert compact_journal(store, "run") == 3, "again, with the same end"
+    assert len(rows_of(store)) == 3
+    remove_journal(store, "run")
+    assert files_below(tmp_path / "runs") == set()
+    assert not (tmp_path / journal_of("run")).exists()
+
+
+@quick
+@given(st.lists(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), max_size=6), max_size=6))
+def test_the_compacted_rows_are_those_of_a_dictionary(tmp_path_factory, entries):
+    store = OutputStore(str(tmp_path_factory.mktemp("out")), "run")
+    journal(store, [[row(number, attempt) for number, attempt in part] for part in entries])
+    expected: dict[str, int] = {}
+    for number, attempt in (entry for part in entries for entry in part):
+        name = f"{number:06}.png"
+        expected[name] = max(attempt, expected.get(name, 0))
+    assert compact_journal(store, "run") == len(expected)
+    if expected:
+        rows = rows_of(store)
+        assert dict(zip(rows.relative_path, rows.output_bytes, strict=True)) == expected
+
+
+def test_files_and_groups_are_bounded_and_ordered(store, monkeypatch):
+    monkeypatch.setattr(report, "_FILE_ROWS", 40)
+    monkeypatch.setattr(report, "_GROUP_ROWS", 8)
+    statuses = ("written", "skipped", "failed")
+    journal(store, [[row(n * 10 + i, status=statuses[i % 3]) for i in range(10)] for n in range(9)])
+    store.write("metrics/run_id=run/part-00009.parquet", b"of an attempt with more rows")
+    assert compact_journal(store, "run") == 90
+    names = store.glob("metrics/run_id=run/*.parquet")
+    assert [name[-18:] for name in names] == [f"part-{i:05d}.parquet" for i in range(3)]
+    for name in names:
+        file = pq.ParquetFile(io.BytesIO(store.read(name)))
+        assert file.metadata.num_rows <= 40
+        assert file.metadata.row_group(0).num_rows <= 8
+        read = file.read().to_pandas()
+        keys = list(zip(read.status, read.relative_path, strict=True))
+        assert all(a < b for a, b in pairwise(keys))
+    assert len(rows_of(store)) == 90
+
+
+def test_rows_are_written_soon_and_then_less_often(store, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(report.time, "monotonic", lambda: now[0])
+    one, written = RowJournal(store), []
+    for number in range(20_000):
+        now[0] += 0.5
+        one.add(row(number))
+        if len(journals(store).get("run", [])) > len(written):
+            written.append(now[0])
+    gaps = [b - a for a, b in pairwise(written)]
+    assert written[0] == 1.0
+    assert max(gaps) == 60.0
+    assert gaps == sorted(gaps)
+    assert len(written) < 250
+
+
+def test_many_rows_are_written_at_once_however_soon(store):
+    one = RowJournal(store)
+    for number in range(2_500):
+        one.add(row(number))
+    assert len(journals(store)["run"]) >= 2
+    one.write()
+    assert compact_journal(store, "run") == 2_500
+
+
+def test_the_schema_holds_for_rows_without_any_value(store):
+    journal(store, [[ReportRow(run_id="run", source_uri="a", relative_path="a")]])
+    compact_journal(store, "run")
+    file = pq.ParquetFile(io.BytesIO(store.read("metrics/run_id=run/part-00000.parquet")))
+    assert file.schema_arrow.equals(SCHEMA)
+    assert isinstance(file.read(), pa.Table)
