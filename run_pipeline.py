@@ -38,6 +38,8 @@ def _main(arguments: list[str]) -> int:
 
 def _silence_libraries() -> None:
     logging.basicConfig(level=logging.ERROR)
+    # What ends a run is told once, by the run itself.
+    logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("ABSL_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")

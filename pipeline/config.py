@@ -139,6 +139,21 @@ class JobConfig(BaseModel):
     run_id: Annotated[str, Field(pattern=r"^$|^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")] = _option(
         "", "Report", "name of the run in OUTPUT", shown="UTC time and a random suffix"
     )
+    force: bool = _option(
+        False, "Earlier runs", "restore every image, done or not", shown="only what is not done"
+    )
+    retry_failed: bool = _option(
+        False, "Earlier runs", "restore only what failed the last time", shown="no"
+    )
+    prune: bool = _option(
+        False, "Earlier runs", "remove results whose source is gone", shown="only list them"
+    )
+    take_over: bool = _option(
+        False, "Earlier runs", "begin although another run seems to be at work", shown="refuse"
+    )
+    fail_on_empty: bool = _option(
+        False, "Limits", "exit with 4 if any glob matches nothing", shown="if all match nothing"
+    )
     max_failures: Annotated[str, BeforeValidator(_failure_budget)] = _option(
         "0", "Limits", "failed images tolerated before the exit code is 3: a number or a share"
     )
@@ -168,6 +183,8 @@ class JobConfig(BaseModel):
             )
         if self.border == "shave" and self.mode == "restore":
             raise ValueError("border: 'shave': exists for mode evaluate only; restore keeps pixels")
+        if self.force and self.retry_failed:
+            raise ValueError("force: contradicts retry_failed, which leaves out what is done")
         if not self.kernel:
             # Frozen: the one place that completes a value.
             object.__setattr__(self, "kernel", _DEFAULT_KERNEL[self.protocol])

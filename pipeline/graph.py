@@ -14,17 +14,22 @@ from pipeline.version import versions
 from srcnn.protocols import PROTOCOLS
 from transforms.crop import CropToYCrCb
 from transforms.degrade import Degrade
+from transforms.done import Policy
 from transforms.match import MatchImages
 from transforms.measure import MeasureQuality
 from transforms.read import ReadImages
-from transforms.records import ReportRow
+from transforms.records import BESIDE_MATCHED, ImageRef, ReportRow
 from transforms.restore import RestoreLuma
 from transforms.upscale import Upscale
 from transforms.write import WriteImages
 
 
 def build(
-    pipeline: beam.Pipeline, job: Job, progress: ProgressFile | None = None, engine_threads: int = 1
+    pipeline: beam.Pipeline,
+    job: Job,
+    past: list[str],
+    progress: ProgressFile | None = None,
+    engine_threads: int = 1,
 ) -> None:
     """Adds the job to a pipeline.
 
@@ -35,21 +40,19 @@ def build(
     Args:
       pipeline: an empty pipeline.
       job: what to do.
+      past: files of the report of earlier runs, below OUTPUT.
       progress: where to report progress to, on a runner of this machine.
       engine_threads: that the network and OpenCV take for one image, where the job does not say.
     """
     c, card, store = job.config, job.weights.card, job.store
     settings = {"scale": c.scale, "protocol": c.protocol, "border": c.border}
-    on_match = partial(progress.add, "matched") if progress else None
 
     if c.mode == "evaluate":
         interpolate = "Degrade" >> Degrade(c.scale, c.kernel, c.protocol)
     else:
         interpolate = "Upscale" >> Upscale(c.scale, c.kernel, c.protocol, c.max_megapixels)
 
-    refs, unmatched = pipeline | "MatchImages" >> MatchImages(
-        c.input, c.output, c.output_format, job.names_fold, on_match
-    )
+    refs, unmatched = match(pipeline, job, past, progress)
     images, unread = refs | "ReadImages" >> ReadImages(c.max_megapixels, c.max_seconds)
     interpolated, uninterpolated = images | interpolate
     lumas, uncropped = interpolated | "CropToYCrCb" >> CropToYCrCb(**settings)
@@ -82,7 +85,7 @@ def build(
     end = beam.ParDo(EndRow(run_columns(job), store, progress))
     rows = tuple(some | f"EndRow{index}" >> end for index, some in enumerate(ended))
     matched = tuple(
-        some | f"Matched{index}" >> beam.Map(lambda _: MATCHED)
+        some | f"Matched{index}" >> beam.FlatMap(_marker)
         for index, some in enumerate((refs, unmatched))
     )
 
@@ -91,12 +94,49 @@ def build(
         rows | "WriteComparisons" >> WriteComparisons(job)
 
 
+def match(
+    pipeline: beam.Pipeline,
+    job: Job,
+    past: list[str],
+    progress: ProgressFile | None = None,
+    dry: bool = False,
+) -> tuple[beam.PCollection, beam.PCollection]:
+    """Adds the front of the job, which finds what is to be restored: (references, rows).
+
+    Args:
+      pipeline: an empty pipeline.
+      job: what to do.
+      past: files of the report of earlier runs, below OUTPUT.
+      progress: where to report progress to, on a runner of this machine.
+      dry: decide only, and touch nothing.
+    """
+    c = job.config
+    policy = Policy(
+        store=job.store,
+        fingerprint=job.fingerprint,
+        take="all" if c.force else "failed" if c.retry_failed else "needed",
+        prune=c.prune,
+        inputs=c.input,
+        dry=dry,
+    )
+    on_match = partial(progress.add, "matched") if progress else None
+    return pipeline | "MatchImages" >> MatchImages(
+        policy, past, c.output_format, job.names_fold, on_match
+    )
+
+
+def _marker(found: ImageRef | ReportRow) -> list[str]:
+    beside = isinstance(found, ReportRow) and found.status in BESIDE_MATCHED
+    return [] if beside else [MATCHED]
+
+
 def run_columns(job: Job) -> ReportRow:
     """The columns that are the same in every row of a run."""
     c, card = job.config, job.weights.card
     shave = PROTOCOLS[c.protocol].measure_shave(c.border, c.scale)
     return ReportRow(
         run_id=job.store.run_id,
+        fingerprint=job.fingerprint,
         mode=c.mode,
         scale=c.scale,
         kernel=c.kernel,

@@ -95,7 +95,11 @@ class Lifetime:
         print(f"\nwarning: a worker died: {failure.exc_value}", file=sys.stderr, flush=True)
         # When its work is done, that does no harm, and the run ends by itself.
         if not self._over.wait(_GRACE):
-            self._end("failed", ExitCode.CRASHED, "error: the job crashed: a worker died\n")
+            self.fail("the job crashed: a worker died")
+
+    def fail(self, why: str) -> None:
+        """Ends the process from any thread."""
+        self._end("failed", ExitCode.CRASHED, f"\nerror: {why}\n")
 
     def _end(self, state: str, code: int, last_words: str = "") -> None:
         """Ends the process, unless another thread is about to."""

@@ -24,7 +24,7 @@ examples:
 
 exit codes:
   0  all images written, or failures within --max_failures
-  1  the job crashed, or a worker process died; run it again
+  1  the job crashed, a worker process died, or OUTPUT is full; run it again
   2  bad usage or configuration; nothing was touched
   3  more failed images than --max_failures
   4  no input matched anything; nothing was touched
@@ -105,11 +105,15 @@ def _build_parser() -> argparse.ArgumentParser:
         extra = field.json_schema_extra
         group = groups.setdefault(extra["group"], parser.add_argument_group(extra["group"]))
         shown = f" [{extra['shown']}]" if extra["shown"] else " [required]"
+        description = field.description + shown
+        if field.annotation is bool:
+            group.add_argument(f"--{name}", action="store_true", default=None, help=description)
+            continue
         group.add_argument(
             f"--{name}",
             action="append" if name == "input" else "store",
             metavar=_metavar(name, field.annotation),
-            help=field.description + shown,
+            help=description,
         )
     run = parser.add_argument_group("Running")
     run.add_argument("--config", metavar="FILE", help="YAML file of these options; flags win")

@@ -1,24 +1,17 @@
-"""What is looked at before anything is written: inputs, output, and what a dry run shows."""
+"""What is looked at before anything is written: inputs and output."""
 
 import glob
-import itertools
 import os
 import unicodedata
 import uuid
-from collections.abc import Iterator
 from dataclasses import replace
 from fnmatch import fnmatchcase
 
-from codec.decode import ImageHeader, read_header
 from pipeline.errors import NothingMatchedError, UsageError
 from pipeline.job import Job
-from pipeline.terminal import printable
-from transforms.errors import EXPECTED_ERRORS
-from transforms.match import claim_key, claim_output, expand_glob, fixed_prefix
-from transforms.records import ImageRef
-from transforms.storage import is_local, open_file
+from transforms.match import expand_glob, fixed_prefix
+from transforms.storage import is_local
 
-_SHOWN = 20
 _DIRECTORIES = (".scratch", "images", "metrics", "runs", "comparisons")
 
 
@@ -32,7 +25,7 @@ def check_places(job: Job) -> Job:
     Raises:
       UsageError: an input is a directory, the output lies inside the inputs, leads elsewhere by a
         link or cannot be written.
-      NothingMatchedError: no glob matches anything.
+      NothingMatchedError: no glob matches anything, or with `fail_on_empty` one does not.
     """
     config = job.config
     for pattern in config.input:
@@ -48,10 +41,15 @@ def check_places(job: Job) -> Job:
                 "results would be taken for inputs. Write somewhere else"
             )
     empty = [pattern for pattern in config.input if not _matches_anything(pattern)]
-    if len(empty) == len(config.input):
+    if empty and (config.fail_on_empty or len(empty) == len(config.input)):
         raise NothingMatchedError(f"input: nothing matches {', '.join(map(repr, empty))}")
     warnings = (*job.warnings, *(f"nothing matches {pattern!r}" for pattern in empty))
     names_fold = is_local(config.output) and _check_writable(config.output)
+    if config.run_id and job.store.size(f"{job.run_directory}/manifest.json") is not None:
+        raise UsageError(
+            f"run_id: {config.run_id!r} is a run in {config.output!r} already; name another, or "
+            "leave it out"
+        )
     return replace(job, warnings=warnings, names_fold=names_fold)
 
 
@@ -74,54 +72,6 @@ def could_match_below(pattern: str, directory: str) -> bool:
     return any(
         _reaches_below(p.strip("/").split("/"), d.strip("/").split("/")) for p, d in variants
     )
-
-
-def describe_plan(job: Job) -> Iterator[str]:
-    """What a run would do, line by line; reads headers, touches nothing."""
-    config, card = job.config, job.weights.card
-    yield f"mode        {config.mode}, x{config.scale} {config.kernel}, protocol {config.protocol}"
-    yield f"model       {card.name} (sha256 {card.sha256[:12]}…), engine {job.engine}"
-    yield f"output      {printable(config.output)} (run {job.store.run_id})"
-    yield ""
-    claims: dict[str, list[ImageRef]] = {}
-    megapixels, unreadable, clashing = 0.0, [], []
-    for order, pattern in enumerate(config.input):
-        for outcome in expand_glob(pattern, order, config.output, config.output_format):
-            if isinstance(outcome, ImageRef):
-                claims.setdefault(claim_key(outcome, job.names_fold), []).append(outcome)
-            else:
-                unreadable.append(outcome)
-    unlisted = len(unreadable)
-    for position, key in enumerate(sorted(claims)):
-        first, *clashes = claim_output(claims[key])
-        clashing += clashes
-        try:
-            header = _header(first)
-        except EXPECTED_ERRORS as error:
-            unreadable.append((first, error))
-            continue
-        megapixels += header.megapixels
-        if position < _SHOWN:
-            yield (
-                f"  {printable(first.uri)}  {header.width} x {header.height}"
-                f"  ->  images/{printable(first.output_path)}"
-            )
-    if len(claims) > _SHOWN:
-        yield f"  … and {len(claims) - _SHOWN} more"
-    for ref, error in itertools.islice(clashing + unreadable, _SHOWN):
-        yield f"  would fail: {printable(f'{ref.uri}: {error}')}"
-    matched = len(claims) + len(clashing) + unlisted
-    yield ""
-    yield (
-        f"{matched} images matched, {megapixels:.1f} megapixels; "
-        f"{len(clashing)} clashing outputs, {len(unreadable)} unreadable"
-    )
-    yield "dry run: nothing was written"
-
-
-def _header(ref: ImageRef) -> ImageHeader:
-    with open_file(ref.uri) as file:
-        return read_header(file)
 
 
 def _matches_anything(pattern: str) -> bool:

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.progress import ProgressFile
-from transforms.records import SCHEMA, ReportRow, as_unicode
+from transforms.records import BESIDE_MATCHED, SCHEMA, ReportRow, as_unicode
 from transforms.stage import count
 from transforms.storage import OutputStore
 
@@ -32,6 +32,8 @@ _GROUP_ROWS = 10_000
 _JOURNAL_ROWS = 1_000
 _JOURNAL_SECONDS = (1.0, 60.0)
 _JOURNAL_SHARE = 0.05
+# Columns that another run's row has of an image that this one did not restore.
+_OF_THE_WORK = ("engine", "versions")
 
 
 class RowJournal:
@@ -87,12 +89,14 @@ class EndRow(beam.DoFn):
         count(f"images_{row.status}")
         pixels = (row.width or 0) * (row.height or 0)
         count("pixels_restored", pixels if row.status == "written" else 0)
-        row = replace(
-            row, finished_at=datetime.now(UTC), host=socket.gethostname(), **self._constants
-        )
+        constants = dict(self._constants)
+        if row.status in ("skipped", *BESIDE_MATCHED):
+            for name in _OF_THE_WORK:
+                constants.pop(name, None)
+        row = replace(row, finished_at=datetime.now(UTC), host=socket.gethostname(), **constants)
         row = replace(row, **_readable(row))
         self._journal.add(row)
-        if self._progress:
+        if self._progress and row.status not in BESIDE_MATCHED:
             self._progress.add(row.status, pixels)
         yield row
 

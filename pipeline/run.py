@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import re
 import sys
 import time
 import traceback
@@ -16,19 +17,22 @@ from apache_beam.options.pipeline_options import (
     TypeOptions,
 )
 
+from pipeline.claim import Claim
 from pipeline.errors import ExitCode
 from pipeline.graph import build
 from pipeline.job import Job, prepare_job
 from pipeline.lifetime import Lifetime
 from pipeline.manifest import Manifest, describe_job
 from pipeline.options import Command
-from pipeline.preflight import check_places, describe_plan
+from pipeline.plan import build_plan, describe_plan
+from pipeline.preflight import check_places
 from pipeline.progress import ProgressFile, ProgressWatcher
+from pipeline.recovery import past_files, recover
 from pipeline.report import compact_journal, remove_journal
 from pipeline.summary import format_summary, reconcile, to_json, totals_path
 from pipeline.terminal import printable
 from srcnn.engines import cores
-from transforms.storage import end_writing
+from transforms.storage import OutputFullError, end_writing
 
 _LOCAL_RUNNERS = (None, "DirectRunner", "FnApiRunner", "BundleBasedDirectRunner")
 
@@ -43,23 +47,44 @@ def run(command: Command) -> int:
     job = check_places(prepare_job(command.config))
     for warning in job.warnings:
         print(f"warning: {printable(warning)}", file=sys.stderr)
-    if command.dry_run:
-        print("\n".join(describe_plan(job)))
-        return ExitCode.OK
     with Lifetime() as lifetime:
-        manifest = Manifest(job, command.beam_arguments)
-        lifetime.on_end = lambda state: _let_go(job, manifest, state)
-        manifest.write("running")
+        if command.dry_run:
+            return _plan(job, lifetime)
         try:
-            _run_graph(job, command, lifetime)
-            return _conclude(job, manifest, time.monotonic() - started)
-        except Exception:
-            traceback.print_exc()
-            print(f"error: the job crashed; run {job.store.run_id}", file=sys.stderr)
-            manifest.write("failed")
-            return ExitCode.CRASHED
+            with Claim(job.store, job.config.take_over, lifetime.fail) as claim:
+                return _run_claimed(job, command, lifetime, claim, started)
         finally:
             job.store.clean()
+
+
+def _plan(job: Job, lifetime: Lifetime) -> int:
+    path = os.path.join(lifetime.temporary, "plan.json")
+    with beam.Pipeline(options=pipeline_options([])) as pipeline:
+        build_plan(pipeline, job, past_files(job.store), path)
+    print("\n".join(describe_plan(job, path)))
+    return ExitCode.OK
+
+
+def _run_claimed(
+    job: Job, command: Command, lifetime: Lifetime, claim: Claim, started: float
+) -> int:
+    manifest = Manifest(job, command.beam_arguments)
+    lifetime.on_end = lambda state: _let_go(job, manifest, claim, state)
+    try:
+        recover(job.store)
+        past = past_files(job.store)
+        manifest.write("running")
+        _run_graph(job, past, command, lifetime)
+        return _conclude(job, manifest, time.monotonic() - started)
+    except Exception as error:
+        full = re.search(r"OutputFullError: (.*)", f"{type(error).__name__}: {error}")
+        if full:
+            print(f"error: {printable(full[1])}; make room and run it again", file=sys.stderr)
+        else:
+            traceback.print_exc()
+            print(f"error: the job crashed; run {job.store.run_id}", file=sys.stderr)
+        _write_last(manifest, "failed")
+        return ExitCode.CRASHED
 
 
 def pipeline_options(arguments: list[str]) -> PipelineOptions:
@@ -84,19 +109,19 @@ def pipeline_options(arguments: list[str]) -> PipelineOptions:
     return options
 
 
-def _run_graph(job: Job, command: Command, lifetime: Lifetime) -> None:
+def _run_graph(job: Job, past: list[str], command: Command, lifetime: Lifetime) -> None:
     options = pipeline_options(command.beam_arguments)
     local = options.view_as(StandardOptions).runner in _LOCAL_RUNNERS
     pipeline = beam.Pipeline(options=options)
     if not local:
-        build(pipeline, job)
+        build(pipeline, job, past)
         pipeline.run().wait_until_finish()
         return
     progress = ProgressFile(os.path.join(lifetime.temporary, "progress"))
     with open(progress.path, "xb"):
         pass
     workers = options.view_as(DirectOptions).direct_num_workers
-    build(pipeline, job, progress, max(1, cores() // workers))
+    build(pipeline, job, past, progress, max(1, cores() // workers))
     with ProgressWatcher(progress):
         pipeline.run().wait_until_finish()
 
@@ -105,7 +130,7 @@ def _conclude(job: Job, manifest: Manifest, seconds: float) -> int:
     """Writes the summary, shows it, marks the run as complete."""
     totals: dict[str, Any] = json.loads(job.store.read(totals_path(job.store)))
     rows = compact_journal(job.store, job.store.run_id)
-    problem = reconcile(totals["counts"], rows)
+    problem = reconcile(totals, rows)
     if problem:
         raise RuntimeError(problem)
     counts = totals["counts"]
@@ -147,10 +172,15 @@ def _where_to_look(job: Job) -> str:
     )
 
 
-def _let_go(job: Job, manifest: Manifest, state: str) -> None:
-    try:
-        manifest.write(state)
-    except OSError as error:
-        logging.getLogger(__name__).warning("the manifest could not be updated: %s", error)
+def _let_go(job: Job, manifest: Manifest, claim: Claim, state: str) -> None:
+    _write_last(manifest, state)
     end_writing()
     job.store.clean()
+    claim.release()
+
+
+def _write_last(manifest: Manifest, state: str) -> None:
+    try:
+        manifest.write(state)
+    except (OSError, OutputFullError) as error:
+        logging.getLogger(__name__).warning("the manifest could not be updated: %s", error)

@@ -16,7 +16,7 @@ import apache_beam as beam
 
 from pipeline.combine import CombineWhereMade
 from pipeline.terminal import printable
-from transforms.records import ReportRow
+from transforms.records import BESIDE_MATCHED, ReportRow
 from transforms.storage import OutputStore
 
 MATCHED = "matched"
@@ -30,6 +30,7 @@ _AVERAGED = (
     "consistency_psnr",
 )  # fmt: skip
 _SUMMED = ("infer_seconds", "total_seconds", "source_bytes", "output_bytes")
+_MATCHED = ("written", "skipped", "failed")
 _WORST = 10
 _GROUPS = 20
 _EXAMPLES = 5
@@ -46,7 +47,8 @@ class SummaryFn(beam.CombineFn):
 
     def create_accumulator(self) -> dict[str, Any]:
         return {
-            "matched": 0, "status": Counter(), "pixels": 0, "output_pixels": 0,
+            "matched": 0, "status": Counter(), "changes": Counter(), "gone": [],
+            "pixels": 0, "output_pixels": 0,
             "sums": Counter(), "figures": {}, "worst": [], "causes": {}, "warnings": {},
         }  # fmt: skip
 
@@ -56,6 +58,10 @@ class SummaryFn(beam.CombineFn):
             return totals
         row = element
         totals["status"][row.status] += 1
+        if row.status in BESIDE_MATCHED:
+            totals["gone"] = heapq.nsmallest(_EXAMPLES, [*totals["gone"], row.output_uri])
+        elif row.change and row.status != "skipped":
+            totals["changes"][row.change] += 1
         if row.status == "failed":
             example = (row.source_uri, row.error_message)
             _add_group(totals["causes"], (row.stage, _kind_of(row)), 1, [example])
@@ -78,8 +84,9 @@ class SummaryFn(beam.CombineFn):
         for totals in accumulators:
             for name in ("matched", "pixels", "output_pixels"):
                 merged[name] += totals[name]
-            for name in ("status", "sums"):
+            for name in ("status", "changes", "sums"):
                 merged[name].update(totals[name])
+            merged["gone"] = heapq.nsmallest(_EXAMPLES, merged["gone"] + totals["gone"])
             for name, figure in totals["figures"].items():
                 _add_figure(merged["figures"], name, figure)
             for kind in ("causes", "warnings"):
@@ -92,7 +99,12 @@ class SummaryFn(beam.CombineFn):
         return {
             "counts": {
                 "matched": totals["matched"],
-                **{name: totals["status"][name] for name in ("written", "skipped", "failed")},
+                **{name: totals["status"][name] for name in _MATCHED},
+            },
+            "changes": dict(sorted(totals["changes"].items())),
+            "source_gone": {
+                **{name: totals["status"][name] for name in BESIDE_MATCHED},
+                "examples": totals["gone"],
             },
             "megapixels": totals["pixels"] / 1e6,
             "output_megapixels": totals["output_pixels"] / 1e6,
@@ -148,10 +160,16 @@ def to_json(content: dict[str, Any]) -> bytes:
     return json.dumps(content, indent=1, allow_nan=False).encode() + b"\n"
 
 
-def reconcile(counts: dict[str, int], rows: int) -> str | None:
-    """What is wrong with the counts, or None if matched = written + skipped + failed = rows."""
-    ended = counts["written"] + counts["skipped"] + counts["failed"]
-    if counts["matched"] == ended == rows:
+def reconcile(totals: dict[str, Any], rows: int) -> str | None:
+    """What is wrong with the counts, or None if matched = written + skipped + failed.
+
+    Args:
+      totals: of the run.
+      rows: of the report, which also has those of outputs without a source.
+    """
+    counts, gone = totals["counts"], totals["source_gone"]
+    ended = sum(counts[name] for name in _MATCHED)
+    if counts["matched"] == ended == rows - sum(gone[name] for name in BESIDE_MATCHED):
         return None
     return (
         f"{counts['matched']} images matched, {ended} were counted and {rows} have a row; "
@@ -170,6 +188,7 @@ def format_summary(summary: dict[str, Any]) -> str:
         "",
         f"  {counts['matched']} matched = {counts['written']} written + "
         f"{counts['skipped']} skipped + {counts['failed']} failed",
+        *_format_changes(summary),
         f"  {summary['megapixels']:.2f} megapixels in {summary['wall_seconds']:.1f} s: "
         f"{summary['megapixels_per_second']:.2f} megapixels/s",
     ]
@@ -199,6 +218,20 @@ def format_summary(summary: dict[str, Any]) -> str:
             for warning in summary["warnings"][:10]
         ]
     return "\n".join(lines)
+
+
+def _format_changes(summary: dict[str, Any]) -> list[str]:
+    """What was done again and why, for a run that is not the first."""
+    counts, changes, gone = summary["counts"], summary["changes"], summary["source_gone"]
+    lines = []
+    if counts["skipped"] or set(changes) - {"new"}:
+        reasons = ", ".join(f"{number} {change}" for change, number in changes.items())
+        lines.append(f"  to restore: {reasons or 'nothing, all is done'}")
+    if gone["vanished"]:
+        lines.append(f"  {gone['vanished']} results whose source is gone: --prune removes them")
+    if gone["pruned"]:
+        lines.append(f"  {gone['pruned']} results were removed, their source is gone")
+    return lines
 
 
 def _format_means(means: dict[str, Any]) -> list[str]:

@@ -34,7 +34,7 @@ def job(tmp_path, photo, tiny_weights):
 
 def test_counters_count_what_happened(job):
     with beam.Pipeline(options=pipeline_options([])) as pipeline:
-        build(pipeline, job)
+        build(pipeline, job, [])
     found = pipeline.result.metrics().query(MetricsFilter().with_namespace("srcnn"))
     counters = Counter()
     for counter in found["counters"]:  # one for each step that counts
@@ -47,7 +47,7 @@ def test_counters_count_what_happened(job):
 
 def test_stages_stand_in_the_graph_under_their_own_names_in_order(job):
     pipeline = beam.Pipeline(options=pipeline_options([]))
-    build(pipeline, job)
+    build(pipeline, job, [])
     names = [t.unique_name for t in pipeline.to_runner_api().components.transforms.values()]
     stages = [
         "MatchImages", "ReadImages", "Degrade", "CropToYCrCb", "RestoreLuma", "MeasureQuality",
@@ -58,7 +58,7 @@ def test_stages_stand_in_the_graph_under_their_own_names_in_order(job):
 
 def test_every_picture_between_the_stages_has_the_coder_that_does_not_pickle_for_size(job):
     pipeline = beam.Pipeline(options=pipeline_options([]))
-    build(pipeline, job)
+    build(pipeline, job, [])
     components = pipeline.to_runner_api().components
     pictures = ("ReadImages", "Degrade", "CropToYCrCb", "RestoreLuma", "MeasureQuality")
     coders = [
@@ -92,7 +92,7 @@ def test_run_columns_name_everything_that_makes_a_row_readable_alone(job):
     named = {name for name, value in columns.items() if value is not None}
     assert named == {
         "run_id", "mode", "scale", "kernel", "protocol", "border", "measure_shave", "model",
-        "weights_sha256", "engine", "versions",
+        "weights_sha256", "engine", "versions", "fingerprint",
     }  # fmt: skip
     assert not named & {"psnr_degraded", "status", "source_uri"}
     assert named <= {field.name for field in dataclasses.fields(ReportRow)}

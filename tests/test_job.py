@@ -363,7 +363,7 @@ def test_sources_are_not_changed(run_job, photos):
 
 def test_report_has_the_documented_schema_and_reads_as_history(run_job, photos):
     first = run_job("--input", f"{photos}/**/*.png", "--run_id", "first")
-    run_job("--input", f"{photos}/*.png", "--run_id", "second")
+    run_job("--input", f"{photos}/*.png", "--run_id", "second", "--force")
     (file,) = (first.output / "metrics/run_id=first").iterdir()
     parquet = pq.ParquetFile(file)
     assert parquet.schema_arrow.equals(SCHEMA)

@@ -86,7 +86,7 @@ def test_flags_override_the_file(run_job, image, tmp_path):
 
 
 def test_dashes_and_underscores_are_the_same(run_job, image):
-    assert run_job("--input", image, "--max-failures=3", "--metrics-shards", "2").code == 0
+    assert run_job("--input", image, "--max-failures=3", "--engine-threads", "2").code == 0
 
 
 def test_nothing_matched_is_exit_code_4(run_job, tmp_path):

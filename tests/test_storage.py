@@ -10,7 +10,7 @@ from conftest import files_below
 
 from codec.errors import ImageError
 from transforms import storage
-from transforms.storage import OutputStore, read_file
+from transforms.storage import OutputFullError, OutputStore, read_file
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, step, full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OutputFullError, match="No space left"):
         store.write(name, b"new")
     monkeypatch.undo()
     assert files_below(tmp_path) == {"out/a.bin"}

@@ -79,7 +79,7 @@ def test_totals_do_not_depend_on_the_split(case):
     totals = combine(SummaryFn(), elements, cuts)
     assert totals == combine(SummaryFn(), elements, [])
     counts = totals["counts"]
-    assert reconcile(counts, len(rows)) is None
+    assert reconcile(totals, len(rows)) is None
     for status in ("written", "failed", "skipped"):
         assert counts[status] == sum(r.status == status for r in rows)
     figures = [r.psnr_gain for r in rows if r.status == "written" and r.psnr_gain is not None]
@@ -143,8 +143,12 @@ def test_failures_are_grouped_by_cause_with_examples():
 
 def test_a_lost_image_is_noticed():
     counts = {"matched": 3, "written": 1, "skipped": 0, "failed": 1}
-    assert "bug" in reconcile(counts, 3)
-    assert "bug" in reconcile(counts | {"matched": 2}, 1)
+    gone = {"vanished": 0, "pruned": 0}
+    assert "bug" in reconcile({"counts": counts, "source_gone": gone}, 3)
+    counts |= {"matched": 2}
+    assert "bug" in reconcile({"counts": counts, "source_gone": gone}, 1)
+    gone = {"vanished": 3, "pruned": 1}
+    assert reconcile({"counts": counts, "source_gone": gone}, 6) is None
 
 
 def test_ranking_is_by_gain_or_consistency():

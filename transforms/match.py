@@ -13,7 +13,8 @@ from apache_beam.io.filesystems import FileSystems
 
 from codec.encode import SUFFIXES_OF, WRITABLE_SUFFIXES
 from codec.errors import ImageError
-from transforms.records import ImageRef, ReportRow
+from transforms.done import PastRow, Policy, ReadPast, decide, vanished
+from transforms.records import ImageRef, ReportRow, as_unicode
 from transforms.stage import failed_row
 from transforms.storage import is_local
 from transforms.walk import walk
@@ -98,16 +99,16 @@ def expand_glob(
         yield (ref, error) if error else ref
 
 
-def claim_key(ref: ImageRef, names_fold: bool) -> str:
-    """What references that would write the same file have in common.
+def claim_key(output_path: str, names_fold: bool) -> str:
+    """What output paths have in common that mean the same file.
 
     Args:
-      ref: the reference.
+      output_path: below OUTPUT/images.
       names_fold: whether neither case nor the composition of letters counts in the output.
     """
     if not names_fold:
-        return ref.output_path
-    return unicodedata.normalize("NFD", unicodedata.normalize("NFD", ref.output_path).casefold())
+        return output_path
+    return unicodedata.normalize("NFD", unicodedata.normalize("NFD", output_path).casefold())
 
 
 def claim_output(refs: Iterable[ImageRef]) -> Iterator[ImageRef | Refused]:
@@ -135,62 +136,94 @@ def _row_of(outcome: ImageRef | Refused) -> ImageRef | ReportRow:
     return outcome if isinstance(outcome, ImageRef) else failed_row(outcome[0], "match", outcome[1])
 
 
-def settle(found: Iterable[ImageRef | ReportRow]) -> Iterator[ImageRef | ReportRow]:
+def settle(
+    found: Iterable[ImageRef | ReportRow], past: Iterable[PastRow], policy: Policy
+) -> Iterator[ImageRef | ReportRow]:
     """Settles what becomes of everything that was found for one place in the output.
 
     Args:
       found: references, and rows of what could not be listed.
+      past: what earlier runs did there.
+      policy: what of it is done again.
 
     Yields:
-      The reference that may write, and rows of the others.
+      The reference that is to be restored; rows of the others.
     """
-    found = list(found)
-    refs = [one for one in found if isinstance(one, ImageRef)]
-    yield from map(_row_of, claim_output(refs))
+    found, past = list(found), list(past)
+    for outcome in claim_output(one for one in found if isinstance(one, ImageRef)):
+        if isinstance(outcome, ImageRef):
+            yield decide(outcome, past, policy)
+        else:
+            yield _row_of(outcome)
     # Two globs meet the same unreadable directory.
     yield from {row.source_uri: row for row in found if isinstance(row, ReportRow)}.values()
+    if not found:
+        yield from vanished(past, policy)
 
 
 @dataclass
 class MatchImages(beam.PTransform):
     """Globs to references; expands to (references, rows of what ends here).
 
-    Grouping by output path finds clashes without a list in memory, and spreads the references
-    over the workers as a reshuffle would.
+    Grouping by output path finds clashes and what is done without a list in memory, and spreads
+    the references over the workers as a reshuffle would.
 
     Attributes:
-      patterns: the input globs.
-      output: OUTPUT, where no input may lie.
+      policy: the input globs, OUTPUT, and what is done again.
+      past: files of the report of earlier runs, below OUTPUT.
       output_format: of the restored images, see output_path_of.
       names_fold: whether OUTPUT takes names for the same that differ in case.
       on_match: called for each match before any image is read, to announce it; or None.
     """
 
-    patterns: tuple[str, ...]
-    output: str
+    policy: Policy
+    past: list[str]
     output_format: str = "same"
     names_fold: bool = False
     on_match: Callable[[], None] | None = None
 
     def expand(self, pbegin):
         """Returns the two outputs."""
-        output, output_format = self.output, self.output_format
+        policy, output_format = self.policy, self.output_format
         names_fold, on_match = self.names_fold, self.on_match
 
         def expanded(pattern: tuple[int, bytes]) -> Iterator[tuple[bytes, ImageRef | ReportRow]]:
-            for outcome in expand_glob(os.fsdecode(pattern[1]), pattern[0], output, output_format):
+            glob, root = os.fsdecode(pattern[1]), policy.store.root
+            for outcome in expand_glob(glob, pattern[0], root, output_format):
                 if on_match:
                     on_match()
                 ref = outcome if isinstance(outcome, ImageRef) else outcome[0]
-                yield os.fsencode(claim_key(ref, names_fold)), _row_of(outcome)
+                yield place(ref.output_path), _row_of(outcome)
+
+        def place(output_path: str) -> bytes:
+            # Escaped, as the report has it; `settled` tells apart what that makes equal.
+            return as_unicode(claim_key(output_path, names_fold)).encode()
+
+        def settled(group) -> Iterator[ImageRef | ReportRow]:
+            _, sides = group
+            past, claims = list(sides["past"]), {}
+            for one in sides["found"]:
+                key = claim_key(one.output_path, names_fold) if isinstance(one, ImageRef) else None
+                claims.setdefault(key, []).append(one)
+            for found in claims.values() or [()]:
+                yield from settle(found, past, policy)
 
         # Names as bytes wherever Beam would encode them: they need not be Unicode.
-        settled = (
+        found = (
             pbegin
-            | "Patterns" >> beam.Create([(i, os.fsencode(p)) for i, p in enumerate(self.patterns)])
+            | "Inputs" >> beam.Create([(i, os.fsencode(p)) for i, p in enumerate(policy.inputs)])
             | "List" >> beam.FlatMap(expanded)
-            | "GroupByOutput" >> beam.GroupByKey()
-            | "Settle" >> beam.FlatMap(lambda group: settle(group[1]))
+        )
+        past = (
+            pbegin
+            | "ReadPast" >> ReadPast(self.past, policy.store, policy.fingerprint)
+            | "PlaceOf"
+            >> beam.Map(lambda row: (place(output_path_of(row.relative_path, output_format)), row))
+        )
+        ended = (
+            {"found": found, "past": past}
+            | "GroupByOutput" >> beam.CoGroupByKey()
+            | "Settle" >> beam.FlatMap(settled)
             | "Split" >> beam.Partition(lambda one, _: int(isinstance(one, ReportRow)), 2)
         )
-        return settled[0], settled[1]
+        return ended[0], ended[1]

@@ -1,7 +1,7 @@
 """What travels between the stages: a reference, an image on its way, a row of the report."""
 
 import pickle
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 
 import apache_beam as beam
@@ -22,6 +22,7 @@ class ImageRef:
       size: bytes, as listed.
       modified: time of last modification, seconds since 1970, 0 where unknown.
       order: position of the glob among the inputs.
+      change: why it is to be restored; see transforms.done.
     """
 
     uri: str
@@ -30,6 +31,11 @@ class ImageRef:
     size: int
     modified: float
     order: int
+    change: str | None = None
+
+    def because(self, change: str) -> "ImageRef":
+        """The same, to be restored for a reason."""
+        return replace(self, change=change)
 
 
 @dataclass(frozen=True)
@@ -117,6 +123,10 @@ def column(kind: pa.DataType, description: str):
 RUN_ID = pa.dictionary(pa.int32(), pa.string())
 
 
+# Statuses of rows that stand for no matched image.
+BESIDE_MATCHED = ("vanished", "pruned")
+
+
 @dataclass(frozen=True, slots=True)  # no names of fields in each row's bytes
 class ReportRow:
     """One matched image's line in the report; the Parquet schema is derived from it."""
@@ -130,7 +140,16 @@ class ReportRow:
     source_modified: float | None = column(
         pa.float64(), "Modification time of the source, seconds since 1970-01-01 UTC."
     )
-    status: str | None = column(pa.string(), "`written`, `skipped` or `failed`.")
+    status: str | None = column(
+        pa.string(),
+        "`written`, `skipped` or `failed`; beside the matched images `vanished` or `pruned`.",
+    )
+    change: str | None = column(
+        pa.string(), "Why the image was restored, or not: compared with earlier runs."
+    )
+    done_run_id: str | None = column(
+        pa.string(), "Skipped, vanished and pruned rows: the run that wrote the image."
+    )
     stage: str | None = column(pa.string(), "Failed rows: the stage that failed.")
     error_type: str | None = column(pa.string(), "Failed rows: the error's class.")
     error_message: str | None = column(pa.string(), "Failed rows: what was wrong.")
@@ -147,9 +166,13 @@ class ReportRow:
     )
     bit_depth: int | None = column(pa.int32(), "Bits per sample of the source, 8 or 16.")
     output_uri: str | None = column(pa.string(), "Where the restored image was written.")
+    output_path: str | None = column(pa.string(), "The same below OUTPUT/images.")
     output_width: int | None = column(pa.int32(), "Width of the restored image, pixels.")
     output_height: int | None = column(pa.int32(), "Height of the restored image, pixels.")
     output_bytes: int | None = column(pa.int64(), "Size of the restored file, bytes.")
+    fingerprint: str | None = column(
+        pa.string(), "Hash of all settings that change what the images hold."
+    )
     mode: str | None = column(pa.string(), "`evaluate` or `restore`.")
     scale: int | None = column(pa.int32(), "Scale of the run; 1: input already enlarged.")
     kernel: str | None = column(pa.string(), "Interpolation of the degradation or enlargement.")

@@ -28,6 +28,7 @@ def failed_row(ref: ImageRef, stage: str, error: Exception) -> ReportRow:
         source_bytes=ref.size,
         source_modified=ref.modified,
         status="failed",
+        change=ref.change,
         stage=stage,
         error_type=type(error).__name__,
         error_message=message,

@@ -29,6 +29,19 @@ def lies_within(path: str, directory: str) -> bool:
     return real == root or real.startswith(root.rstrip("/") + "/")
 
 
+def is_gone(uri: str) -> bool:
+    """Whether there surely is no file of that name; False where that cannot be found out."""
+    try:
+        if not is_local(uri):
+            return not FileSystems.exists(uri)
+        os.lstat(uri)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:  # BeamIOError is one
+        return False
+    return False
+
+
 def open_file(uri: str) -> BinaryIO:
     """Opens a file for reading.
 
@@ -50,6 +63,13 @@ def read_file(uri: str) -> bytes:
     """The content of a file; see open_file for the errors."""
     with open_file(uri) as file:
         return file.read()
+
+
+class OutputFullError(Exception):
+    """Nothing can be written to OUTPUT any more. No image's own error: it ends the run."""
+
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 class _Writers:
@@ -126,6 +146,7 @@ class OutputStore:
 
         Raises:
           ImageError: a directory on its path is a link.
+          OutputFullError: there is no room, or no file system any more that can be written.
           OSError: it could not be written; a former file of that name stands untouched.
         """
         uri = self.uri(path)
@@ -137,11 +158,38 @@ class OutputStore:
             with _writers.one_more():
                 self._write_local(path, content)
         except OSError as error:
+            if error.errno in _FULL:
+                raise OutputFullError(f"output: {self.root!r}: {error.strerror}") from None
             if error.errno != errno.ENAMETOOLONG:
                 raise
             message = "the result's name or path is too long for the file system of the output"
             raise OSError(error.errno, message, uri) from None
         return uri
+
+    def create(self, path: str, content: bytes) -> bool:
+        """Makes a local file at one stroke; returns whether there was none.
+
+        Raises:
+          OSError, OutputFullError: see write.
+        """
+        draft = f"{path}.{uuid.uuid4().hex}"
+        self.write(draft, content)
+        try:
+            os.link(self.uri(draft), self.uri(path))
+        except FileExistsError:
+            return False
+        except OSError as error:
+            if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS):
+                raise
+            # No hard links on this file system; its content comes a moment later.
+            try:
+                with open(self.uri(path), "xb") as file:
+                    file.write(content)
+            except FileExistsError:
+                return False
+        finally:
+            self.delete(draft)
+        return True
 
     def _write_local(self, path: str, content: bytes) -> None:
         uri = self.uri(path)
@@ -174,6 +222,16 @@ class OutputStore:
         found = FileSystems.match([self.uri(pattern)])[0].metadata_list
         return sorted(metadata.path[len(self.uri("")) :] for metadata in found)
 
+    def size(self, path: str) -> int | None:
+        """Bytes of a file below OUTPUT, or None if it is not there."""
+        if is_local(self.root):
+            try:
+                return os.stat(self.uri(path)).st_size
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+        found = FileSystems.match([self.uri(path)])[0].metadata_list
+        return found[0].size_in_bytes if found else None
+
     def delete(self, path: str) -> None:
         """Removes a file below OUTPUT, if it is there."""
         if not is_local(self.root):
@@ -190,10 +248,11 @@ class OutputStore:
             with suppress(FileNotFoundError):
                 os.rmdir(self.uri(path))
 
-    def clean(self) -> None:
-        """Removes what is not finished."""
+    def clean(self, everything: bool = False) -> None:
+        """Removes what is not finished; of all runs if everything."""
         if is_local(self.root):
-            shutil.rmtree(self.scratch, ignore_errors=True)
+            scratch = os.path.dirname(self.scratch) if everything else self.scratch
+            shutil.rmtree(scratch, ignore_errors=True)
             with suppress(OSError):  # another run is at work, or there is none
                 os.rmdir(os.path.dirname(self.scratch))
 

@@ -1,0 +1,137 @@
+"""One run at a time writes to an OUTPUT: the run's claim on it."""
+
+import json
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any
+
+import psutil
+
+from pipeline.errors import UsageError
+from pipeline.summary import to_json
+from transforms.storage import OutputStore, is_local
+
+CLAIM = ".claim.json"
+_BEAT_SECONDS = 20.0
+_EXPIRY_SECONDS = 300.0
+_SETTLE_SECONDS = 2.0
+
+
+class Claim:
+    """A context in which this run alone writes to OUTPUT.
+
+    The claim is a file that names its holder and is renewed while the run is at work. A holder on
+    this machine whose process is gone, and one that has not renewed for five minutes, is dead: its
+    claim is taken over. On a local file system the file is made at one stroke. Object stores offer
+    Beam no such stroke; there the last of several that come at once wins, and the others notice.
+
+    Args:
+      store: OUTPUT, and the run's name.
+      take_over: take the claim from a holder that may be alive.
+      on_loss: called in a thread of its own when another run has taken the claim over.
+    """
+
+    def __init__(self, store: OutputStore, take_over: bool, on_loss: Callable[[str], None]):
+        self._store = store
+        self._take_over = take_over
+        self._on_loss = on_loss
+        self._held = {
+            "run_id": store.run_id,
+            "token": uuid.uuid4().hex,
+            "host": socket.gethostname(),
+            "processes": _process_space(),
+            "pid": os.getpid(),
+            "pid_started": psutil.Process().create_time(),
+            "since": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._renew, daemon=True)
+
+    def __enter__(self):
+        while not self._take():
+            holder = self._read()
+            if holder is None:
+                continue
+            if not self._take_over and not self._is_dead(holder):
+                raise UsageError(
+                    f"output: {self._store.root!r} is being written by run "
+                    f"{holder.get('run_id')} on {holder.get('host')} (process "
+                    f"{holder.get('pid')}) since {holder.get('since')}; wait for its end. If it "
+                    "is surely dead: --take_over"
+                )
+            self._remove(holder)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.release()
+
+    def release(self) -> None:
+        """Gives the claim back, if it is still this run's."""
+        self._over.set()
+        with suppress(OSError):
+            if self._is_ours(self._read()):
+                self._store.delete(CLAIM)
+
+    def _take(self) -> bool:
+        content = to_json(self._held | {"renewed": time.time()})
+        if is_local(self._store.root):
+            return self._store.create(CLAIM, content)
+        if self._read() is not None:
+            return False
+        self._store.write(CLAIM, content)
+        time.sleep(_SETTLE_SECONDS)
+        return self._is_ours(self._read())
+
+    def _remove(self, holder: dict[str, Any]) -> None:
+        """Removes a dead holder's claim, and no other that has come in its place."""
+        current = self._read()
+        if current is not None and current.get("token") == holder.get("token"):
+            self._store.delete(CLAIM)
+
+    def _read(self) -> dict[str, Any] | None:
+        if self._store.size(CLAIM) is None:
+            return None
+        try:
+            holder = json.loads(self._store.read(CLAIM))
+        except FileNotFoundError:
+            return None
+        except ValueError:
+            holder = None
+        return holder if isinstance(holder, dict) else {}  # damaged: nobody's
+
+    def _is_ours(self, holder: dict[str, Any] | None) -> bool:
+        return holder is not None and holder.get("token") == self._held["token"]
+
+    def _is_dead(self, holder: dict[str, Any]) -> bool:
+        here = ("host", "processes")
+        if all(holder.get(name) == self._held[name] for name in here):
+            with suppress(psutil.NoSuchProcess, TypeError, ValueError):
+                process = psutil.Process(holder["pid"])
+                return abs(process.create_time() - holder["pid_started"]) > 1.0
+            return True
+        return time.time() - (holder.get("renewed") or 0.0) > _EXPIRY_SECONDS
+
+    def _renew(self) -> None:
+        while not self._over.wait(_BEAT_SECONDS):
+            with suppress(OSError):  # tried again at the next beat
+                holder = self._read()
+                if not self._is_ours(holder):
+                    who = (holder or {}).get("run_id", "somebody")
+                    self._on_loss(f"the output was taken over by run {who}")
+                    return
+                if not self._over.is_set():
+                    self._store.write(CLAIM, to_json(self._held | {"renewed": time.time()}))
+
+
+def _process_space() -> str:
+    """Where a process number means the same process; containers may share a host's name."""
+    with suppress(OSError):
+        return os.readlink("/proc/self/ns/pid")
+    return ""

@@ -1,0 +1,151 @@
+"""One run at a time writes to an OUTPUT."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+
+import psutil
+import pytest
+from conftest import start_job, write_images
+
+from pipeline import claim as claims
+from pipeline.claim import CLAIM, Claim
+from pipeline.errors import UsageError
+from transforms.storage import OutputStore
+
+
+def nobody(why):
+    pytest.fail(f"lost the claim: {why}")
+
+
+def held(tmp_path) -> dict:
+    return json.loads((tmp_path / CLAIM).read_text())
+
+
+def store(tmp_path, run="run"):
+    return OutputStore(str(tmp_path), run)
+
+
+def leave(tmp_path, **changes):
+    """A claim that its holder did not give back."""
+    with Claim(store(tmp_path, "old"), False, nobody):
+        content = held(tmp_path) | {"token": "old"} | changes
+    (tmp_path / CLAIM).write_text(json.dumps(content))
+
+
+def test_a_second_run_is_refused_with_who_holds_it_and_since_when(tmp_path):
+    with Claim(store(tmp_path, "first"), False, nobody):
+        since = held(tmp_path)["since"]
+        with pytest.raises(UsageError) as refusal, Claim(store(tmp_path), False, nobody):
+            pass
+        for words in ("run first", f"process {os.getpid()}", since, "--take_over"):
+            assert words in str(refusal.value)
+        assert held(tmp_path)["run_id"] == "first"
+    assert not (tmp_path / CLAIM).exists()
+    with Claim(store(tmp_path), False, nobody):
+        assert held(tmp_path)["run_id"] == "run"
+
+
+def test_of_many_that_come_at_once_one_gets_it(tmp_path):
+    start, got, refused = threading.Barrier(8), [], []
+
+    def come(number):
+        one = Claim(store(tmp_path, f"run-{number}"), False, nobody)
+        start.wait()
+        try:
+            one.__enter__()
+            got.append(one)
+        except UsageError:
+            refused.append(number)
+
+    threads = [threading.Thread(target=come, args=(n,)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (len(got), len(refused)) == (1, 7)
+    got[0].release()
+
+
+def test_a_dead_process_of_this_machine_holds_nothing(tmp_path):
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()
+    leave(tmp_path, pid=child.pid)
+    with Claim(store(tmp_path), False, nobody):
+        assert held(tmp_path)["run_id"] == "run"
+
+
+def test_a_process_number_that_was_given_out_again_holds_nothing(tmp_path):
+    leave(tmp_path, pid=os.getpid(), pid_started=psutil.Process().create_time() - 100)
+    with Claim(store(tmp_path), False, nobody):
+        assert held(tmp_path)["run_id"] == "run"
+
+
+@pytest.mark.parametrize("place", [{"host": "another"}, {"processes": "pid:[1]"}])
+def test_a_holder_elsewhere_is_dead_when_it_has_not_renewed_for_long(tmp_path, place):
+    leave(tmp_path, **place, pid=1, renewed=time.time() - 200)
+    with pytest.raises(UsageError, match="is being written"), Claim(store(tmp_path), False, nobody):
+        pass
+    leave(tmp_path, **place, pid=1, renewed=time.time() - 400)
+    with Claim(store(tmp_path), False, nobody):
+        assert held(tmp_path)["run_id"] == "run"
+
+
+def test_a_damaged_claim_holds_nothing(tmp_path):
+    (tmp_path / CLAIM).write_text("{")
+    with Claim(store(tmp_path), False, nobody):
+        assert held(tmp_path)["run_id"] == "run"
+
+
+def test_the_claim_is_renewed_and_who_loses_it_is_told_and_leaves_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(claims, "_BEAT_SECONDS", 0.05)
+    lost, told = [], threading.Event()
+    with Claim(store(tmp_path, "first"), False, lambda why: (lost.append(why), told.set())):
+        before = held(tmp_path)["renewed"]
+        end = time.monotonic() + 10
+        while held(tmp_path)["renewed"] == before and time.monotonic() < end:
+            time.sleep(0.02)
+        assert held(tmp_path)["renewed"] > before
+        with Claim(store(tmp_path, "second"), True, nobody):
+            assert told.wait(10)
+            assert lost == ["the output was taken over by run second"]
+            time.sleep(0.2)
+            assert held(tmp_path)["run_id"] == "second"
+
+
+def test_without_hard_links_the_claim_is_made_all_the_same(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    with Claim(store(tmp_path, "first"), False, nobody):
+        with pytest.raises(UsageError), Claim(store(tmp_path), False, nobody):
+            pass
+        assert held(tmp_path)["run_id"] == "first"
+
+
+def test_two_runs_at_once(tmp_path, photo, tiny_weights, run_job):
+    """The second is refused at once and disturbs nothing; the first goes on."""
+    write_images(tmp_path / "in", {f"{i:03}.png": photo for i in range(40)})
+    arguments = ("--input", f"{tmp_path}/in/*.png")
+    first = start_job(
+        *arguments, "--output", tmp_path / "out", "--weights", tiny_weights,
+        "--comparisons", "none", "--run_id", "first",
+    )  # fmt: skip
+    try:
+        end = time.monotonic() + 60
+        while not (tmp_path / "out/images").exists() and time.monotonic() < end:
+            time.sleep(0.02)
+        second = run_job(*arguments, "--run_id", "second")
+        assert second.code == 2
+        assert "is being written by run first" in second.err
+        assert not (tmp_path / "out/runs/second").exists()
+        _, err = first.communicate(timeout=120)
+        assert first.returncode == 0, err
+    finally:
+        first.kill()
+    assert not (tmp_path / "out" / CLAIM).exists()
+    assert run_job(*arguments).code == 0

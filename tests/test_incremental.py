@@ -1,0 +1,411 @@
+"""A second run does what is new, redoes what changed, and neither loses nor mixes anything."""
+
+import glob
+import json
+import os
+import shutil
+from pathlib import Path
+
+import cv2
+import pandas as pd
+import pytest
+from conftest import files_below, near_identity, write_images
+from hypothesis import given
+from hypothesis import strategies as st
+from support import quick
+
+from pipeline import report
+from srcnn.architecture import Architecture, ConvLayer
+from srcnn.weights import save_weights
+from transforms.done import PastRow, change_of, last_written, matches
+from transforms.records import ImageRef
+from transforms.storage import OutputFullError, OutputStore
+
+COUNT = 12
+
+
+@pytest.fixture
+def folder(tmp_path, photo):
+    write_images(tmp_path / "in", {f"{i:03}.png": photo[i : i + 40, :50] for i in range(COUNT)})
+    return tmp_path / "in"
+
+
+@pytest.fixture
+def night(run_job, folder):
+    """Runs the job over the folder; returns the outcome and the run's rows and summary."""
+    numbers = iter(range(100))
+
+    def run(*arguments):
+        run_id = f"night-{next(numbers)}"
+        job = run_job("--input", f"{folder}/*.png", "--run_id", run_id, *arguments)
+        path = job.output / "runs" / run_id / "summary.json"
+        rows = pd.DataFrame()
+        if (job.output / "metrics" / f"run_id={run_id}").exists():
+            rows = pd.read_parquet(job.output / "metrics" / f"run_id={run_id}")
+            rows = rows.set_index("relative_path").sort_index()
+        return job, rows, json.loads(path.read_text()) if path.exists() else {}
+
+    return run
+
+
+def contents(directory) -> dict[str, bytes]:
+    return {name: (directory / name).read_bytes() for name in files_below(directory)}
+
+
+def times(directory) -> dict[str, int]:
+    return {name: (directory / name).stat().st_mtime_ns for name in files_below(directory)}
+
+
+def test_a_second_run_does_nothing_and_says_so(night):
+    job, _, _ = night()
+    before = times(job.output / "images")
+    job, rows, totals = night()
+    assert job.code == 0
+    assert times(job.output / "images") == before
+    assert totals["counts"] == {"matched": COUNT, "written": 0, "skipped": COUNT, "failed": 0}
+    assert set(rows.status) == {"skipped"}
+    assert set(rows.change) == {"unchanged"}
+    assert set(rows.done_run_id) == {"night-0"}
+    assert rows.engine.isna().all(), "no engine was at work"
+    assert "nothing, all is done" in job.out
+    _, rows, _ = night()
+    assert set(rows.done_run_id) == {"night-0"}, "the run that wrote them, not one that skipped"
+
+
+def test_new_changed_and_removed_sources_are_told_apart(night, folder, photo):
+    job, first, _ = night()
+    write_images(folder, {f"new-{i}.png": photo[:30, i : i + 30] for i in range(4)})
+    write_images(folder, {"003.png": photo[100:140, :50], "005.png": photo[100:150, :50]})
+    for name in ("007.png", "008.png"):
+        (folder / name).unlink()
+    before = times(job.output / "images")
+    job, rows, totals = night()
+    assert job.code == 0
+    assert totals["counts"] == {"matched": 14, "written": 6, "skipped": 8, "failed": 0}
+    assert totals["changes"] == {"new": 4, "source changed": 2}
+    assert totals["source_gone"]["vanished"] == 2
+    assert "4 new, 2 source changed" in job.out
+    assert "2 results whose source is gone" in job.out
+    vanished = rows[rows.status == "vanished"]
+    assert list(vanished.index) == ["007.png", "008.png"]
+    assert set(vanished.done_run_id) == {"night-0"}
+    after = times(job.output / "images")
+    assert {name for name in after if after[name] != before.get(name)} == {
+        "003.png", "005.png", "new-0.png", "new-1.png", "new-2.png", "new-3.png",
+    }  # fmt: skip
+    assert rows.loc["005.png", "height"] == 50
+    assert first.loc["005.png", "height"] == 40
+
+
+def test_prune_removes_the_results_of_removed_sources_after_a_dry_run_said_so(night, folder):
+    job, _, _ = night("--comparisons", "all")
+    (folder / "007.png").unlink()
+    before = contents(job.output)
+    plan, _, _ = night("--prune", "--dry_run")
+    assert f"would be removed, its source is gone: {job.output}/images/007.png" in plan.out
+    assert contents(job.output) == before
+    job, rows, totals = night("--prune")
+    assert totals["source_gone"] == {
+        "vanished": 0, "pruned": 1, "examples": [f"{job.output}/images/007.png"],
+    }  # fmt: skip
+    assert rows.loc["007.png", "status"] == "pruned"
+    assert files_below(job.output / "images") == files_below(folder)
+    assert "007.png.png" not in files_below(job.output / "comparisons")
+    _, rows, totals = night("--prune")
+    assert totals["source_gone"]["pruned"] == 0
+    assert "007.png" not in rows.index
+    shutil.copy(folder / "006.png", folder / "007.png")
+    _, rows, _ = night()
+    assert rows.loc["007.png", "change"] == "new"
+
+
+def test_results_of_other_inputs_are_not_taken_for_vanished(run_job, folder, tmp_path, photo):
+    write_images(tmp_path / "other", {"x.png": photo[:30, :30]})
+    out = tmp_path / "out"
+    run_job("--input", f"{folder}/*.png", output=out)
+    (folder / "001.png").unlink()
+    job = run_job("--input", f"{tmp_path}/other/*.png", "--prune", output=out)
+    assert (out / "images/001.png").exists()
+    assert "gone" not in job.out
+
+
+@pytest.mark.parametrize(
+    "setting", [("--kernel", "area"), ("--border", "shave"), ("--metadata", "strip")]
+)
+def test_settings_that_change_pixels_redo_everything(night, setting):
+    night()
+    _, rows, _ = night(*setting)
+    assert set(rows.status) == {"written"}
+    assert set(rows.change) == {"settings changed"}
+    _, rows, _ = night(*setting)
+    assert set(rows.status) == {"skipped"}
+    _, rows, _ = night()
+    assert set(rows.change) == {"settings changed"}, "the files are now those of the other settings"
+
+
+@pytest.mark.parametrize(
+    "setting", [("--tile", 64), ("--comparisons", 3), ("--direct_num_workers", 1),
+                ("--max_failures", "1%"), ("--engine_threads", 2)],
+)  # fmt: skip
+def test_settings_that_change_no_pixel_redo_nothing(night, setting):
+    night()
+    _, rows, _ = night(*setting)
+    assert set(rows.status) == {"skipped"}
+
+
+def test_new_weights_redo_every_image(night, tmp_path):
+    layers = tuple(ConvLayer(kernel=k, filters=f) for k, f in ((5, 4), (1, 3), (3, 1)))
+    architecture = Architecture(name="tiny-513", layers=layers)
+    other = save_weights(
+        tmp_path / "weights", near_identity(architecture, seed=1), name="other_x2_bilinear",
+        architecture=architecture, scale=2, kernel="bilinear", protocol="opencv",
+    )  # fmt: skip
+    _, first, _ = night()
+    _, second, _ = night("--weights", other)
+    assert set(second.change) == {"settings changed"}
+    assert (second.psnr_enhanced != first.psnr_enhanced).all()
+    pd.testing.assert_series_equal(second.psnr_degraded, first.psnr_degraded)
+
+
+def test_missing_and_damaged_results_are_made_again(night):
+    job, _, _ = night()
+    whole = contents(job.output / "images")
+    (job.output / "images/002.png").unlink()
+    (job.output / "images/004.png").write_bytes(b"cut")
+    _, rows, _ = night()
+    assert set(rows.index[rows.status == "written"]) == {"002.png", "004.png"}
+    assert set(rows.change[rows.status == "written"]) == {"output missing"}
+    assert contents(job.output / "images") == whole
+
+
+def test_force_redoes_everything(night):
+    night()
+    _, rows, _ = night("--force")
+    assert set(rows.status) == {"written"}
+    assert set(rows.change) == {"forced"}
+
+
+def test_failed_images_are_tried_again_and_alone_if_that_is_asked_for(night, folder, photo):
+    good = (folder / "001.png").read_bytes()
+    for name in ("001.png", "002.png"):
+        (folder / name).write_bytes(good[:50])
+    job, rows, _ = night()
+    assert job.code == 3
+    assert rows.loc["001.png", "status"] == "failed"
+    _, rows, _ = night()
+    assert set(rows.index[rows.status == "failed"]) == {"001.png", "002.png"}
+    assert set(rows.change[rows.status == "failed"]) == {"failed before"}
+    (folder / "001.png").write_bytes(good)
+    write_images(folder, {"new.png": photo[:30, :30]})
+    job, rows, totals = night("--retry_failed")
+    assert rows.loc["001.png", "status"] == "written"
+    assert rows.loc["002.png", "status"] == "failed"
+    assert (rows.loc["new.png", "status"], rows.loc["new.png", "change"]) == ("skipped", "new")
+    assert not (job.output / "images/new.png").exists()
+    assert totals["counts"] == {
+        "matched": COUNT + 1, "written": 1, "skipped": COUNT - 1, "failed": 1,
+    }  # fmt: skip
+    _, rows, _ = night()
+    assert rows.loc["new.png", "status"] == "written"
+
+
+def test_a_source_that_changes_and_then_fails_is_not_taken_for_done(night, folder):
+    good = (folder / "001.png").read_bytes()
+    night()
+    (folder / "001.png").write_bytes(good[:50])
+    _, rows, _ = night()
+    assert rows.loc["001.png", "status"] == "failed"
+    _, rows, _ = night()
+    assert (rows.loc["001.png", "status"], rows.loc["001.png", "change"]) == (
+        "failed", "source changed",
+    )  # fmt: skip
+
+
+def test_names_that_are_not_unicode_are_known_again(run_job, tmp_path, photo):
+    name = os.fsdecode(b"in/caf\xe9.png")
+    write_images(tmp_path / "in", {"plain.png": photo[:30, :30]})
+    os.rename(tmp_path / "in/plain.png", tmp_path / name)
+    run_job("--input", f"{tmp_path}/in/*.png", "--run_id", "a")
+    job = run_job("--input", f"{tmp_path}/in/*.png", "--run_id", "b")
+    assert list(job.rows[job.rows.run_id == "b"].status) == ["skipped"]
+
+
+def test_a_dry_run_says_what_is_new(night, folder, photo):
+    job, _, _ = night()
+    write_images(folder, {"new.png": photo[:30, :30]})
+    before = contents(job.output)
+    plan, _, _ = night("--dry_run")
+    assert "new.png  30 x 30" in plan.out
+    assert "000.png" not in plan.out
+    assert f"to restore: 1 new; {COUNT} would be skipped" in plan.out
+    assert contents(job.output) == before
+
+
+def test_a_run_id_is_used_once(night, run_job, folder):
+    night()
+    job = run_job("--input", f"{folder}/*.png", "--run_id", "night-0")
+    assert job.code == 2
+    assert "run_id: 'night-0' is a run" in job.err
+
+
+def test_fail_on_empty(run_job, folder, tmp_path):
+    arguments = ("--input", f"{folder}/*.png", "--input", f"{folder}/*.jpg")
+    assert run_job(*arguments).code == 0
+    job = run_job(*arguments, "--fail_on_empty", output=tmp_path / "none")
+    assert job.code == 4
+    assert "*.jpg" in job.err
+    assert not (tmp_path / "none").exists()
+
+
+def test_force_and_retry_failed_contradict_each_other(run_job, folder):
+    job = run_job("--input", f"{folder}/*.png", "--force", "--retry_failed")
+    assert (job.code, job.output.exists()) == (2, False)
+    assert "contradicts" in job.err
+
+
+def test_the_rows_of_a_run_that_crashed_at_its_end_are_not_lost(night, monkeypatch):
+    def crash(*_):
+        raise RuntimeError("at the worst moment")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pipeline.run.compact_journal", crash)
+        job, rows, _ = night()
+    assert job.code == 1
+    assert rows.empty
+    assert OutputStore(str(job.output), "").glob("runs/night-0/rows/*.parquet")
+    plan, _, _ = night("--dry_run")
+    assert f"to restore: nothing; {COUNT} would be skipped" in plan.out
+    job, rows, _ = night()
+    assert set(rows.status) == {"skipped"}
+    assert set(rows.done_run_id) == {"night-0"}
+    history = pd.read_parquet(job.output / "metrics")
+    assert list(history[history.status == "written"].relative_path) == sorted(
+        f"{i:03}.png" for i in range(COUNT)
+    )
+    assert not (job.output / "runs/night-0/rows").exists()
+
+
+def test_a_run_that_was_killed_while_it_was_finishing_is_finished(night, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr("pipeline.run.remove_journal", lambda *_: None)
+        job, _, _ = night()
+    (job.output / "runs/night-0/_SUCCESS").unlink()
+    manifest = job.output / "runs/night-0/manifest.json"
+    manifest.write_text(manifest.read_text().replace('"complete"', '"running"'))
+    job, rows, _ = night()
+    assert set(rows.status) == {"skipped"}
+    assert '"interrupted"' in manifest.read_text()
+    assert len(pd.read_parquet(job.output / "metrics/run_id=night-0")) == COUNT
+
+
+def test_a_full_disk_ends_the_run_clearly_and_the_next_completes_it(night, monkeypatch, tmp_path):
+    store_write, written = OutputStore.write, []
+
+    def write(store, path, content):
+        if path.startswith("images/"):
+            written.append(path)
+            if len(written) > 5:
+                raise OutputFullError(f"output: {store.root!r}: No space left on device")
+        return store_write(store, path, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(OutputStore, "write", write)
+        job, _, _ = night()
+    assert job.code == 1
+    assert "No space left on device; make room" in job.err
+    assert "Traceback" not in job.err
+    assert '"state": "failed"' in (job.output / "runs/night-0/manifest.json").read_text()
+    for path in (job.output / "images").rglob("*.png"):
+        assert cv2.imread(str(path)) is not None
+    job, rows, _ = night()
+    assert job.code == 0
+    history = pd.read_parquet(job.output / "metrics")
+    assert (history[history.status == "written"].relative_path.value_counts() == 1).all()
+    assert len(files_below(job.output / "images")) == COUNT
+
+
+def test_old_rows_without_the_present_columns_are_read(night):
+    job, _, _ = night()
+    (path,) = (job.output / "metrics/run_id=night-0").iterdir()
+    table = report.pq.read_table(path).drop_columns(["fingerprint", "output_path", "change"])
+    report.pq.write_table(table, path)
+    _, rows, _ = night()
+    assert set(rows.change) == {"settings changed"}
+
+
+# The rule itself
+
+REF = ImageRef("in/a.png", "a.png", "a.png", 7, 1.0, 0)
+
+
+def past(status="written", finished=0.0, **changes) -> PastRow:
+    values = {
+        "run_id": "r", "source_uri": "in/a.png", "relative_path": "a.png", "source_bytes": 7,
+        "source_modified": 1.0, "same_settings": True, "output_path": "a.png", "output_bytes": 9,
+    }  # fmt: skip
+    return PastRow(status=status, finished=finished, **values | changes)
+
+
+@pytest.mark.parametrize(
+    ("rows", "size", "change"),
+    [
+        ([], None, "new"),
+        ([], 9, "new"),
+        ([past()], 9, "unchanged"),
+        ([past()], None, "output missing"),
+        ([past()], 8, "output missing"),
+        ([past(source_bytes=8)], 9, "source changed"),
+        ([past(source_modified=2.0)], 9, "source changed"),
+        ([past(source_uri="other/a.png")], 9, "source changed"),
+        ([past(same_settings=False)], 9, "settings changed"),
+        ([past("failed")], None, "failed before"),
+        ([past("pruned")], None, "new"),
+        ([past(), past("pruned", 1.0)], 9, "new"),
+        ([past("pruned", 1.0), past(finished=2.0)], 9, "unchanged"),
+        ([past(), past("failed", 1.0)], 9, "unchanged"),
+        ([past(finished=1.0), past(finished=2.0, same_settings=False)], 9, "settings changed"),
+        ([past(finished=2.0), past(finished=1.0, same_settings=False)], 9, "unchanged"),
+    ],
+)
+def test_change_of(rows, size, change):
+    assert change_of(REF, rows, size) == change
+    assert change_of(REF, rows[::-1], size) == change
+
+
+def test_the_last_written_row_is_the_one_that_made_the_file():
+    assert last_written([]) is None
+    assert last_written([past("failed")]) is None
+    assert last_written([past(finished=2.0, run_id="b"), past(run_id="a")]).run_id == "b"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "uri", "matching"),
+    [
+        ("in/*.png", "in/a.png", True),
+        ("in/*.png", "in/b/a.png", False),
+        ("in/*.png", "out/a.png", False),
+        ("in/**/*.png", "in/a.png", True),
+        ("in/**/*.png", "in/b/c/a.png", True),
+        ("in/**/x/*.png", "in/b/c/a.png", False),
+        ("in/**/x/**/*.png", "in/b/x/c/a.png", True),
+        ("in/**", "in/b/a.png", True),
+        ("/data/a.png", "/data/a.png", True),
+        ("s3://b/in/**/*.png", "s3://b/in/x/a.png", True),
+        ("in/[ab]?.png", "in/a1.png", True),
+    ],
+)
+def test_matches(pattern, uri, matching):
+    assert matches(pattern, uri) == matching
+
+
+@quick
+@given(st.lists(st.sampled_from(["a", "b.png", "**", "*"]), min_size=1, max_size=5), st.data())
+def test_matches_agrees_with_what_a_glob_finds(tmp_path_factory, pattern, data):
+    root = tmp_path_factory.mktemp("tree")
+    parts = data.draw(st.lists(st.sampled_from(["a", "b.png", "c"]), min_size=1, max_size=4))
+    path = Path(root, *parts)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+    found = glob.glob("/".join(pattern), root_dir=root, recursive=True)
+    if pattern[-1] != "**":
+        assert matches("/".join(pattern), "/".join(parts)) == ("/".join(parts) in found)

@@ -1,0 +1,235 @@
+"""What earlier runs did, and what of it still holds."""
+
+import io
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC
+from fnmatch import fnmatchcase
+from typing import Literal
+
+import apache_beam as beam
+import pyarrow.parquet as pq
+
+from transforms.records import SCHEMA, ImageRef, ReportRow, as_unicode
+from transforms.storage import OutputStore, is_gone
+
+_COLUMNS = (
+    "run_id", "status", "source_uri", "relative_path", "source_bytes", "source_modified",
+    "fingerprint", "output_path", "output_bytes", "finished_at",
+)  # fmt: skip
+_ENDED = ("written", "failed", "pruned")
+
+
+@dataclass(frozen=True, slots=True)
+class PastRow:
+    """A row of an earlier run's report, as far as a later run needs it. Crosses a shuffle.
+
+    Attributes:
+      run_id: the run.
+      status: `written`, `failed` or `pruned`.
+      source_uri, relative_path: names of the source, as the report has them.
+      source_bytes, source_modified: its identity besides the name.
+      same_settings: whether the run's fingerprint is the present one.
+      output_path: below OUTPUT/images.
+      output_bytes: size of the file that was written.
+      finished: when the row was made, seconds since 1970.
+    """
+
+    run_id: str
+    status: str
+    source_uri: str
+    relative_path: str
+    source_bytes: int | None
+    source_modified: float | None
+    same_settings: bool
+    output_path: str | None
+    output_bytes: int | None
+    finished: float
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What of an earlier run's work is done again.
+
+    Attributes:
+      store: OUTPUT.
+      fingerprint: of the present settings.
+      take: `needed`: what is not done; `all`: everything; `failed`: what failed the last time.
+      prune: whether outputs whose source is gone are removed.
+      inputs: the globs, which say what this run is about.
+      dry: decide only, and touch nothing.
+    """
+
+    store: OutputStore
+    fingerprint: str
+    take: Literal["needed", "all", "failed"] = "needed"
+    prune: bool = False
+    inputs: tuple[str, ...] = ()
+    dry: bool = False
+
+
+def read_past(content: bytes, fingerprint: str) -> Iterator[PastRow]:
+    """The rows of a Parquet file of the report that say what became of an image.
+
+    Args:
+      content: the file; columns that it lacks are null.
+      fingerprint: of the present settings.
+    """
+    schema = SCHEMA.empty_table().select(list(_COLUMNS)).schema
+    table = pq.read_table(
+        io.BytesIO(content), schema=schema, filters=[("status", "in", list(_ENDED))]
+    )
+    for batch in table.to_batches(max_chunksize=1000):
+        for row in batch.to_pylist():
+            finished = row.pop("finished_at")
+            yield PastRow(
+                same_settings=row.pop("fingerprint") == fingerprint,
+                finished=finished.replace(tzinfo=UTC).timestamp() if finished else 0.0,
+                **row,
+            )
+
+
+def change_of(ref: ImageRef, past: Iterable[PastRow], output_bytes: int | None) -> str:
+    """Why an image is to be restored, or `unchanged`: then `last_written` holds.
+
+    Args:
+      ref: the source.
+      past: rows of its place in the output.
+      output_bytes: size of the output that is there, or None.
+    """
+    last = _last(past)
+    written = last_written(past)
+    if last is None or written is None:
+        return "failed before" if last and last.status == "failed" else "new"
+    identity = (as_unicode(ref.uri), ref.size, ref.modified)
+    if (written.source_uri, written.source_bytes, written.source_modified) != identity:
+        return "source changed"
+    if not written.same_settings:
+        return "settings changed"
+    return "unchanged" if written.output_bytes == output_bytes else "output missing"
+
+
+def last_written(past: Iterable[PastRow]) -> PastRow | None:
+    """The row that made the file at a place of the output, None where none is left of it."""
+    last = _last(row for row in past if row.status != "failed")
+    return last if last and last.status == "written" else None
+
+
+def decide(ref: ImageRef, past: Iterable[PastRow], policy: Policy) -> ImageRef | ReportRow:
+    """The reference, with the reason to restore it, or the row of an image that is skipped."""
+    past, store = list(past), policy.store
+    change = change_of(ref, past, store.size(f"images/{ref.output_path}") if past else None)
+    last, done = _last(past), change == "unchanged"
+    if policy.take == "failed":
+        taken = last is not None and last.status == "failed"
+    else:
+        taken = policy.take == "all" or not done
+    if taken:
+        reason = "failed before" if policy.take == "failed" else "forced" if done else change
+        return ref.because(reason)
+    written = last_written(past) if done else None
+    return ReportRow(
+        source_uri=ref.uri,
+        relative_path=ref.relative_path,
+        source_bytes=ref.size,
+        source_modified=ref.modified,
+        status="skipped",
+        change=change,
+        done_run_id=written.run_id if written else None,
+        output_uri=store.uri(f"images/{ref.output_path}") if written else None,
+        output_path=ref.output_path if written else None,
+        output_bytes=written.output_bytes if written else None,
+    )
+
+
+def vanished(past: Iterable[PastRow], policy: Policy) -> Iterator[ReportRow]:
+    """The row of an output whose source is gone, if that is so; removes it where that is asked for.
+
+    Only sources that the inputs would match; one that cannot be looked at is not taken for gone.
+
+    Args:
+      past: rows of a place in the output for which no source was found.
+      policy: what to do.
+    """
+    written = last_written(past)
+    if written is None or not any(matches(p, written.source_uri) for p in policy.inputs):
+        return
+    store, path = policy.store, f"images/{written.output_path}"
+    if store.size(path) is None or not is_gone(written.source_uri):
+        return
+    if policy.prune and not policy.dry:
+        store.delete(path)
+        store.delete(f"comparisons/{written.relative_path}.png")
+    yield ReportRow(
+        source_uri=written.source_uri,
+        relative_path=written.relative_path,
+        source_bytes=written.source_bytes,
+        source_modified=written.source_modified,
+        status="pruned" if policy.prune else "vanished",
+        change="source gone",
+        done_run_id=written.run_id,
+        output_uri=store.uri(path),
+        output_path=written.output_path,
+        output_bytes=written.output_bytes,
+    )
+
+
+def matches(pattern: str, uri: str) -> bool:
+    """Whether a glob matches a URI, which need not exist; `**` stands for any directories."""
+    return _match_parts(pattern.split("/"), uri.split("/"))
+
+
+def _match_parts(pattern: list[str], parts: list[str]) -> bool:
+    reached = {0}  # how much of the pattern can have been used up
+    for part in parts:
+        reached = _skipping(pattern, reached)
+        reached = {
+            index if pattern[index] == "**" else index + 1
+            for index in reached
+            if index < len(pattern) and fnmatchcase(part, pattern[index])
+        }
+    return len(pattern) in _skipping(pattern, reached)
+
+
+def _skipping(pattern: list[str], reached: set[int]) -> set[int]:
+    """What is reached where `**` stand for nothing."""
+    found = set(reached)
+    for index in sorted(reached):
+        while index < len(pattern) and pattern[index] == "**":
+            index += 1
+            found.add(index)
+    return found
+
+
+def _last(past: Iterable[PastRow]) -> PastRow | None:
+    return max(past, key=lambda row: row.finished, default=None)
+
+
+@dataclass
+class ReadPast(beam.PTransform):
+    """Files of earlier runs' reports to PastRow.
+
+    Attributes:
+      paths: the files, below OUTPUT.
+      store: OUTPUT.
+      fingerprint: of the present settings.
+    """
+
+    paths: list[str]
+    store: OutputStore
+    fingerprint: str
+
+    def expand(self, pbegin):
+        """Returns the rows."""
+        store, fingerprint = self.store, self.fingerprint
+
+        def rows(path: bytes) -> Iterator[PastRow]:
+            return read_past(store.read(os.fsdecode(path)), fingerprint)
+
+        return (
+            pbegin
+            | beam.Create([os.fsencode(path) for path in self.paths])
+            | "SpreadFiles" >> beam.Reshuffle()
+            | "ReadRows" >> beam.FlatMap(rows)
+        )
