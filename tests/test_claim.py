@@ -31,7 +31,7 @@ def store(tmp_path, run="run"):
 
 def leave(tmp_path, **changes):
     """A claim that its holder did not give back."""
-    with Claim(store(tmp_path, "old"), False, nobody):
+    with Claim(store(tmp_path, "old"), True, nobody):
         content = held(tmp_path) | {"token": "old"} | changes
     (tmp_path / CLAIM).write_text(json.dumps(content))
 
