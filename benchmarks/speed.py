@@ -65,7 +65,7 @@ def job(images: str, output: Path, *arguments: str) -> list[str]:
     """The command of a run without comparison pictures."""
     return [
         sys.executable, "run_pipeline.py", "--input", images, "--output", str(output),
-        "--comparisons", "none", *arguments,
+        "--comparisons", "none", "--force", *arguments,
     ]  # fmt: skip
 
 

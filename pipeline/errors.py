@@ -9,6 +9,7 @@ class ExitCode:
     USAGE = 2
     FAILURES = 3
     NOTHING_MATCHED = 4
+    GATE = 5
     INTERRUPTED = 130
     TERMINATED = 143
 

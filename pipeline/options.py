@@ -28,6 +28,7 @@ exit codes:
   2  bad usage or configuration; nothing was touched
   3  more failed images than --max_failures
   4  no input matched anything; nothing was touched
+  5  python -m pipeline.history: a gate failed
   130, 143  interrupted (SIGINT, SIGTERM)
 
 Every option of Apache Beam is passed through: --runner, --direct_num_workers, ...

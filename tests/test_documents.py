@@ -1,6 +1,9 @@
 """What the documents say is so."""
 
 import re
+import shutil
+import subprocess
+import sys
 from dataclasses import fields
 
 import pytest
@@ -66,3 +69,29 @@ def test_documents_link_to_files_that_exist():
         for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
             if "://" not in target:
                 assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_the_scheduled_configuration_is_valid():
+    config = load_config({}, str(ROOT / "deploy/schedule/srcnn-nightly.yaml"))
+    assert config.fail_on_empty
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="needs systemd-analyze")
+def test_the_units_are_valid(tmp_path):
+    for unit in (ROOT / "deploy/schedule").glob("srcnn-nightly.[st]*"):
+        if unit.suffix in (".service", ".timer"):
+            text = unit.read_text().replace("/opt/srcnn-beam/.venv/bin/python", sys.executable)
+            (tmp_path / unit.name).write_text(text)
+    checked = subprocess.run(
+        ["systemd-analyze", "verify", tmp_path / "srcnn-nightly.timer"],
+        capture_output=True,
+        text=True,
+    )
+    assert "srcnn-nightly" not in checked.stderr, checked.stderr
+    assert checked.returncode == 0
+
+
+def test_every_exit_code_is_in_the_page_about_scheduling():
+    page = (ROOT / "docs/scheduling.md").read_text()
+    for name, code in vars(ExitCode).items():
+        assert not name.isupper() or re.search(rf"^\| .*\b{code}\b", page, re.MULTILINE)
