@@ -5,7 +5,7 @@ RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 DEMO_PHOTOS := astronaut.png cat.png chelsea.png coffee.png motorcycle_left.png rocket.jpg
 
-.PHONY: help setup demo test bench lint format lock clean
+.PHONY: help setup demo test browser-test bench lint format lock clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -26,6 +26,10 @@ demo: $(READY)  ## measure and restore photographs that scikit-image brings alon
 
 test: $(READY) lint  ## lint and run the tests
 	$(RUN) -m pytest
+
+browser-test: $(READY)  ## test the pages in Debian's Chromium (apt-get install chromium)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r requirements/browser.txt
+	$(RUN) -m pytest tests/browser
 
 bench: $(READY)  ## compare the job's speed with its peers' (half an hour); IMAGES='photos/*.png'
 	$(RUN) -m benchmarks.speed $(if $(IMAGES),--images $(foreach glob,$(IMAGES),'$(glob)'))

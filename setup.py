@@ -28,7 +28,7 @@ setup(
         "weights",
     ],
     py_modules=["run_pipeline"],
-    package_data={"weights": ["*.weights.h5", "*.json"]},
+    package_data={"weights": ["*.weights.h5", "*.json"], "pipeline": ["templates/*.j2"]},
     install_requires=[
         "apache-beam>=2.77",
         "tensorflow>=2.18",
@@ -44,6 +44,7 @@ setup(
         "imagecodecs>=2025.3",
         "tifffile>=2025.1",
         "matplotlib>=3.9",
+        "jinja2>=3.1",
         "pydantic>=2.9",
         "pyyaml>=6.0.2",
         "tqdm>=4.66",

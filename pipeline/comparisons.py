@@ -1,9 +1,10 @@
-"""Comparison pictures: original, degraded, restored side by side, for a sample chosen on purpose.
+"""Comparison pictures and the page's gallery: a sample of the images, chosen on purpose.
 
 The sample is chosen from the rows; only then are its images read again, so no pixels wait for
 the choice.
 """
 
+import hashlib
 import heapq
 import io
 import logging
@@ -16,12 +17,13 @@ from typing import Any
 import apache_beam as beam
 import cv2
 import numpy as np
+from PIL import Image
 
 from codec.decode import decode_image
 from pipeline.combine import CombineWhereMade
 from pipeline.config import JobConfig
 from pipeline.job import Job
-from pipeline.summary import ranking
+from pipeline.summary import ranking, to_json
 from pipeline.terminal import printable
 from srcnn.protocols import PROTOCOLS
 from transforms.crop import crop_to_luma
@@ -36,15 +38,18 @@ from transforms.upscale import upscale_image
 
 _RESERVOIR = 1000
 _PANEL_PIXELS = 720
+_VIEW_PIXELS = 1280
+# Images of the gallery where comparison pictures are drawn of all.
+_GALLERY = 12
 
 Ranked = tuple[float, str, ReportRow]
 
 
 class SampleFn(beam.CombineFn):
-    """Chooses the worst, the best and the middle images by gain; holds a bounded number of rows.
+    """Chooses the worst, best, middle and random images by gain; holds a bounded number of rows.
 
     The middle is exact up to a thousand images; beyond, it is that of a random thousand, the same
-    in every run (chosen by a hash of the path).
+    in every run (chosen by a hash of the path). The random ones are chosen by that hash too.
 
     Args:
       size: images to choose.
@@ -72,22 +77,23 @@ class SampleFn(beam.CombineFn):
             merged = self._merge(merged, kept)
         return merged
 
-    def extract_output(self, kept: dict[str, list]) -> list[ReportRow]:
+    def extract_output(self, kept: dict[str, list]) -> list[tuple[str, ReportRow]]:
         by_figure = sorted((ranked for _, ranked in kept["reservoir"]), key=_rank)
-        third = -(-self._size // 3)
-        chosen: dict[str, ReportRow] = {}
+        quarter = -(-self._size // 4)
+        chosen: dict[str, tuple[str, ReportRow]] = {}
         middle_first = sorted(
             range(len(by_figure)), key=lambda i: (abs(i - (len(by_figure) - 1) / 2), i)
         )
         groups = (
-            (kept["worst"], third),
-            (kept["best"], 2 * third),
-            ([by_figure[i] for i in middle_first], self._size),
+            ("worst", kept["worst"], quarter),
+            ("best", kept["best"], 2 * quarter),
+            ("middle", [by_figure[i] for i in middle_first], 3 * quarter),
+            ("random", [ranked for _, ranked in kept["reservoir"]], self._size),
         )
-        for group, limit in groups:
+        for kind, group, limit in groups:
             for _, path, row in group:
                 if len(chosen) < min(limit, self._size):
-                    chosen.setdefault(path, row)
+                    chosen.setdefault(path, (kind, row))
         return list(chosen.values())
 
     def _merge(self, a: dict[str, list], b: dict[str, list]) -> dict[str, list]:
@@ -165,7 +171,9 @@ def draw_comparison(title: str, pictures: dict[str, np.ndarray]) -> bytes:
     axes = figure.subplots(2, len(images), squeeze=False, height_ratios=(aspect, 1))
     for column, (caption, image) in enumerate(pictures.items()):
         whole, detail = axes[:, column]
-        whole.imshow(_shrunk(image), extent=(0, width, height, 0), interpolation="none")
+        whole.imshow(
+            _shrunk(image, _PANEL_PIXELS), extent=(0, width, height, 0), interpolation="none"
+        )
         whole.add_patch(Rectangle((left, top), side, side, fill=False, edgecolor="red"))
         whole.set_title(caption, fontsize=10)
         detail.imshow(image[top : top + side, left : left + side], interpolation="nearest")
@@ -177,23 +185,72 @@ def draw_comparison(title: str, pictures: dict[str, np.ndarray]) -> bytes:
     return buffer.getvalue()
 
 
-class DrawComparison(beam.DoFn):
-    """Rows to comparison files; what cannot be drawn is counted and logged, not failed.
+def gallery_files(kind: str, row: ReportRow, pictures: dict[str, np.ndarray]) -> dict[str, bytes]:
+    """An image of the page's gallery: views, details in actual pixels, and what to say of it.
+
+    Args:
+      kind: why it was chosen.
+      row: its row.
+      pictures: as for draw_comparison.
+
+    Returns:
+      Files by name; the one that ends in `.json` names the others.
+    """
+    images = list(pictures.values())
+    top, left, side = _liveliest_detail(images[-2], images[-1])
+    name = hashlib.sha256(f"{row.source_uri}\n{row.relative_path}".encode()).hexdigest()[:16]
+    views = {
+        f"{name}-{index}.webp": _encoded(_shrunk(image, _VIEW_PIXELS), "WEBP", quality=92)
+        for index, image in enumerate(images)
+    }
+    details = {
+        f"{name}-{index}-detail.png": _encoded(image[top : top + side, left : left + side], "PNG")
+        for index, image in enumerate(images)
+    }
+    content = {
+        "kind": kind,
+        "path": row.relative_path,
+        "figure": ranking(row),
+        "size": [row.width, row.height],
+        "captions": [caption.partition("\n")[0] for caption in pictures],
+        "words": [caption.replace("\n", ": ") for caption in pictures if "\n" in caption],
+        "views": list(views),
+        "details": list(details),
+    }
+    return views | details | {f"{name}.json": to_json(content)}
+
+
+class DrawPictures(beam.DoFn):
+    """Rows, each with why it was chosen, to files; what cannot be drawn is counted and logged.
 
     Args:
       config: the job's configuration.
       store: where the images are and the pictures go.
+      gallery: the directory of the gallery below OUTPUT, or None.
+      comparisons: whether comparison pictures are drawn.
     """
 
-    def __init__(self, config: JobConfig, store: OutputStore):
+    def __init__(
+        self, config: JobConfig, store: OutputStore, gallery: str | None, comparisons: bool
+    ):
         self._config = config
         self._store = store
+        self._gallery = gallery
+        self._comparisons = comparisons
 
-    def process(self, row: ReportRow):
-        """Yields the picture's URI as bytes: OUTPUT's name need not be Unicode."""
+    def process(self, chosen: tuple[str, ReportRow]):
+        """Yields the pictures' URIs as bytes: OUTPUT's name need not be Unicode."""
+        kind, row = chosen
         try:
-            picture = draw_comparison(row.relative_path, panels(row, self._config, self._store))
-            yield os.fsencode(self._store.write(f"comparisons/{row.relative_path}.png", picture))
+            pictures, files = panels(row, self._config, self._store), {}
+            if self._comparisons:
+                drawn = draw_comparison(row.relative_path, pictures)
+                files[f"comparisons/{row.relative_path}.png"] = drawn
+            if self._gallery:
+                shown = gallery_files(kind, row, pictures)
+                files |= {f"{self._gallery}/{name}": shown[name] for name in shown}
+            for path, content in files.items():
+                yield os.fsencode(self._store.write(path, content))
         except EXPECTED_ERRORS as error:
             count("comparisons_failed")
             logging.getLogger(__name__).warning(
@@ -203,7 +260,7 @@ class DrawComparison(beam.DoFn):
 
 @dataclass
 class WriteComparisons(beam.PTransform):
-    """Collections of rows to comparison pictures of a sample.
+    """Collections of rows to comparison pictures and the gallery of a sample.
 
     Attributes:
       job: names the sample's size.
@@ -213,19 +270,24 @@ class WriteComparisons(beam.PTransform):
 
     def expand(self, rows):
         """Returns the pictures' URIs as bytes."""
-        config: Any = self.job.config
-        if config.comparisons == "all":
-            sample = rows | beam.Flatten() | beam.Filter(lambda row: row.status == "written")
-        else:
-            sample = (
-                rows
-                | "Choose" >> CombineWhereMade(SampleFn(config.comparisons))
-                | "Each" >> beam.FlatMap(lambda chosen: chosen)
-            )
+        config, store = self.job.config, self.job.store
+        every = config.comparisons == "all"
+        sample = (
+            rows
+            | "Choose" >> CombineWhereMade(SampleFn(_GALLERY if every else config.comparisons))
+            | "Each" >> beam.FlatMap(lambda chosen: chosen)
+            | "SpreadSample" >> beam.Reshuffle()
+            | "DrawSample" >> beam.ParDo(DrawPictures(config, store, self.job.gallery, not every))
+        )
+        if not every:
+            return sample
         return (
-            sample
-            | "Spread" >> beam.Reshuffle()
-            | "Draw" >> beam.ParDo(DrawComparison(config, self.job.store))
+            rows
+            | beam.Flatten()
+            | beam.Filter(lambda row: row.status == "written")
+            | beam.Map(lambda row: ("all", row))
+            | "SpreadAll" >> beam.Reshuffle()
+            | "DrawAll" >> beam.ParDo(DrawPictures(config, store, None, True))
         )
 
 
@@ -247,8 +309,14 @@ def _displayable(image: np.ndarray) -> np.ndarray:
     return cv2.cvtColor(image, code)
 
 
-def _shrunk(image: np.ndarray) -> np.ndarray:
-    factor = _PANEL_PIXELS / max(image.shape[:2])
+def _encoded(image: np.ndarray, file_format: str, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, file_format, **options)
+    return buffer.getvalue()
+
+
+def _shrunk(image: np.ndarray, side: int) -> np.ndarray:
+    factor = side / max(image.shape[:2])
     if factor >= 1:
         return image
     return cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)

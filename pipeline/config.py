@@ -132,9 +132,10 @@ class JobConfig(BaseModel):
         "keep", "Images", "EXIF, XMP, colour profile, resolution, texts"
     )
     comparisons: Annotated[int | str, BeforeValidator(_comparisons)] = _option(
-        9,
+        12,
         "Report",
-        "comparison pictures: a number (worst, best and median gain), all or none",
+        "comparison pictures, and the page's gallery: a number (worst, best, median and random "
+        "gain), all or none",
     )
     run_id: Annotated[str, Field(pattern=r"^$|^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")] = _option(
         "", "Report", "name of the run in OUTPUT", shown="UTC time and a random suffix"

@@ -45,6 +45,11 @@ class Job:
         return f"runs/{self.store.run_id}"
 
     @property
+    def gallery(self) -> str:
+        """The directory of its page's pictures, below OUTPUT."""
+        return f"{self.run_directory}/gallery"
+
+    @property
     def fingerprint(self) -> str:
         """Hash of everything in the configuration that changes what the images hold."""
         config = self.config

@@ -24,6 +24,7 @@ from pipeline.job import Job, prepare_job
 from pipeline.lifetime import Lifetime
 from pipeline.manifest import Manifest, describe_job
 from pipeline.options import Command
+from pipeline.pages import write_output_page, write_run_page
 from pipeline.plan import build_plan, describe_plan
 from pipeline.preflight import check_places
 from pipeline.progress import ProgressFile, ProgressWatcher
@@ -148,7 +149,9 @@ def _conclude(job: Job, manifest: Manifest, seconds: float) -> int:
     )
     store, directory = job.store, job.run_directory
     store.write(f"{directory}/summary.json", to_json(summary))
+    write_run_page(store, store.run_id, summary)
     manifest.write("complete")
+    write_output_page(store)
     store.write(f"{directory}/_SUCCESS", b"")
     remove_journal(store, store.run_id)
     print(format_summary(summary))
@@ -166,7 +169,7 @@ def _where_to_look(job: Job) -> str:
     places = {"images": "images/", "report": f"metrics/run_id={job.store.run_id}/"}
     if job.config.comparisons not in ("none", 0):
         places["comparisons"] = "comparisons/"
-    places["summary"] = f"{job.run_directory}/summary.json"
+    places["page"] = f"{job.run_directory}/index.html"
     return "\n" + "\n".join(
         f"  {name:12} {printable(job.store.uri(path))}" for name, path in places.items()
     )

@@ -1,0 +1,423 @@
+"""Pages to look at: one of each run, one of an OUTPUT's runs.
+
+    python -m pipeline.pages OUTPUT [RUN]
+
+Written at the end of every run; the command makes them anew. They need no network and work from a
+disk or an object store. Their size is bounded: charts are of figures gathered column by column,
+the gallery is a sample. Charts are drawn by templates, because their bars follow light and dark and
+tell their figures.
+"""
+
+import argparse
+import io
+import json
+import math
+import sys
+import zlib
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from pipeline.errors import ExitCode, UsageError
+from pipeline.history import find_run, list_runs
+from pipeline.terminal import printable
+from transforms.storage import OutputStore
+
+_HISTORY = 365
+_FOLDERS = 40
+_DOTS = 600
+_BINS = 32
+_LEFT, _WIDTH, _TOP, _BOTTOM = 10.0, 320.0, 10.0, 125.0
+_COLUMNS = [
+    "relative_path", "status", "width", "height",
+    "psnr_degraded", "psnr_enhanced", "psnr_gain", "ssim_enhanced", "consistency_psnr",
+]  # fmt: skip
+_TITLES = {
+    "psnr_gain": "Gain of PSNR, dB",
+    "psnr_enhanced": "PSNR of the restored images, dB",
+    "ssim_enhanced": "SSIM of the restored images",
+    "consistency_psnr": "Consistency with the input, dB",
+}
+_MEANS = (
+    ("PSNR, dB", "psnr", ".4f"), ("SSIM", "ssim", ".6f"), ("MSE", "mse", ".4f"),
+    ("luma PSNR, dB", "psnr_y", ".4f"), ("luma SSIM", "ssim_y", ".6f"),
+)  # fmt: skip
+
+
+def write_run_page(store: OutputStore, run_id: str, summary: dict[str, Any]) -> None:
+    """Writes runs/<id>/index.html of a run's summary, its rows and its gallery.
+
+    Raises:
+      OSError: something could not be read or written.
+    """
+    page = _environment().get_template("run.html.j2").render(_run_content(store, run_id, summary))
+    store.write(f"runs/{run_id}/index.html", _encoded(page))
+
+
+def write_output_page(store: OutputStore) -> None:
+    """Writes OUTPUT/index.html, the history of the newest runs.
+
+    Raises:
+      OSError: something could not be read or written.
+    """
+    runs = list_runs(store)
+    newest = runs[-_HISTORY:]
+    pages = {path.split("/")[1] for path in store.glob("runs/*/index.html")}
+    complete = [run for run in newest if run.counts]
+    figures = [run.means.get("psnr_gain", run.means.get("consistency_psnr")) for run in complete]
+    page = (
+        _environment()
+        .get_template("output.html.j2")
+        .render(
+            root=store.root,
+            more=len(runs) > len(newest),
+            charts=[
+                _bars_of_runs("Images written", complete, "written"),
+                _bars_of_runs("Images failed", complete, "failed"),
+            ]
+            if len(complete) > 1
+            else [],
+            trend=_trend([run.run_id for run in complete], figures),
+            runs=[
+                {
+                    "run_id": run.run_id,
+                    "page": f"runs/{run.run_id}/index.html" if run.run_id in pages else None,
+                    "started": run.started_at[:16].replace("T", " "),
+                    "state": run.state,
+                    "figure": _text(
+                        run.means.get("psnr_gain", run.means.get("consistency_psnr")), ".3f"
+                    ),
+                    "speed": _text(run.megapixels_per_second, ".2f"),
+                    "model": run.settings.get("model.name", ""),
+                    "any_failed": bool(run.counts.get("failed")),
+                    **{
+                        name: _number(run.counts[name]) if run.counts else "-"
+                        for name in ("written", "skipped", "failed")
+                    },
+                }
+                for run in reversed(newest)
+            ],
+        )
+    )
+    store.write("index.html", _encoded(page))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the command; returns its exit code."""
+    parser = argparse.ArgumentParser(prog="pipeline.pages", description="Make the pages anew.")
+    parser.add_argument("output", help="OUTPUT of the runs")
+    parser.add_argument("run", nargs="?", default="latest", help="run id, latest or previous")
+    options = parser.parse_args(arguments)
+    store = OutputStore(options.output, "pages")
+    try:
+        run = find_run(store, options.run)
+        if not run.counts:
+            raise UsageError(f"run {run.run_id!r} is {run.state}; there is a page of complete runs")
+        summary = json.loads(store.read(f"runs/{run.run_id}/summary.json"))
+        write_run_page(store, run.run_id, summary)
+        write_output_page(store)
+    except UsageError as error:
+        print(f"error: {printable(str(error))}", file=sys.stderr)
+        return error.exit_code
+    finally:
+        store.clean()
+    print(printable(store.uri(f"runs/{run.run_id}/index.html")))
+    return ExitCode.OK
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("pipeline"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )
+    environment.filters["number"] = _number
+    return environment
+
+
+def _run_content(store: OutputStore, run_id: str, summary: dict[str, Any]) -> dict[str, Any]:
+    restore = summary["configuration"]["mode"] == "restore"
+    figure = "consistency_psnr" if restore else "psnr_gain"
+    shown = (figure,) if restore else ("psnr_gain", "psnr_enhanced", "ssim_enhanced")
+    columns, folders, dots = _gather(store, run_id, shown, figure)
+    gallery = sorted(_gallery(store, run_id, figure), key=lambda image: image["path"])
+    means = summary["means"]
+    charts = [_histogram(_TITLES[name], columns[name], name in ("psnr_gain",)) for name in shown]
+    return {
+        "summary": summary,
+        "config": summary["configuration"],
+        "counts": summary["counts"],
+        "gone": summary["source_gone"],
+        "headline": [
+            {"name": name, "value": _text(means[key]["mean"], form)}
+            for key, name, form in (
+                ("psnr_gain", "dB mean gain of PSNR", "+.3f"),
+                ("psnr_enhanced", "dB mean PSNR", ".2f"),
+                ("consistency_psnr", "dB mean consistency", ".2f"),
+            )
+            if key in means
+        ],
+        "charts": [chart for chart in charts if chart],
+        "by_size": _scatter(dots, restore),
+        "means": [
+            {
+                "name": name,
+                "degraded": _text(means[f"{key}_degraded"]["mean"], form),
+                "enhanced": _text(means[f"{key}_enhanced"]["mean"], form),
+                "gain": _text(means[f"{key}_gain"]["mean"], "+" + form)
+                if f"{key}_gain" in means
+                else "",
+            }
+            for name, key, form in _MEANS
+            if f"{key}_degraded" in means and f"{key}_enhanced" in means
+        ],
+        "infinite": max((mean["infinite"] for mean in means.values()), default=0),
+        "folders": folders,
+        "figure_name": "consistency" if restore else "gain",
+        "gallery": gallery,
+        "kinds": sorted({image["kind"] for image in gallery}),
+        "gallery_folders": sorted({image["folder"] for image in gallery}),
+    }
+
+
+def _gather(
+    store: OutputStore, run_id: str, names: Iterable[str], figure: str
+) -> tuple[dict[str, np.ndarray], list[dict[str, Any]], list[tuple[int, float, str]]]:
+    """Columns of figures, folders, and a sample of (pixels, figure, path), of a run's rows.
+
+    Holds four bytes for each row and figure, and nothing else that grows with the rows.
+    """
+    columns: dict[str, list[np.ndarray]] = {name: [] for name in names}
+    folders: dict[str, list[float]] = {}
+    dots: list[tuple[int, tuple[int, float, str]]] = []
+    for path in store.glob(f"metrics/run_id={run_id}/*.parquet"):
+        file = pq.ParquetFile(io.BytesIO(store.read(path)))
+        for batch in file.iter_batches(columns=_COLUMNS, batch_size=20_000):
+            rows = batch.to_pandas()
+            written = rows[rows.status == "written"]
+            for name in columns:
+                columns[name].append(written[name].dropna().to_numpy(np.float32))
+            _add_folders(folders, rows[rows.status.isin(("written", "failed"))], figure)
+            dots = _add_dots(dots, written, figure)
+    return (
+        {
+            name: np.concatenate([np.zeros(0, np.float32), *parts])
+            for name, parts in columns.items()
+        },
+        _folder_rows(folders),
+        [dot for _, dot in dots],
+    )
+
+
+def _add_folders(folders: dict[str, list[float]], rows: Any, figure: str) -> None:
+    """Counts rows by the first directories of their paths: [written, failed, sum, finite]."""
+    names = [path.rpartition("/")[0] for path in rows.relative_path]
+    for name, status, value in zip(names, rows.status, rows[figure], strict=True):
+        name = "/".join(name.split("/")[:2])
+        if name not in folders and len(folders) >= _FOLDERS:
+            name = "further folders"
+        totals = folders.setdefault(name, [0, 0, 0.0, 0])
+        totals[status == "failed"] += 1
+        if value is not None and math.isfinite(value):
+            totals[2] += value
+            totals[3] += 1
+
+
+def _folder_rows(folders: dict[str, list[float]]) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": name or "(top)",
+            "written": int(written),
+            "failed": int(failed),
+            "mean": _text(total / finite if finite else None, ".3f"),
+        }
+        for name, (written, failed, total, finite) in sorted(folders.items())
+    ]
+
+
+def _add_dots(dots: list, rows: Any, figure: str) -> list:
+    """The rows with the smallest hashes of their paths, so that any run shows the same ones."""
+    finite = rows[np.isfinite(rows[figure].astype(float))]
+    more = [
+        (zlib.crc32(path.encode()), (int(width) * int(height), float(value), path))
+        for path, width, height, value in zip(
+            finite.relative_path, finite.width, finite.height, finite[figure], strict=True
+        )
+    ]
+    return sorted(dots + more)[:_DOTS]
+
+
+def _gallery(store: OutputStore, run_id: str, figure: str) -> Iterator[dict[str, Any]]:
+    unit = "dB" if figure == "consistency_psnr" else "dB gain"
+    for path in store.glob(f"runs/{run_id}/gallery/*.json"):
+        image = json.loads(store.read(path))
+        width, height = image["size"]
+        label = _text(image["figure"], ".2f" if figure == "consistency_psnr" else "+.2f")
+        yield {
+            "kind": image["kind"],
+            "path": image["path"],
+            "folder": image["path"].rpartition("/")[0] or "(top)",
+            "figure": image["figure"] if math.isfinite(image["figure"]) else 1e9,
+            "label": f"{label} {unit}",
+            "captions": image["captions"],
+            "views": [f"gallery/{name}" for name in image["views"]],
+            "details": [f"gallery/{name}" for name in image["details"]],
+            "words": f"{width} × {height} pixels · " + " · ".join(image["words"]),
+        }
+
+
+def _histogram(title: str, values: np.ndarray, around_zero: bool) -> dict[str, Any] | None:
+    finite = values[np.isfinite(values)].astype(np.float64)
+    if len(finite) < 2:
+        return None
+    # The few far out would leave one bar for all others; they are counted in the outermost.
+    low, high = (
+        np.percentile(finite, [0.5, 99.5]) if len(finite) > 200 else (min(finite), max(finite))
+    )
+    if high - low < 1e-6:
+        low, high = low - 0.5, high + 0.5
+    counts, edges = np.histogram(np.clip(finite, low, high), _BINS, (low, high))
+    width, height, tallest = _WIDTH / _BINS, _BOTTOM - _TOP, max(counts)
+    digits = 4 if high - low < 0.5 else 2
+    bars = [
+        {
+            "x": f"{_LEFT + index * width:.1f}",
+            "y": f"{_BOTTOM - height * count / tallest:.1f}",
+            "width": f"{width - 1:.1f}",
+            "height": f"{height * count / tallest:.1f}",
+            "label": f"{a:.{digits}f} to {b:.{digits}f}: {_number(count)} images",
+            "old": around_zero and b <= 0,
+        }
+        for index, (count, a, b) in enumerate(zip(counts, edges, edges[1:], strict=False))
+        if count
+    ]
+    middle = np.median(finite)
+    return {
+        "title": title,
+        "bars": bars,
+        "ticks": _ticks(low, high, digits),
+        "zero": _zero(low, high) if around_zero else None,
+        "words": f"median {middle:.{digits}f}, from {min(finite):.{digits}f} "
+        f"to {max(finite):.{digits}f}",
+    }
+
+
+def _bars_of_runs(title: str, runs: list, name: str) -> dict[str, Any]:
+    counts = [run.counts[name] for run in runs]
+    width, tallest = _WIDTH / max(len(runs), 8), max(*counts, 1)
+    height = _BOTTOM - _TOP
+    return {
+        "title": title,
+        "bars": [
+            {
+                "x": f"{_LEFT + index * width:.1f}",
+                "y": f"{_BOTTOM - height * count / tallest:.1f}",
+                "width": f"{max(width - 1, 0.6):.1f}",
+                "height": f"{height * count / tallest:.1f}",
+                "label": f"{run.run_id}: {_number(count)}",
+                "old": False,
+            }
+            for index, (run, count) in enumerate(zip(runs, counts, strict=True))
+        ],
+        "ticks": [{"x": _LEFT, "anchor": "start", "label": runs[0].started_at[:10]},
+                  {"x": _LEFT + _WIDTH, "anchor": "end", "label": runs[-1].started_at[:10]}],
+        "zero": None,
+        "words": f"{_number(counts[-1])} in the last of {len(runs)} runs, "
+        f"{_number(sum(counts))} in all",
+    }  # fmt: skip
+
+
+def _trend(names: list[str], figures: list[float | None]) -> dict[str, Any] | None:
+    points = [(i, f) for i, f in enumerate(figures) if f is not None and math.isfinite(f)]
+    if len(points) < 2:
+        return None
+    values = [figure for _, figure in points]
+    low, high = min(values), max(values)
+    if high - low < 1e-6:
+        low, high = low - 0.5, high + 0.5
+    last = max(len(figures) - 1, 1)
+    return {
+        "title": "Mean gain or consistency, dB",
+        "dots": [
+            {
+                "x": f"{_LEFT + _WIDTH * index / last:.1f}",
+                "y": f"{_height(figure, low, high):.1f}",
+                "label": f"{names[index]}: {figure:.4f} dB",
+            }
+            for index, figure in points
+        ],
+        "ticks": [{"x": _LEFT + _WIDTH, "y": _TOP, "anchor": "end", "label": f"{high:.3f}"},
+                  {"x": _LEFT + _WIDTH, "y": _BOTTOM + 16, "anchor": "end",
+                   "label": f"{low:.3f}"}],
+        "zero": None,
+        "words": f"last {values[-1]:.4f} dB",
+    }  # fmt: skip
+
+
+def _scatter(dots: list[tuple[int, float, str]], restore: bool) -> dict[str, Any] | None:
+    if len(dots) < 3:
+        return None
+    pixels = np.log10([dot[0] for dot in dots])
+    values = np.array([dot[1] for dot in dots])
+    (left, right), (low, high) = (min(pixels), max(pixels)), (min(values), max(values))
+    left, right = (left - 0.5, right + 0.5) if right - left < 1e-6 else (left, right)
+    low, high = (low - 0.5, high + 0.5) if high - low < 1e-6 else (low, high)
+    return {
+        "title": f"{'Consistency' if restore else 'Gain'}, dB, against size",
+        "dots": [
+            {
+                "x": f"{_LEFT + _WIDTH * (x - left) / (right - left):.1f}",
+                "y": f"{_height(value, low, high):.1f}",
+                "label": f"{path}: {size / 1e6:.3f} megapixels, {value:+.3f} dB",
+            }
+            for (size, value, path), x in zip(dots, pixels, strict=True)
+        ],
+        "ticks": [
+            {"x": _LEFT, "y": _BOTTOM + 16, "anchor": "start", "label": f"{10**left / 1e6:.3g} MP"},
+            {"x": _LEFT + _WIDTH, "y": _BOTTOM + 16, "anchor": "end",
+             "label": f"{10**right / 1e6:.3g} MP"},
+        ],
+        "zero": f"{_height(0.0, low, high):.1f}" if low < 0 < high else None,
+        "words": f"{len(dots)} images, from {low:+.2f} to {high:+.2f} dB",
+    }  # fmt: skip
+
+
+def _height(value: float, low: float, high: float) -> float:
+    return _BOTTOM - (_BOTTOM - _TOP) * (value - low) / (high - low)
+
+
+def _ticks(low: float, high: float, digits: int) -> list[dict[str, Any]]:
+    places = ((0.0, "start"), (0.5, "middle"), (1.0, "end"))
+    return [
+        {
+            "x": _LEFT + _WIDTH * share,
+            "anchor": anchor,
+            "label": f"{low + share * (high - low):.{digits}f}",
+        }
+        for share, anchor in places
+    ]
+
+
+def _zero(low: float, high: float) -> str | None:
+    return f"{_LEFT + _WIDTH * -low / (high - low):.1f}" if low < 0 < high else None
+
+
+def _number(value: int) -> str:
+    return f"{value:,}"
+
+
+def _text(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)
+
+
+def _encoded(page: str) -> bytes:
+    return page.encode("utf-8", "backslashreplace")  # names need not be Unicode
+
+
+if __name__ == "__main__":
+    sys.exit(main())
