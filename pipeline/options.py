@@ -45,12 +45,16 @@ class Command:
       beam_arguments: options for Apache Beam.
       dry_run: show what would happen and touch nothing.
       verbose: show the libraries' logs, and tracebacks.
+      quiet: show neither progress nor summary.
+      json: print the summary as JSON.
     """
 
     config: JobConfig
     beam_arguments: list[str]
     dry_run: bool
     verbose: bool
+    quiet: bool = False
+    json: bool = False
 
 
 class _ListModels(argparse.Action):
@@ -89,7 +93,9 @@ def parse(arguments: list[str]) -> Command:
         if name in JobConfig.model_fields and value is not None
     }
     config = load_config(given, options.config)
-    return Command(config, rest, options.dry_run, options.verbose)
+    if options.json and options.dry_run:
+        raise UsageError("--json prints the summary of a run; --dry_run makes none")
+    return Command(config, rest, options.dry_run, options.verbose, options.quiet, options.json)
 
 
 def _build_parser() -> argparse.ArgumentParser:
@@ -121,6 +127,10 @@ def _build_parser() -> argparse.ArgumentParser:
     run.add_argument("--dry_run", action="store_true", help="list what would happen, touch nothing")
     run.add_argument(
         "--verbose", action="store_true", help="show the libraries' logs, and tracebacks"
+    )
+    run.add_argument("--quiet", action="store_true", help="show warnings and errors only")
+    run.add_argument(
+        "--json", action="store_true", help="print the summary as JSON, and nothing else there"
     )
     run.add_argument(
         "--list_models", action=_ListModels, nargs=0, help="print the shipped weights and exit"

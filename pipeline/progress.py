@@ -54,7 +54,8 @@ class ProgressWatcher:
         self._offset = 0
         self._started = time.monotonic()
         self._stop = threading.Event()
-        self._terminal = sys.stderr.isatty()
+        # A dumb terminal cannot go back to the beginning of a line.
+        self._terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
     def __enter__(self):

@@ -7,6 +7,7 @@ import re
 import sys
 import time
 import traceback
+from contextlib import nullcontext
 from typing import Any
 
 import apache_beam as beam
@@ -76,13 +77,13 @@ def _run_claimed(
         past = past_files(job.store)
         manifest.write("running")
         _run_graph(job, past, command, lifetime)
-        return _conclude(job, manifest, time.monotonic() - started)
+        return _conclude(job, manifest, command, time.monotonic() - started)
     except Exception as error:
         full = re.search(r"OutputFullError: (.*)", f"{type(error).__name__}: {error}")
         if full:
             print(f"error: {printable(full[1])}; make room and run it again", file=sys.stderr)
         else:
-            traceback.print_exc()
+            traceback.print_exc()  # a bug, or a runner's failure: its place must be known
             print(f"error: the job crashed; run {job.store.run_id}", file=sys.stderr)
         _write_last(manifest, "failed")
         return ExitCode.CRASHED
@@ -123,11 +124,11 @@ def _run_graph(job: Job, past: list[str], command: Command, lifetime: Lifetime) 
         pass
     workers = options.view_as(DirectOptions).direct_num_workers
     build(pipeline, job, past, progress, max(1, cores() // workers))
-    with ProgressWatcher(progress):
+    with nullcontext() if command.quiet else ProgressWatcher(progress):
         pipeline.run().wait_until_finish()
 
 
-def _conclude(job: Job, manifest: Manifest, seconds: float) -> int:
+def _conclude(job: Job, manifest: Manifest, command: Command, seconds: float) -> int:
     """Writes the summary, shows it, marks the run as complete."""
     totals: dict[str, Any] = json.loads(job.store.read(totals_path(job.store)))
     rows = compact_journal(job.store, job.store.run_id)
@@ -154,8 +155,11 @@ def _conclude(job: Job, manifest: Manifest, seconds: float) -> int:
     write_output_page(store)
     store.write(f"{directory}/_SUCCESS", b"")
     remove_journal(store, store.run_id)
-    print(format_summary(summary))
-    print(_where_to_look(job))
+    if command.json:
+        print(to_json(summary).decode())
+    elif not command.quiet:
+        print(format_summary(summary))
+        print(_where_to_look(job))
     if not within:
         print(
             f"error: {counts['failed']} images failed, allowed: {job.config.max_failures} "

@@ -2,3 +2,17 @@
 
 Free of Apache Beam; importing it imports neither TensorFlow nor anything else heavy.
 """
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from srcnn.model import Model, load_model
+
+__all__ = ["Model", "load_model"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        return getattr(importlib.import_module("srcnn.model"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

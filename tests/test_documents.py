@@ -44,6 +44,8 @@ def test_the_readme_names_only_options_that_exist():
         "help",
         "config",
         "verbose",
+        "quiet",
+        "json",
         "version",
     }
     assert flags

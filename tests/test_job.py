@@ -513,3 +513,22 @@ def test_no_picture_is_ever_encoded_to_cross_a_shuffle(run_job, photos, monkeypa
 
     monkeypatch.setattr("transforms.records.ImageRecordCoder.encode", refuse)
     assert run_job("--input", f"{photos}/**/*.*").code == 0
+
+
+def test_json_prints_the_summary_and_nothing_else_there(run_job, photos):
+    job = run_job("--input", f"{photos}/**/*.*", "--json")
+    assert job.code == 0, job.err
+    assert json.loads(job.out) == job.summary
+
+
+def test_quiet_says_nothing_but_what_is_wrong(run_job, photos):
+    assert run_job("--input", f"{photos}/**/*.*", "--quiet").out == ""
+    (photos / "empty.png").touch()
+    job = run_job("--input", f"{photos}/**/*.*", "--quiet")
+    assert (job.code, job.out) == (3, "")
+    assert job.err.splitlines()[-1].startswith("error: 1 images failed")
+
+
+def test_a_plan_is_not_json(run_job, photos):
+    job = run_job("--input", f"{photos}/**/*.*", "--json", "--dry_run")
+    assert (job.code, job.output.exists()) == (2, False)

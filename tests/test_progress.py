@@ -42,6 +42,7 @@ def test_many_writers_lose_nothing(tmp_path):
 
 def test_a_bar_on_a_terminal(tmp_path, capfd, monkeypatch):
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    monkeypatch.setenv("TERM", "xterm")
     file = progress_file(tmp_path)
     file.add("matched")
     with ProgressWatcher(file):
@@ -50,3 +51,15 @@ def test_a_bar_on_a_terminal(tmp_path, capfd, monkeypatch):
     err = capfd.readouterr().err
     assert "1/1" in err
     assert "0.5 MP" in err
+
+
+def test_a_dumb_terminal_gets_lines(tmp_path, capfd, monkeypatch):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    monkeypatch.setenv("TERM", "dumb")
+    file = progress_file(tmp_path)
+    file.add("matched")
+    with ProgressWatcher(file, interval=0.05):
+        time.sleep(0.3)
+    err = capfd.readouterr().err
+    assert "\r" not in err
+    assert err.startswith("progress: 0 of 1 images")

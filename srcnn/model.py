@@ -1,0 +1,94 @@
+"""A restored picture in three lines, for notebooks and scripts.
+
+    from srcnn import load_model
+    model = load_model("srcnn-955_x2_bilinear")
+    enlarged = model.enlarge(image)
+
+Gives the pixels that the job writes in restore mode.
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from srcnn.engines import Engine, create_engine
+from srcnn.protocols import PROTOCOLS
+from srcnn.tiling import run_tiled
+from srcnn.weights import WEIGHTS_SUFFIX, ModelCard, choose_weights, load_weights
+from weights import DIRECTORY
+
+
+@dataclass(frozen=True)
+class Model:
+    """Weights in an engine. Several threads may use one at the same time.
+
+    Attributes:
+      card: what the model was made for: scale, kernel and protocol.
+      engine: the network.
+    """
+
+    card: ModelCard
+    engine: Engine
+
+    def enlarge(self, image: np.ndarray) -> np.ndarray:
+        """The image enlarged by the model's scale, and restored.
+
+        Args:
+          image: (h, w, 3) BGR, as OpenCV reads it, or (h, w), uint8 or uint16. Of an RGB image
+            give `image[..., ::-1]`, and turn the result round again.
+
+        Returns:
+          (h * scale, w * scale[, 3]), the same type and channel order.
+
+        Raises:
+          ValueError: the array is no such image.
+        """
+        return self._restore(image, self.card.scale)
+
+    def improve(self, image: np.ndarray) -> np.ndarray:
+        """An image that was already enlarged, restored; else as `enlarge`, of the same size."""
+        return self._restore(image, 1)
+
+    def _restore(self, image: np.ndarray, scale: int) -> np.ndarray:
+        gray = image.ndim == 2
+        if image.dtype not in (np.uint8, np.uint16) or not (gray or image.shape[2:] == (3,)):
+            raise ValueError(
+                f"an image of {image.dtype}, {image.shape}: must be uint8 or uint16, (h, w, 3) BGR "
+                "or (h, w)"
+            )
+        if image.size == 0:
+            raise ValueError(f"an image of {image.shape} has no pixels")
+        convention = PROTOCOLS[self.card.protocol]
+        working = convention.enlarge(np.ascontiguousarray(image), scale, self.card.kernel)
+        plane = convention.network_luma(working)
+        luma = np.empty(plane.shape, image.dtype)
+        for _, target, values in run_tiled(self.engine, [plane]):
+            luma[target] = convention.round_luma(values, luma.dtype)
+        return convention.compose(working, luma)
+
+
+def load_model(
+    model: str | os.PathLike = "srcnn-955",
+    scale: int = 2,
+    kernel: str = "bilinear",
+    protocol: str = "opencv",
+    engine: str = "auto",
+) -> Model:
+    """Loads shipped weights, or those of a file.
+
+    Args:
+      model: the whole name of shipped weights, an architecture that scale, kernel and protocol
+        complete, or the path of a `.weights.h5` file with its model card beside it.
+      scale, kernel, protocol: see `model`.
+      engine: `auto`, `openvino` or `tensorflow`.
+
+    Raises:
+      WeightsError: there are no such weights, or they are damaged.
+      EngineError: the engine is not installed.
+    """
+    is_file = str(model).endswith(WEIGHTS_SUFFIX)
+    path = Path(model) if is_file else choose_weights(DIRECTORY, model, scale, kernel, protocol)
+    weights = load_weights(path)
+    return Model(weights.card, create_engine(engine, weights))
