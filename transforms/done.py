@@ -57,7 +57,7 @@ class Policy:
       fingerprint: of the present settings.
       take: `needed`: what is not done; `all`: everything; `failed`: what failed the last time.
       prune: whether outputs whose source is gone are removed.
-      inputs: the globs, which say what this run is about.
+      covers: globs of the sources that this run is about: of those a missing one is gone.
       dry: decide only, and touch nothing.
     """
 
@@ -65,7 +65,7 @@ class Policy:
     fingerprint: str
     take: Literal["needed", "all", "failed"] = "needed"
     prune: bool = False
-    inputs: tuple[str, ...] = ()
+    covers: tuple[str, ...] = ()
     dry: bool = False
 
 
@@ -146,14 +146,14 @@ def decide(ref: ImageRef, past: Iterable[PastRow], policy: Policy) -> ImageRef |
 def vanished(past: Iterable[PastRow], policy: Policy) -> Iterator[ReportRow]:
     """The row of an output whose source is gone, if that is so; removes it where that is asked for.
 
-    Only sources that the inputs would match; one that cannot be looked at is not taken for gone.
+    Only sources that the inputs cover; one that cannot be looked at is not taken for gone.
 
     Args:
       past: rows of a place in the output for which no source was found.
       policy: what to do.
     """
     written = last_written(past)
-    if written is None or not any(matches(p, written.source_uri) for p in policy.inputs):
+    if written is None or not any(matches(p, written.source_uri) for p in policy.covers):
         return
     store, path = policy.store, f"images/{written.output_path}"
     if store.size(path) is None or not is_gone(written.source_uri):
