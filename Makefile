@@ -31,8 +31,9 @@ browser-test: $(READY)  ## test the pages in Debian's Chromium (apt-get install 
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r requirements/browser.txt
 	$(RUN) -m pytest tests/browser
 
-bench: $(READY)  ## compare the job's speed with its peers' (half an hour); IMAGES='photos/*.png'
-	$(RUN) -m benchmarks.speed $(if $(IMAGES),--images $(foreach glob,$(IMAGES),'$(glob)'))
+bench: $(READY)  ## compare the job's speed with its peers' (half an hour); IMAGES='photos/*.png' TUTORIAL=weights
+	$(RUN) -m benchmarks.speed $(if $(IMAGES),--images $(foreach glob,$(IMAGES),'$(glob)')) \
+	  $(if $(TUTORIAL),--tutorial '$(TUTORIAL)')
 
 lint: $(READY)
 	$(VENV)/bin/ruff check .
