@@ -182,7 +182,7 @@ def _conclude(job: Job, manifest: Manifest, command: Command, seconds: float) ->
     if not within:
         print(
             f"error: {counts['failed']} images failed, allowed: {job.config.max_failures} "
-            "(--max_failures)",
+            "(--max_failures); the others are written. Once mended, run it again",
             file=sys.stderr,
         )
     return code
