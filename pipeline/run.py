@@ -181,8 +181,8 @@ def _conclude(job: Job, manifest: Manifest, command: Command, seconds: float) ->
         print(_where_to_look(job))
     if not within:
         print(
-            f"error: {counts['failed']} images failed, allowed: {job.config.max_failures} "
-            "(--max_failures)",
+            f"error: {counts['failed']} images failed, more than --max_failures "
+            f"{job.config.max_failures} allows; mend them, run it again",
             file=sys.stderr,
         )
     return code
