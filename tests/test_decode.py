@@ -261,7 +261,7 @@ def test_colour_maps_of_tiff_keep_their_depth(factor, dtype):
     [
         (np.float32, "32-bit floating-point"),
         (np.int16, "16-bit signed integer"),
-        (np.uint32, "32-bit integer"),
+        (np.int32, "32-bit signed integer"),
         (np.complex64, "64-bit complex"),
     ],
 )
