@@ -55,6 +55,7 @@ class BmpHeader(NamedTuple):
       offset: where the pixels stand.
       stored: the bytes of compressed pixels.
       masks: of red, green, blue and alpha in a pixel.
+      dpi: pixels per inch; 0 where it says nothing.
     """
 
     width: int
@@ -65,6 +66,7 @@ class BmpHeader(NamedTuple):
     offset: int
     stored: int
     masks: tuple[int, int, int, int]
+    dpi: tuple[float, float]
 
 
 def header_of_bmp(stream: io.BufferedIOBase) -> BmpHeader | None:
@@ -80,7 +82,11 @@ def header_of_bmp(stream: io.BufferedIOBase) -> BmpHeader | None:
     masks = struct.unpack_from("<IIII", beginning, 54)
     if length < 56 and compression != _BIT_FIELDS[1]:  # the fourth is no mask yet
         masks = (*masks[:3], 0)
-    return BmpHeader(width, abs(height), height < 0, bits, compression, offset, stored, masks)
+    x, y = (value * 0.0254 for value in struct.unpack_from("<ii", beginning, 38))
+    top_down = height < 0
+    return BmpHeader(
+        width, abs(height), top_down, bits, compression, offset, stored, masks, (x, y)
+    )  # fmt: skip
 
 
 def decode_bmp(content: bytes) -> tuple[np.ndarray, np.ndarray | None]:

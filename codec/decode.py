@@ -34,6 +34,7 @@ _NOT_CARRIED = {
     33922: "the place on a map (GeoTIFF)",
     34264: "the place on a map (GeoTIFF)",
 }
+_EXTENDED_XMP = b"http://ns.adobe.com/xmp/extension/\0"
 _NO_END = "the JPEG's end marker is missing; no pixel is"
 _UNUSED_ALPHA = "transparency that hides the whole TGA was taken for unused, and left out"
 _LARGEST_FIRST = ("ICO", "ICNS")
@@ -190,6 +191,8 @@ def _left_out(image: Image.Image) -> Iterator[str]:
     for name, what in _NOT_CARRIED.items():
         if name in (image.info if isinstance(name, str) else getattr(image, "tag_v2", ())):
             yield f"{what} was left out"
+    if any(block.startswith(_EXTENDED_XMP) for _, block in getattr(image, "applist", ())):
+        yield "extended XMP was left out"
 
 
 def _tables_of(image: Image.Image) -> tuple[tuple[int, ...], ...]:

@@ -142,6 +142,7 @@ def _open(stream: io.BufferedIOBase, max_megapixels: float) -> OpenImage:
         header = ImageHeader("PSD", found.width, found.height, depth, 1)
     elif beginning.startswith(bmp.SIGNATURE) and (found := bmp.header_of_bmp(stream)):
         image = Image.new("L", (1, 1))  # Pillow may refuse the file
+        image.info["dpi"] = found.dpi
         header = ImageHeader("BMP", found.width, found.height, 8, 1)
     else:
         image, stream, notes = _open_by_pillow(stream, beginning)

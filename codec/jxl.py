@@ -1,13 +1,12 @@
 """JPEG XL files (ISO 18181): what the header says, and pixels by imagecodecs."""
 
 import io
-import struct
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import imagecodecs
 import numpy as np
 
+from codec.boxes import boxes
 from codec.errors import ImageError
 from codec.samples import scaled, split
 
@@ -57,7 +56,7 @@ def header_of_jxl(stream: io.BufferedIOBase) -> JxlHeader:
     codestream, info = content, {}
     if not content.startswith(_CODESTREAM):
         codestream = b""
-        for kind, body in _boxes(content):
+        for kind, body in boxes(content):
             if kind in (b"jxlc", b"jxlp"):
                 codestream = codestream or body[4 * (kind == b"jxlp") :]
             elif kind == b"Exif":
@@ -182,18 +181,3 @@ def _has_profile(bits: _Bits) -> bool:
         return True
     is_gray = bits.choose(*_ENUM) == 1
     return bits.choose(*_ENUM) != _D65 or (not is_gray and bits.choose(*_ENUM) != _SRGB)
-
-
-def _boxes(content: bytes) -> Iterator[tuple[bytes, bytes]]:
-    position = 0
-    while position + 8 <= len(content):
-        size, kind = struct.unpack_from(">I4s", content, position)
-        start = position + 8
-        if size == 1:
-            (size,) = struct.unpack_from(">Q", content, start)
-            start += 8
-        end = position + size if size else len(content)
-        if end < start:
-            return
-        yield kind, content[start:end]
-        position = end

@@ -17,7 +17,7 @@ from srcnn.strips import map_strips
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 
 SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_BIG_ENDIAN_BIGTIFF = b"MM\0+"
+BIG_ENDIAN_BIGTIFF = b"MM\0+"
 MOST_PAGES = 1000
 _MOST_SAMPLES = 16  # per pixel
 
@@ -101,7 +101,7 @@ def open_tiff(stream: io.BufferedIOBase) -> tuple[Image.Image, TiffPage, int]:
 
 def _by_pillow(stream: io.BufferedIOBase, index: int, page: TiffPage) -> Image.Image:
     stream.seek(0)
-    if stream.read(4) == _BIG_ENDIAN_BIGTIFF:  # Pillow takes it for damage
+    if stream.read(4) == BIG_ENDIAN_BIGTIFF:  # Pillow takes it for damage
         image = Image.new("L", (1, 1))
         if page.iccprofile:
             image.info["icc_profile"] = page.iccprofile

@@ -374,3 +374,65 @@ def test_transparency_that_hides_a_whole_tga_is_not_used():
     np.testing.assert_array_equal(rgb(picture), pixels[..., :3])
     (note,) = picture.notes
     assert "transparency" in note
+
+
+# Metadata
+
+
+@pytest.mark.parametrize("byteorder", ["<", ">"])
+def test_exif_of_a_bigtiff_comes_along(byteorder):
+    tags = [(271, "s", 0, "A maker of things", True), (315, "s", 0, "Me", True)]
+    content = tiff_file(
+        random_image((5, 6)), bigtiff=True, byteorder=byteorder, extratags=tags, metadata=None
+    )
+    exif = Image.Exif()
+    exif.load(b"Exif\0\0" + decode(content).metadata.exif)
+    assert (exif[271], exif[315]) == ("A maker of things", "Me")
+    assert 256 not in exif
+
+
+def test_what_stands_beside_the_pixels_of_a_jpeg_2000_comes_along():
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    exif = Image.Exif()
+    exif[0x010F] = "A maker"
+    pixels = random_image((8, 8, 3))
+    plain = imagecodecs.jpeg2k_encode(pixels, level=0, reversible=True, codecformat="jp2")
+
+    def box(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I4s", 8 + len(body), kind) + body
+
+    start, end = plain.index(b"colr") - 4, plain.index(b"colr") + 11
+    size = struct.unpack_from(">I", plain, 32)[0]
+    inner = plain[40:start] + box(b"colr", b"\2\0\0" + profile) + plain[end : 32 + size]
+    content = plain[:32] + box(b"jp2h", inner) + plain[32 + size :]
+    content += box(b"uuid", b"JpgTiffExif->JP2" + exif.tobytes().removeprefix(b"Exif\0\0"))
+    content += box(b"uuid", bytes.fromhex("be7acfcb97a942e89c71999491e3afac") + b"<x:xmpmeta/>")
+    picture = decode(content)
+    np.testing.assert_array_equal(rgb(picture), pixels)
+    assert b"A maker" in picture.metadata.exif
+    assert picture.metadata.xmp == b"<x:xmpmeta/>"
+    assert picture.metadata.icc == profile
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-8"])
+def test_xmp_becomes_utf_8(encoding):
+    packet = "<?xpacket?><rdf:Description tiff:Orientation='6' dc:title='Größe'/>"
+    content = pillow_file(Image.new("RGB", (3, 2)), "JPEG", xmp=packet.encode(encoding))
+    expected = packet.replace("'6'", "'1'").encode()
+    assert decode(content).metadata.xmp == expected
+
+
+def test_extended_xmp_is_missed_aloud():
+    whole = pillow_file(Image.new("RGB", (3, 2)), "JPEG", xmp=b"<x:xmpmeta/>")
+    body = b"http://ns.adobe.com/xmp/extension/\0" + bytes(60)
+    segment = b"\xff\xe1" + struct.pack(">H", 2 + len(body)) + body
+    picture = decode(whole[:2] + segment + whole[2:])
+    assert picture.notes == ("extended XMP was left out",)
+    assert picture.metadata.xmp == b"<x:xmpmeta/>"
+
+
+def test_a_bmp_of_bit_fields_has_its_resolution():
+    header = struct.pack("<2sI4xI", b"BM", 66 + 8, 66)
+    header += struct.pack("<IiiHHIIiiII", 40, 2, 2, 1, 16, 3, 8, 11811, 5906, 0, 0)
+    content = header + struct.pack("<III", 0xF800, 0x7E0, 0x1F) + bytes(8)
+    assert decode(content).metadata.dpi == pytest.approx((300, 150), abs=0.1)
