@@ -29,7 +29,7 @@ _CANCEL_SECONDS = 30.0
 _NEVER = 10 * 366 * 24 * 3600
 _REASON_LENGTH = 400
 _WAYS_OUT = {
-    "remote job server jar": "name one that runs (--job_endpoint) or a jar (--flink_job_server_jar)",
+    "remote job server jar": "name one that runs (--job_endpoint) or --flink_job_server_jar",
     "remote prism binary": "name one (--prism_location)",
 }
 
