@@ -23,10 +23,11 @@ def _main(arguments: list[str]) -> int:
     from pipeline.errors import UsageError
     from pipeline.options import parse
 
+    # Before anything loads Beam, which parsing its options does.
+    if "--verbose" not in arguments:
+        _silence_libraries()
     try:
         command = parse(arguments)
-        if not command.verbose:
-            _silence_libraries()
         # Imported after parsing: it loads Apache Beam, and --help should not wait for that.
         from pipeline.run import run
 
@@ -44,10 +45,6 @@ def _silence_libraries() -> None:
     os.environ.setdefault("ABSL_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
-    from apache_beam.runners.worker import sdk_worker
-
-    # It prints the traceback of every error that it also hands on, and nothing else.
-    sdk_worker.print = lambda *_, **__: None
 
 
 if __name__ == "__main__":
