@@ -23,10 +23,9 @@ def _main(arguments: list[str]) -> int:
     from pipeline.errors import UsageError
     from pipeline.options import parse
 
-    # Before anything loads Beam, which parsing its options does.
-    if "--verbose" not in arguments:
-        _silence_libraries()
     try:
+        if "--verbose" not in arguments:
+            _silence_libraries()  # before parsing, which asks Beam for the names of its options
         command = parse(arguments)
         # Imported after parsing: it loads Apache Beam, and --help should not wait for that.
         from pipeline.run import run
