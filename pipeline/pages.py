@@ -37,8 +37,8 @@ _COLUMNS = [
 ]  # fmt: skip
 _TITLES = {
     "psnr_gain": "Gain of PSNR, dB",
-    "psnr_enhanced": "PSNR of the restored images, dB",
-    "ssim_enhanced": "SSIM of the restored images",
+    "psnr_enhanced": "PSNR, dB",
+    "ssim_enhanced": "SSIM",
     "consistency_psnr": "Consistency with the input, dB",
 }
 # The gallery's: what a figure is called there, and how it is shown.
@@ -378,7 +378,7 @@ def _trend(runs: list, figures: list[float | None]) -> dict[str, Any] | None:
         for index, figure in points
     ]
     return {
-        "title": "Mean of the images written (gain or consistency), dB",
+        "title": "Mean of those written, dB",
         "dots": dots,
         "line": " ".join(f"{dot['x']},{dot['y']}" for dot in dots),
         "ticks": _days(runs),

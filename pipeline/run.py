@@ -17,6 +17,7 @@ from apache_beam.options.pipeline_options import (
     StandardOptions,
     TypeOptions,
 )
+from apache_beam.runners.worker import sdk_worker
 
 from pipeline.claim import Claim
 from pipeline.errors import ExitCode, UsageError
@@ -176,6 +177,8 @@ def _run_graph(
         pass
     workers = options.view_as(DirectOptions).direct_num_workers if local else cores()
     build(pipeline, job, past, progress, max(1, cores() // workers))
+    # It prints the traceback of every error that it also hands on, and nothing else.
+    sdk_worker.print = print if command.verbose else lambda *_, **__: None
     with nullcontext() if command.quiet else ProgressWatcher(progress):
         if local:
             pipeline.run().wait_until_finish()
