@@ -5,7 +5,8 @@ RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 DEMO_PHOTOS := astronaut.png cat.png chelsea.png coffee.png motorcycle_left.png rocket.jpg
 
-.PHONY: help setup demo test browser-test flink-demo flink-test prism bench lint format lock clean
+.PHONY: help setup demo test browser-test docs-test airflow-test flink-demo flink-test prism bench lint \
+  format lock clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -49,8 +50,18 @@ prism: .prism/prism  ## build Beam's Prism runner (needs Go)
 	  github.com/apache/beam/sdks/v2/go/cmd/prism@v$$(sed -n 's/^apache-beam==\([0-9.]*\).*/\1/p' requirements/lock.txt)
 	touch $@
 
-bench: $(READY)  ## compare the job's speed with its peers' (half an hour); IMAGES='photos/*.png'
-	$(RUN) -m benchmarks.speed $(if $(IMAGES),--images $(foreach glob,$(IMAGES),'$(glob)'))
+docs-test: $(READY)  ## run every command of the documents as it stands (ten minutes)
+	SLOW=1 $(RUN) -m pytest tests/test_commands.py
+
+# An environment of its own: Airflow's needs would bind the job's. --noconftest: the tests' own needs.
+airflow-test: $(READY)  ## load the DAG in Airflow and run its task (some minutes to install)
+	$(PYTHON) -m venv .venv.airflow
+	.venv.airflow/bin/pip install --quiet --disable-pip-version-check -r requirements/airflow.txt
+	.venv.airflow/bin/python -m pytest -p no:cacheprovider --noconftest tests/airflow
+
+bench: $(READY)  ## compare the job's speed with its peers' (half an hour); IMAGES='photos/*.png' TUTORIAL=weights
+	$(RUN) -m benchmarks.speed $(if $(IMAGES),--images $(foreach glob,$(IMAGES),'$(glob)')) \
+	  $(if $(TUTORIAL),--tutorial '$(TUTORIAL)')
 
 lint: $(READY)
 	$(VENV)/bin/ruff check .
@@ -66,4 +77,4 @@ lock: $(READY)  ## resolve the locked versions anew
 	  --output-file requirements/lock.txt setup.py
 
 clean:  ## remove the environment and what demo and tests made
-	rm -rf $(VENV) demo .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
+	rm -rf $(VENV) .venv.airflow .flink .prism demo .pytest_cache .ruff_cache .hypothesis build dist *.egg-info

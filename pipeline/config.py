@@ -59,7 +59,23 @@ class JobConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     input: Annotated[tuple[str, ...], BeforeValidator(_as_tuple)] = _option(
-        (), "Input and output", "image glob; ** reaches into directories; repeatable", shown=""
+        (),
+        "Input and output",
+        "image glob; ** reaches into directories; repeatable",
+        shown="required, or input_list",
+    )
+    input_list: Annotated[tuple[str, ...], BeforeValidator(_as_tuple)] = _option(
+        (),
+        "Input and output",
+        "file or glob of files that list URIs: text, *.csv or *.parquet; repeatable",
+        shown="none",
+    )
+    input_root: str = _option(
+        "",
+        "Input and output",
+        "what listed URIs lie below: their results keep the path below it, and sources that are "
+        "gone from it are told",
+        shown="the bucket, or /",
     )
     output: str = _option("", "Input and output", "directory or URI for everything written")
     mode: Literal["evaluate", "restore"] = _option(
@@ -112,7 +128,11 @@ class JobConfig(BaseModel):
         le=1024,
     )
     tile: int = _option(
-        512, "Model", "side of a tile in pixels; bounds memory, not results", ge=16, le=8192
+        256,
+        "Model",
+        "largest side of a tile in pixels; bounds memory, not results",
+        ge=16,
+        le=8192,
     )
     output_format: Literal["same", "png", "jpeg", "webp", "tiff"] = _option(
         "same", "Images", "same: that of the source's name, PNG where it cannot be written"
@@ -168,8 +188,13 @@ class JobConfig(BaseModel):
 
     @model_validator(mode="after")
     def _hangs_together(self) -> "JobConfig":
-        if not self.input or not all(self.input):
-            raise ValueError("input: none given; name at least one glob, such as 'photos/**/*.png'")
+        if not self.input + self.input_list or not all(self.input + self.input_list):
+            raise ValueError(
+                "input: none given; name at least one glob, such as 'photos/**/*.png', or "
+                "a list of URIs with input_list"
+            )
+        if self.input_root and not self.input_list:
+            raise ValueError("input_root: is of lists; name one with input_list, or leave it out")
         if not self.output:
             raise ValueError("output: none given; name a directory")
         scales = (2, 3, 4) if self.mode == "evaluate" else (1, 2, 3, 4)

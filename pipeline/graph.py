@@ -15,7 +15,7 @@ from srcnn.protocols import PROTOCOLS
 from transforms.crop import CropToYCrCb
 from transforms.degrade import Degrade
 from transforms.done import Policy
-from transforms.match import MatchImages
+from transforms.match import ListRules, MatchImages, covered
 from transforms.measure import MeasureQuality
 from transforms.read import ReadImages
 from transforms.records import BESIDE_MATCHED, ImageRef, ReportRow
@@ -81,16 +81,32 @@ def build(
         unmeasured,
         unwritten,
     )
+    report(job, (refs, unmatched), ended, progress)
+
+
+def report(
+    job: Job,
+    matched: tuple[beam.PCollection, ...],
+    ended: tuple[beam.PCollection, ...],
+    progress: ProgressFile | None = None,
+) -> None:
+    """Adds the end of the job: rows to journal, totals and comparison pictures.
+
+    Args:
+      job: what to do.
+      matched: collections of all that was matched, references or rows.
+      ended: collections of rows.
+      progress: where to report progress to, on a runner of this machine.
+    """
     # Ended where they arise: a runner may hold a flattened collection back until all are done.
-    end = beam.ParDo(EndRow(run_columns(job), store, progress))
+    end = beam.ParDo(EndRow(run_columns(job), job.store, progress))
     rows = tuple(some | f"EndRow{index}" >> end for index, some in enumerate(ended))
-    matched = tuple(
-        some | f"Matched{index}" >> beam.FlatMap(_marker)
-        for index, some in enumerate((refs, unmatched))
+    markers = tuple(
+        some | f"Matched{index}" >> beam.FlatMap(_marker) for index, some in enumerate(matched)
     )
 
-    (*rows, *matched) | "WriteTotals" >> WriteTotals(store)
-    if c.comparisons != "none":
+    (*rows, *markers) | "WriteTotals" >> WriteTotals(job.store)
+    if job.config.comparisons != "none":
         rows | "WriteComparisons" >> WriteComparisons(job)
 
 
@@ -116,12 +132,13 @@ def match(
         fingerprint=job.fingerprint,
         take="all" if c.force else "failed" if c.retry_failed else "needed",
         prune=c.prune,
-        inputs=c.input,
+        covers=covered(c.input, c.input_root),
         dry=dry,
     )
     on_match = partial(progress.add, "matched") if progress else None
+    rules = ListRules(c.input_root, job.store.root, c.output_format)
     return pipeline | "MatchImages" >> MatchImages(
-        policy, past, c.output_format, job.names_fold, on_match
+        c.input, c.input_list, policy, past, rules, job.names_fold, on_match
     )
 
 

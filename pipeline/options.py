@@ -18,6 +18,9 @@ examples:
     python run_pipeline.py --config configs/paper.yaml \\
         --input 'Set5/*.png' --output out --comparisons none
 
+  restore what a list names, without a glob:
+    python run_pipeline.py --mode restore --input_list photos.parquet --output big
+
   enlarge a folder twofold, on two of the machine's cores (default: all):
     python run_pipeline.py --mode restore --input 'scans/*.png' --output big \\
         --direct_num_workers 2
@@ -123,7 +126,7 @@ def _build_parser() -> argparse.ArgumentParser:
             continue
         group.add_argument(
             f"--{name}",
-            action="append" if name == "input" else "store",
+            action="append" if name in ("input", "input_list") else "store",
             metavar=_metavar(name, field.annotation),
             help=description,
         )

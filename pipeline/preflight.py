@@ -4,14 +4,18 @@ import glob
 import os
 import unicodedata
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from fnmatch import fnmatchcase
 
 from pipeline.errors import NothingMatchedError, UsageError
 from pipeline.job import Job
+from transforms.lists import ListError, check_list, list_files, read_list
 from transforms.match import expand_glob, fixed_prefix
 from transforms.storage import is_local
 
+# Files of a list that are looked at side by side: each costs a store's answer.
+_LOOKERS = 16
 _DIRECTORIES = (".scratch", "images", "metrics", "runs", "comparisons")
 
 
@@ -19,13 +23,13 @@ def check_places(job: Job) -> Job:
     """Checks inputs and output; writes nothing that stays.
 
     Returns:
-      The job, completed by what was found: a warning for each glob that matches nothing while
+      The job, completed by what was found: a warning for each glob or list that has nothing while
       others do, and whether names fold in the output.
 
     Raises:
-      UsageError: an input is a directory, the output lies inside the inputs, leads elsewhere by a
-        link or cannot be written.
-      NothingMatchedError: no glob matches anything, or with `fail_on_empty` one does not.
+      UsageError: an input is a directory, a list is missing or no list, the output lies inside the
+        inputs, leads elsewhere by a link or cannot be written.
+      NothingMatchedError: no input has anything, or with `fail_on_empty` one does not.
     """
     config = job.config
     for pattern in config.input:
@@ -40,10 +44,13 @@ def check_places(job: Job) -> Job:
                 f"output: {config.output!r} lies inside the input glob {pattern!r}; "
                 "results would be taken for inputs. Write somewhere else"
             )
-    empty = [pattern for pattern in config.input if not _matches_anything(pattern)]
-    if empty and (config.fail_on_empty or len(empty) == len(config.input)):
-        raise NothingMatchedError(f"input: nothing matches {', '.join(map(repr, empty))}")
-    warnings = (*job.warnings, *(f"nothing matches {pattern!r}" for pattern in empty))
+    empty = [
+        *(f"nothing matches {pattern!r}" for pattern in config.input if not _any_match(pattern)),
+        *(f"nothing is listed in {name!r}" for name in config.input_list if not _any_listed(name)),
+    ]
+    if empty and (config.fail_on_empty or len(empty) == len(config.input + config.input_list)):
+        raise NothingMatchedError(f"input: {', '.join(empty)}")
+    warnings = (*job.warnings, *empty)
     names_fold = is_local(config.output) and _check_writable(config.output)
     if config.run_id and job.store.size(f"{job.run_directory}/manifest.json") is not None:
         raise UsageError(
@@ -74,11 +81,35 @@ def could_match_below(pattern: str, directory: str) -> bool:
     )
 
 
-def _matches_anything(pattern: str) -> bool:
+def _any_match(pattern: str) -> bool:
     try:
         return next(expand_glob(pattern), None) is not None
     except (OSError, ValueError) as error:
         raise UsageError(f"input: {pattern!r}: {error}") from None
+
+
+def _any_listed(pattern: str) -> bool:
+    """Whether a list names anything; all its files are looked at.
+
+    Raises:
+      UsageError: there are none, or one is no list.
+    """
+    try:
+        files = list_files(pattern)
+        with ThreadPoolExecutor(_LOOKERS) as pool:
+            for _ in pool.map(_check_list, files):
+                pass
+        return any(next(read_list(file), None) is not None for file in files)
+    except (OSError, ListError) as error:
+        raise UsageError(f"input_list: {pattern!r}: {error}") from None
+
+
+def _check_list(file: str) -> None:
+    try:
+        check_list(file)
+    except (OSError, ListError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(f"input_list: {file!r}: {reason}") from None
 
 
 def _check_writable(output: str) -> bool:

@@ -6,12 +6,14 @@ metrics/run_id=<id>/ of them.
 """
 
 import io
+import logging
 import socket
 import time
 import uuid
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from typing import Any
 
 import apache_beam as beam
 import numpy as np
@@ -34,6 +36,7 @@ _JOURNAL_SECONDS = (1.0, 60.0)
 _JOURNAL_SHARE = 0.05
 # Columns that another run's row has of an image that this one did not restore.
 _OF_THE_WORK = ("engine", "versions")
+_TEXTS = tuple(f.name for f in SCHEMA if f.type == pa.string())
 
 
 class RowJournal:
@@ -60,7 +63,8 @@ class RowJournal:
     def write(self) -> None:
         """Writes what has gathered."""
         if self._rows:
-            table = pa.Table.from_pylist([asdict(row) for row in self._rows], SCHEMA)
+            columns = {name: [getattr(row, name) for row in self._rows] for name in SCHEMA.names}
+            table = pa.table(columns, SCHEMA)
             name = f"{journal_of(self._store.run_id)}/{uuid.uuid4().hex}.parquet"
             self._store.write(name, encode_table(table))
             self._rows.clear()
@@ -77,7 +81,8 @@ class EndRow(beam.DoFn):
     """
 
     def __init__(self, constants: ReportRow, store: OutputStore, progress: ProgressFile | None):
-        self._constants = {k: v for k, v in asdict(constants).items() if v is not None}
+        texts = {k: v for k, v in asdict(constants).items() if v is not None}
+        self._constants = texts | _readable(texts)
         self._store = store
         self._progress = progress
 
@@ -89,12 +94,11 @@ class EndRow(beam.DoFn):
         count(f"images_{row.status}")
         pixels = (row.width or 0) * (row.height or 0)
         count("pixels_restored", pixels if row.status == "written" else 0)
-        constants = dict(self._constants)
+        added = _readable({name: getattr(row, name) for name in _TEXTS}) | self._constants
         if row.status in ("skipped", *BESIDE_MATCHED):
             for name in _OF_THE_WORK:
-                constants.pop(name, None)
-        row = replace(row, finished_at=datetime.now(UTC), host=socket.gethostname(), **constants)
-        row = replace(row, **_readable(row))
+                added.pop(name, None)
+        row = replace(row, finished_at=datetime.now(UTC), host=socket.gethostname(), **added)
         self._journal.add(row)
         if self._progress and row.status not in BESIDE_MATCHED:
             self._progress.add(row.status, pixels)
@@ -121,7 +125,8 @@ def compact_journal(store: OutputStore, run_id: str) -> int:
     """Makes a run's files below metrics/ of its journal, and leaves the journal.
 
     A row for each source and relative path: where a runner did an image twice, the later one. A
-    file has at most 100,000 rows, ordered by status and name.
+    file has at most 100,000 rows, ordered by status and name. Files of the journal that a power
+    loss has damaged are left out: their images are restored again.
 
     Args:
       store: OUTPUT.
@@ -133,7 +138,7 @@ def compact_journal(store: OutputStore, run_id: str) -> int:
     Raises:
       OSError: something could not be read or written.
     """
-    parts = store.glob(f"{journal_of(run_id)}/*.parquet")
+    parts = [p for p in store.glob(f"{journal_of(run_id)}/*.parquet") if _is_whole(store, p)]
     keep = _latest(_keys_of(store, parts))
     directory = f"metrics/run_id={run_id}"
     before = set(store.glob(f"{directory}/*.parquet"))
@@ -159,6 +164,15 @@ def journals(store: OutputStore) -> dict[str, list[str]]:
     for path in store.glob("runs/*/rows/*.parquet"):
         found.setdefault(path.split("/")[1], []).append(path)
     return found
+
+
+def _is_whole(store: OutputStore, part: str) -> bool:
+    try:
+        pq.read_metadata(io.BytesIO(store.read(part)))
+    except pa.ArrowInvalid:
+        logging.getLogger(__name__).warning("left out, since it is damaged: %s", store.uri(part))
+        return False
+    return True
 
 
 def _keys_of(store: OutputStore, parts: Iterable[str]) -> Iterator[pd.DataFrame]:
@@ -207,11 +221,10 @@ def _gathered(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
         yield pa.concat_tables(gathered)
 
 
-def _readable(row: ReportRow) -> dict[str, str]:
+def _readable(columns: dict[str, Any]) -> dict[str, str]:
     """The columns whose text is no Unicode (odd file names), with the odd bytes escaped."""
-    texts = {f.name: getattr(row, f.name) for f in fields(row)}
     return {
         name: as_unicode(text)
-        for name, text in texts.items()
+        for name, text in columns.items()
         if isinstance(text, str) and not text.isascii()
     }

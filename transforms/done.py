@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 from typing import Literal
 
 import apache_beam as beam
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from transforms.records import SCHEMA, ImageRef, ReportRow, as_unicode
@@ -19,6 +20,10 @@ _COLUMNS = (
     "fingerprint", "output_path", "output_bytes", "finished_at",
 )  # fmt: skip
 _ENDED = ("written", "failed", "pruned")
+
+
+class DamagedReportError(Exception):
+    """A file of an earlier run's report cannot be read; what it tells of must not be guessed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +62,7 @@ class Policy:
       fingerprint: of the present settings.
       take: `needed`: what is not done; `all`: everything; `failed`: what failed the last time.
       prune: whether outputs whose source is gone are removed.
-      inputs: the globs, which say what this run is about.
+      covers: globs of the sources that this run is about: of those a missing one is gone.
       dry: decide only, and touch nothing.
     """
 
@@ -65,7 +70,7 @@ class Policy:
     fingerprint: str
     take: Literal["needed", "all", "failed"] = "needed"
     prune: bool = False
-    inputs: tuple[str, ...] = ()
+    covers: tuple[str, ...] = ()
     dry: bool = False
 
 
@@ -146,14 +151,14 @@ def decide(ref: ImageRef, past: Iterable[PastRow], policy: Policy) -> ImageRef |
 def vanished(past: Iterable[PastRow], policy: Policy) -> Iterator[ReportRow]:
     """The row of an output whose source is gone, if that is so; removes it where that is asked for.
 
-    Only sources that the inputs would match; one that cannot be looked at is not taken for gone.
+    Only sources that the inputs cover; one that cannot be looked at is not taken for gone.
 
     Args:
       past: rows of a place in the output for which no source was found.
       policy: what to do.
     """
     written = last_written(past)
-    if written is None or not any(matches(p, written.source_uri) for p in policy.inputs):
+    if written is None or not any(matches(p, written.source_uri) for p in policy.covers):
         return
     store, path = policy.store, f"images/{written.output_path}"
     if store.size(path) is None or not is_gone(written.source_uri):
@@ -225,7 +230,13 @@ class ReadPast(beam.PTransform):
         store, fingerprint = self.store, self.fingerprint
 
         def rows(path: bytes) -> Iterator[PastRow]:
-            return read_past(store.read(os.fsdecode(path)), fingerprint)
+            name = os.fsdecode(path)
+            try:
+                yield from read_past(store.read(name), fingerprint)
+            except pa.ArrowInvalid as error:
+                raise DamagedReportError(
+                    f"the report of an earlier run is damaged: {store.uri(name)}: {error}"
+                ) from None
 
         return (
             pbegin

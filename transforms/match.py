@@ -1,19 +1,26 @@
-"""Finds the images: globs to references, each with a place of its own in the output."""
+"""Finds the images: globs and lists to references, each with a place of its own in the output."""
 
+import errno
+import glob
 import os
 import posixpath
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import chain
 from pathlib import PurePosixPath
 
 import apache_beam as beam
+from apache_beam.io.filesystem import BeamIOError, FileMetadata
 from apache_beam.io.filesystems import FileSystems
 
 from codec.encode import SUFFIXES_OF, WRITABLE_SUFFIXES
 from codec.errors import ImageError
 from transforms.done import PastRow, Policy, ReadPast, decide, vanished
+from transforms.errors import EXPECTED_ERRORS
+from transforms.lists import Listed, Part, list_files, parts_of, read_part
 from transforms.records import ImageRef, ReportRow, as_unicode
 from transforms.stage import failed_row
 from transforms.storage import is_local
@@ -86,7 +93,7 @@ def expand_glob(
         return ImageRef(uri, relative, output_path, size, modified, order)
 
     if not is_local(pattern):
-        for found in FileSystems.match([pattern])[0].metadata_list:
+        for found in _objects(pattern):
             yield ref_of(found.path, found.size_in_bytes, found.last_updated_in_seconds or 0.0)
         return
     for path, error in walk(pattern, output if output and is_local(output) else None):
@@ -97,6 +104,136 @@ def expand_glob(
         except OSError:  # a dangling link, say: reading it will name the reason
             ref = ref_of(path, 0, 0.0)
         yield (ref, error) if error else ref
+
+
+def _objects(pattern: str) -> Iterable[FileMetadata]:
+    """What an object store has for a glob, page by page; FileSystems.match would gather it all."""
+    store = FileSystems.get_filesystem(pattern)
+    pattern = pattern + "*" if pattern.endswith("/") else pattern
+    wildcard = _WILDCARD.search(pattern)
+    if wildcard is None or store.has_dirs():
+        return FileSystems.match([pattern])[0].metadata_list
+    return store.match_files(store._list(pattern[: wildcard.start()]), pattern)
+
+
+@dataclass(frozen=True)
+class ListRules:
+    """What the entries of a list mean.
+
+    Attributes:
+      root: what relative paths start from, a directory or URI; empty: the bucket, or `/`.
+      output: OUTPUT, in which no source may lie.
+      output_format: see output_path_of.
+    """
+
+    root: str = ""
+    output: str | None = None
+    output_format: str = "same"
+
+    def relative_path(self, listed: Listed) -> str:
+        """Where the result of an entry goes, below OUTPUT/images but for its ending.
+
+        Raises:
+          ImageError: nowhere; the message says why.
+        """
+        uri, root = listed.uri, self.root.rstrip("/") + "/"
+        if listed.relative_path is not None:
+            path = listed.relative_path
+        elif self.root:
+            if is_local(uri) and is_local(root):
+                # abspath gives `/` no further slash.
+                uri, root = os.path.abspath(uri), os.path.abspath(root).rstrip("/") + "/"
+            if not uri.startswith(root):
+                raise ImageError(f"does not lie below {self.root} (--input_root)")
+            path = uri[len(root) :]
+        elif is_local(uri):
+            path = posixpath.normpath(uri).lstrip("/")
+        else:
+            path = uri.partition("://")[2].partition("/")[2]
+        if not path or path.startswith("/") or ".." in path.split("/") or path.endswith("/"):
+            raise ImageError(
+                f"would write outside of the output, or no file: {as_unicode(path)!r}; "
+                "give a relative_path, or --input_root"
+            )
+        return posixpath.normpath(path)
+
+
+def covered(inputs: tuple[str, ...], root: str) -> tuple[str, ...]:
+    """Globs of the sources that a run is about: its own, and whatever lies below a root of lists.
+
+    A list without a root says nothing of what it leaves out.
+    """
+    if not root:
+        return inputs
+    below = os.path.abspath(root) if is_local(root) else root
+    return *inputs, *{f"{glob.escape(name.rstrip('/'))}/**" for name in (root, below)}
+
+
+def refer(entries: Iterable[Listed], order: int, rules: ListRules) -> Iterator[ImageRef | Refused]:
+    """References of the entries of a list.
+
+    A file is looked at only where its entry lacks the size or the time of modification.
+
+    Args:
+      entries: of a list.
+      order: its position among the inputs.
+      rules: what entries mean.
+
+    Yields:
+      A reference for each entry, or with an error what is none: a bad line, a file that is not
+      there, lies in the output or could not be given a place there.
+    """
+    real = lru_cache(1024)(os.path.realpath)  # of directories: entries come by directory
+    output = rules.output
+    local_output = real(output) if output and is_local(output) else None
+
+    def lies_in_output(uri: str) -> bool:
+        if not is_local(uri):
+            return output is not None and uri.startswith(output.rstrip("/") + "/")
+        if local_output is None:
+            return False
+        directory, name = os.path.split(uri)
+        path = os.path.realpath(uri) if os.path.islink(uri) else f"{real(directory)}/{name}"
+        return path.startswith(local_output.rstrip("/") + "/")
+
+    for listed in entries:
+        uri, size, modified = listed.uri, listed.size, listed.modified
+        relative, error = uri, None
+        try:
+            if listed.problem:
+                raise ImageError(listed.problem)
+            relative = rules.relative_path(listed)
+            if lies_in_output(uri):
+                raise ImageError("lies in the output directory")
+            if size is None or modified is None:
+                size, modified = _look_up(uri)
+        except EXPECTED_ERRORS as failure:
+            error = failure
+        path = output_path_of(relative, rules.output_format)
+        ref = ImageRef(uri, relative, path, size or 0, modified or 0.0, order)
+        yield (ref, error) if error else ref
+
+
+def _look_up(uri: str) -> tuple[int, float]:
+    """Size and time of modification of a file.
+
+    Raises:
+      ImageError: nothing here can read such a URI.
+      OSError: it is not there, or cannot be looked at.
+    """
+    if is_local(uri):
+        status = os.stat(uri)
+        return status.st_size, status.st_mtime
+    try:
+        found = FileSystems.get_filesystem(uri).metadata(uri)
+    except ValueError as error:
+        raise ImageError(str(error)) from None
+    except BeamIOError as error:
+        cause = next(iter((error.exception_details or {}).values()), None)
+        if getattr(cause, "code", None) == 404:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), uri) from None
+        raise
+    return found.size_in_bytes, found.last_updated_in_seconds or 0.0
 
 
 def claim_key(output_path: str, names_fold: bool) -> str:
@@ -163,33 +300,49 @@ def settle(
 
 @dataclass
 class MatchImages(beam.PTransform):
-    """Globs to references; expands to (references, rows of what ends here).
+    """Globs and lists to references; expands to (references, rows of what ends here).
 
     Grouping by output path finds clashes and what is done without a list in memory, and spreads
     the references over the workers as a reshuffle would.
 
     Attributes:
-      policy: the input globs, OUTPUT, and what is done again.
+      inputs: globs of images.
+      lists: globs of files of URIs.
+      policy: OUTPUT, and what is done again.
       past: files of the report of earlier runs, below OUTPUT.
-      output_format: of the restored images, see output_path_of.
+      rules: what the entries of lists mean, and how results are named.
       names_fold: whether OUTPUT takes names for the same that differ in case.
       on_match: called for each match before any image is read, to announce it; or None.
     """
 
+    inputs: tuple[str, ...]
+    lists: tuple[str, ...]
     policy: Policy
     past: list[str]
-    output_format: str = "same"
+    rules: ListRules
     names_fold: bool = False
     on_match: Callable[[], None] | None = None
 
     def expand(self, pbegin):
         """Returns the two outputs."""
-        policy, output_format = self.policy, self.output_format
+        policy, rules = self.policy, self.rules
         names_fold, on_match = self.names_fold, self.on_match
+        first_list = len(self.inputs)
 
-        def expanded(pattern: tuple[int, bytes]) -> Iterator[tuple[bytes, ImageRef | ReportRow]]:
-            glob, root = os.fsdecode(pattern[1]), policy.store.root
-            for outcome in expand_glob(glob, pattern[0], root, output_format):
+        def globbed(pattern: tuple[int, bytes]) -> Iterator[tuple[bytes, ImageRef | ReportRow]]:
+            name = os.fsdecode(pattern[1])
+            return placed(expand_glob(name, pattern[0], rules.output, rules.output_format))
+
+        def parts(pattern: tuple[int, bytes]) -> Iterator[tuple[int, Part]]:
+            for file in list_files(os.fsdecode(pattern[1])):
+                for part in parts_of(file):
+                    yield pattern[0], part
+
+        def listed(numbered: tuple[int, Part]) -> Iterator[tuple[bytes, ImageRef | ReportRow]]:
+            return placed(refer(read_part(numbered[1]), first_list + numbered[0], rules))
+
+        def placed(outcomes) -> Iterator[tuple[bytes, ImageRef | ReportRow]]:
+            for outcome in outcomes:
                 if on_match:
                     on_match()
                 ref = outcome if isinstance(outcome, ImageRef) else outcome[0]
@@ -199,31 +352,42 @@ class MatchImages(beam.PTransform):
             # Escaped, as the report has it; `settled` tells apart what that makes equal.
             return as_unicode(claim_key(output_path, names_fold)).encode()
 
+        def place_of(row: PastRow) -> tuple[bytes, PastRow]:
+            return place(output_path_of(row.relative_path, rules.output_format)), row
+
         def settled(group) -> Iterator[ImageRef | ReportRow]:
             _, sides = group
             past, claims = list(sides["past"]), {}
-            for one in sides["found"]:
+            for one in chain(sides["globbed"], sides["listed"]):
                 key = claim_key(one.output_path, names_fold) if isinstance(one, ImageRef) else None
                 claims.setdefault(key, []).append(one)
             for found in claims.values() or [()]:
                 yield from settle(found, past, policy)
 
-        # Names as bytes wherever Beam would encode them: they need not be Unicode.
-        found = (
-            pbegin
-            | "Inputs" >> beam.Create([(i, os.fsencode(p)) for i, p in enumerate(policy.inputs)])
-            | "List" >> beam.FlatMap(expanded)
-        )
-        past = (
-            pbegin
+        sides = {
+            # Globs and parts of lists are spread, for one may name millions.
+            "globbed": pbegin
+            | "Globs" >> beam.Create(_numbered(self.inputs))
+            | "SpreadGlobs" >> beam.Reshuffle()
+            | "List" >> beam.FlatMap(globbed),
+            "listed": pbegin
+            | "Lists" >> beam.Create(_numbered(self.lists))
+            | "PartsOfLists" >> beam.FlatMap(parts)
+            | "SpreadParts" >> beam.Reshuffle()
+            | "ReadLists" >> beam.FlatMap(listed),
+            "past": pbegin
             | "ReadPast" >> ReadPast(self.past, policy.store, policy.fingerprint)
-            | "PlaceOf"
-            >> beam.Map(lambda row: (place(output_path_of(row.relative_path, output_format)), row))
-        )
+            | "PlaceOf" >> beam.Map(place_of),
+        }
         ended = (
-            {"found": found, "past": past}
+            sides
             | "GroupByOutput" >> beam.CoGroupByKey()
             | "Settle" >> beam.FlatMap(settled)
             | "Split" >> beam.Partition(lambda one, _: int(isinstance(one, ReportRow)), 2)
         )
         return ended[0], ended[1]
+
+
+def _numbered(patterns: tuple[str, ...]) -> list[tuple[int, bytes]]:
+    """Names as bytes wherever Beam would encode them: they need not be Unicode."""
+    return [(index, os.fsencode(pattern)) for index, pattern in enumerate(patterns)]

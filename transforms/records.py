@@ -11,17 +11,18 @@ import pyarrow as pa
 from codec.picture import Metadata
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # no names of fields in each reference's bytes
 class ImageRef:
     """A source image, before anything of it is read. The only record that crosses a shuffle.
 
     Attributes:
       uri: where it is, as the file system named it.
-      relative_path: its path below the fixed prefix of the glob that matched it.
+      relative_path: its path below the fixed prefix of the glob that matched it, or as its list
+        has it.
       output_path: where its restored image goes, below OUTPUT/images.
       size: bytes, as listed.
       modified: time of last modification, seconds since 1970, 0 where unknown.
-      order: position of the glob among the inputs.
+      order: position of the glob or list among the inputs.
       change: why it is to be restored; see transforms.done.
     """
 
@@ -134,7 +135,8 @@ class ReportRow:
     run_id: str | None = column(RUN_ID, "The run that wrote the row.")
     source_uri: str | None = column(pa.string(), "Where the image was read from.")
     relative_path: str | None = column(
-        pa.string(), "Its path below the fixed prefix of its glob (forward slashes)."
+        pa.string(),
+        "Its path below the fixed prefix of its glob, or as its list has it (forward slashes).",
     )
     source_bytes: int | None = column(pa.int64(), "Size of the source file, bytes.")
     source_modified: float | None = column(

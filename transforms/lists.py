@@ -1,0 +1,299 @@
+"""Reads lists of images: URIs in text, CSV or Parquet files, part by part.
+
+What the files mean stands in docs/lists.md.
+"""
+
+import codecs
+import csv
+import glob
+import io
+import math
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from itertools import chain
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from apache_beam.io.filesystems import FileSystems
+
+from codec.errors import ImageError
+from transforms.errors import EXPECTED_ERRORS
+from transforms.records import as_unicode
+from transforms.storage import is_local, open_file
+
+_COLUMNS = ("uri", "relative_path", "size", "modified")
+_COMPRESSED = (".gz", ".bz2", ".zst", ".xz", ".zip")
+# A worker reads so much of a text at a time; no path or key is as long as a line may be.
+_PART_BYTES = 4 << 20
+_LONGEST_LINE = 1 << 16
+_BATCH = 1_000
+
+
+class ListError(Exception):
+    """A list that cannot be what it should be; the message says why and what would help."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one worker reads of a list at a time.
+
+    Attributes:
+      path: of the list's file.
+      start, end: bytes of a text, or row groups of a Parquet file, from and up to; a CSV file is
+        one part, for its quoted fields may hold line breaks.
+    """
+
+    path: str
+    start: int = 0
+    end: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """An entry of a list.
+
+    Attributes:
+      uri: of the image; where there is none, the place in the list.
+      relative_path: where its result is to go, or None.
+      size: bytes, or None.
+      modified: seconds since 1970, or None.
+      problem: what is wrong with the entry, or None.
+    """
+
+    uri: str
+    relative_path: str | None = None
+    size: int | None = None
+    modified: float | None = None
+    problem: str | None = None
+
+
+def list_files(pattern: str) -> list[str]:
+    """The files of a list: what a glob matches, or the file of that name, in order.
+
+    Raises:
+      ListError: there are none, or it is a directory.
+      OSError: they cannot be listed.
+    """
+    if is_local(pattern):
+        files = sorted(glob.glob(pattern, recursive=True)) or [pattern]
+        files = [file for file in files if os.path.lexists(file)]
+    else:
+        try:
+            found = FileSystems.match([pattern])[0].metadata_list
+        except ValueError as error:  # no such file system
+            raise ListError(str(error)) from None
+        files = sorted(metadata.path for metadata in found)
+    if not files:
+        raise ListError("there is no such file; name a file of URIs, or a glob of such files")
+    return files
+
+
+def check_list(path: str) -> None:
+    """Looks at the beginning of a list, or at its schema.
+
+    Raises:
+      ListError: it is not what its name says, or has no column of URIs.
+      OSError: it cannot be read.
+    """
+    if path.lower().endswith(_COMPRESSED):
+        raise ListError("compressed lists cannot be read in parts; use Parquet, or unpack it")
+    try:
+        with open_file(path) as file:
+            if _is_parquet(path):
+                _check_schema(pq.read_schema(file))
+            elif b"\0" in file.read(_BATCH):
+                raise ListError("is no text; name lists *.csv or *.parquet, or write a URI a line")
+    except pa.ArrowException as error:
+        raise ListError(f"is no Parquet file: {str(error).partition('.')[0]}") from None
+    except ImageError:
+        raise ListError("is a directory or no regular file; name a file of URIs") from None
+
+
+def parts_of(path: str) -> Iterator[Part]:
+    """Splits a file of a list into what one worker reads at a time."""
+    with open_file(path) as file:
+        if _is_parquet(path):
+            groups = pq.ParquetFile(file).metadata.num_row_groups
+            yield from (Part(path, index, index + 1) for index in range(groups))
+        elif _is_csv(path):
+            yield Part(path)
+        else:
+            size = file.seek(0, io.SEEK_END)
+            for start in range(0, size, _PART_BYTES):
+                yield Part(path, start, min(start + _PART_BYTES, size))
+
+
+def read_list(path: str) -> Iterator[Listed]:
+    """The entries of a whole file."""
+    return chain.from_iterable(map(read_part, parts_of(path)))
+
+
+def read_part(part: Part) -> Iterator[Listed]:
+    """The entries of a part, a bounded number of them in memory at a time.
+
+    A list that turns out to be damaged ends with an entry that says so.
+    """
+    try:
+        with open_file(part.path) as file:
+            if _is_parquet(part.path):
+                yield from _read_row_groups(file, part)
+            elif _is_csv(part.path):
+                yield from _read_csv(file, part)
+            else:
+                yield from _read_text(file, part)
+    except (*EXPECTED_ERRORS, pa.ArrowException) as error:
+        yield Listed(part.path, problem=f"the list cannot be read: {error}")
+
+
+def _is_parquet(path: str) -> bool:
+    return path.lower().endswith(".parquet")
+
+
+def _is_csv(path: str) -> bool:
+    return path.lower().endswith(".csv")
+
+
+def _check_schema(schema: pa.Schema) -> None:
+    if "uri" not in schema.names:
+        raise ListError(f"has no column 'uri', but {', '.join(map(repr, schema.names[:10]))}")
+    allowed = {
+        "uri": (_is_text, "text"),
+        "relative_path": (_is_text, "text"),
+        "size": (pa.types.is_integer, "a whole number"),
+        "modified": (_is_time, "a timestamp or seconds since 1970"),
+    }
+    for name, (fits, kind) in allowed.items():
+        if name in schema.names and not fits(schema.field(name).type):
+            raise ListError(f"column {name!r} is {schema.field(name).type}, not {kind}")
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    is_string = pa.types.is_string(kind) or pa.types.is_large_string(kind)
+    return is_string or pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+
+
+def _is_time(kind: pa.DataType) -> bool:
+    return any(
+        fits(kind) for fits in (pa.types.is_timestamp, pa.types.is_integer, pa.types.is_floating)
+    )
+
+
+def _line(file: BinaryIO) -> bytes:
+    """The next line with its end, cut where it is longer than any name; empty at the end."""
+    line = rest = file.readline(_LONGEST_LINE)
+    while rest and not rest.endswith(b"\n"):
+        rest = file.readline(_LONGEST_LINE)
+    return line
+
+
+def _text(content: bytes) -> str:
+    """Names need not be Unicode; see os.fsdecode, which depends on the locale."""
+    return content.decode("utf-8", "surrogateescape")
+
+
+def _read_text(file: BinaryIO, part: Part) -> Iterator[Listed]:
+    """The lines that begin in a part."""
+    if part.start:
+        file.seek(part.start - 1)
+        _line(file)  # to the first that begins here; a line break may be the byte before
+    while (at := file.tell()) < part.end:
+        line = _line(file)
+        if not at:
+            line = line.removeprefix(codecs.BOM_UTF8)
+        uri = _text(line.rstrip(b"\r\n"))
+        if uri:
+            yield _checked(Listed(uri), f"{part.path}:byte {at}")
+
+
+def _read_csv(file: BinaryIO, part: Part) -> Iterator[Listed]:
+    """The rows below a header that names `uri`, or of a file whose first column is that."""
+    head = _line(file).removeprefix(codecs.BOM_UTF8)
+    lines = (_text(line) for line in chain([head], iter(partial(_line, file), b"")))
+    reader = csv.reader(lines, strict=True)
+    columns, width = {"uri": 0}, 0
+    while True:
+        place = f"{part.path}:line {reader.line_num + 1}"
+        try:
+            fields = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            yield Listed(place, problem=f"bad line: {error}")
+            continue
+        if not fields:
+            continue
+        if not width:
+            width = len(fields)
+            if "uri" in fields:
+                columns = {name: fields.index(name) for name in _COLUMNS if name in fields}
+                continue
+        if len(fields) != width:
+            problem = f"bad line: {len(fields)} fields instead of {width}"
+            yield Listed(fields[0] or place, problem=problem)
+            continue
+        yield _parsed({name: fields[index] or None for name, index in columns.items()}, place)
+
+
+def _read_row_groups(file: BinaryIO, part: Part) -> Iterator[Listed]:
+    table = pq.ParquetFile(file)
+    columns = [name for name in _COLUMNS if name in table.schema_arrow.names]
+    groups, row = range(part.start, part.end), 0
+    for batch in table.iter_batches(_BATCH, row_groups=groups, columns=columns):
+        values = {name: _values(batch.column(name)) for name in columns}
+        for fields in zip(*values.values(), strict=True):
+            place = f"{part.path}:row {row} of row group {part.start}"
+            yield _parsed(dict(zip(values, fields, strict=True)), place)
+            row += 1
+
+
+def _values(column: pa.Array) -> list[Any]:
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    if _is_text(column.type):
+        # Text in a file need not be the Unicode that it is said to be.
+        texts = column.cast(pa.large_binary()).to_pylist()
+        return [None if text is None else _text(text) for text in texts]
+    if pa.types.is_timestamp(column.type):
+        scale = {"s": 1, "ms": 1e3, "us": 1e6, "ns": 1e9}[column.type.unit]
+        counts = column.cast(pa.int64()).to_pylist()
+        return [None if count is None else count / scale for count in counts]
+    return column.to_pylist()
+
+
+def _parsed(fields: dict[str, Any], place: str) -> Listed:
+    """The entry of the fields of a row: values, or texts that are to be values."""
+    uri = fields.get("uri")
+    if not uri:
+        return Listed(place, problem="bad line: no uri")
+    try:
+        size, modified = fields.get("size"), fields.get("modified")
+        size = None if size is None else int(size)
+        modified = None if modified is None else _seconds(modified)
+        if size is not None and not 0 <= size < 1 << 63:
+            raise ValueError(f"size {size}")
+        if modified is not None and not math.isfinite(modified):
+            raise ValueError(f"modified {modified}")
+    except ValueError as error:
+        return _checked(Listed(uri, problem=f"bad line: {error}"), place)
+    return _checked(Listed(uri, fields.get("relative_path"), size, modified), place)
+
+
+def _seconds(value: str | float) -> float:
+    try:
+        return float(value)
+    except ValueError:
+        moment = datetime.fromisoformat(value)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def _checked(listed: Listed, place: str) -> Listed:
+    names = (listed.uri, listed.relative_path or "")
+    if any("\0" in name for name in names):
+        return Listed(place, problem=f"bad line: no name holds a zero byte: {as_unicode(names[0])}")
+    return listed
