@@ -5,7 +5,8 @@ RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 DEMO_PHOTOS := astronaut.png cat.png chelsea.png coffee.png motorcycle_left.png rocket.jpg
 
-.PHONY: help setup demo test browser-test docs-test airflow-test bench lint format lock clean
+.PHONY: help setup demo test browser-test docs-test airflow-test flink-demo flink-test prism bench lint \
+  format lock clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -18,11 +19,13 @@ $(READY): requirements/lock.txt setup.py
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --editable .
 	touch $@
 
-demo: $(READY)  ## measure and restore photographs that scikit-image brings along
+demo: demo/photos  ## measure and restore photographs that scikit-image brings along
+	$(RUN) run_pipeline.py --input 'demo/photos/*' --output demo/output
+
+demo/photos: $(READY)
 	mkdir -p demo/photos
 	data=$$($(RUN) -c "import pathlib, skimage; print(pathlib.Path(skimage.__file__).parent / 'data')") && \
 	  for photo in $(DEMO_PHOTOS); do test ! -e "$$data/$$photo" || cp "$$data/$$photo" demo/photos/; done
-	$(RUN) run_pipeline.py --input 'demo/photos/*' --output demo/output
 
 test: $(READY) lint  ## lint and run the tests
 	$(RUN) -m pytest
@@ -30,6 +33,22 @@ test: $(READY) lint  ## lint and run the tests
 browser-test: $(READY)  ## test the pages in Debian's Chromium (apt-get install chromium)
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r requirements/browser.txt
 	$(RUN) -m pytest tests/browser
+
+flink-demo: demo/photos  ## the demo's photographs on a Flink cluster of this machine (docs/flink.md)
+	deploy/flink/fetch.sh
+	deploy/flink/start.sh
+	deploy/flink/run.sh --input '$(CURDIR)/demo/photos/*' --output '$(CURDIR)/demo/flink'; \
+	  code=$$?; deploy/flink/stop.sh; exit $$code
+
+flink-test: $(READY)  ## test runs on Prism and Flink, and kills in their midst; skips what is not there
+	$(RUN) -m pytest tests/cluster
+
+prism: .prism/prism  ## build Beam's Prism runner (needs Go)
+
+.prism/prism: requirements/lock.txt
+	GOBIN='$(CURDIR)/.prism' go install \
+	  github.com/apache/beam/sdks/v2/go/cmd/prism@v$$(sed -n 's/^apache-beam==\([0-9.]*\).*/\1/p' requirements/lock.txt)
+	touch $@
 
 docs-test: $(READY)  ## run every command of the documents as it stands (ten minutes)
 	SLOW=1 $(RUN) -m pytest tests/test_commands.py
@@ -58,4 +77,4 @@ lock: $(READY)  ## resolve the locked versions anew
 	  --output-file requirements/lock.txt setup.py
 
 clean:  ## remove the environment and what demo and tests made
-	rm -rf $(VENV) .venv.airflow demo .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
+	rm -rf $(VENV) .venv.airflow .flink .prism demo .pytest_cache .ruff_cache .hypothesis build dist *.egg-info

@@ -25,6 +25,11 @@ examples:
     python run_pipeline.py --mode restore --input 'scans/*.png' --output big \\
         --direct_num_workers 2
 
+  on a cluster, by Beam's options (docs/flink.md):
+    python run_pipeline.py --input '/data/in/*.png' --output /data/out \\
+        --runner PortableRunner --job_endpoint localhost:8099 \\
+        --environment_type EXTERNAL --environment_config localhost:50000
+
 exit codes:
   0  all images written, or failures within --max_failures
   1  the job crashed, a worker process died, or OUTPUT is full; run it again

@@ -62,8 +62,9 @@ def prepare_options(options: PipelineOptions, config: JobConfig) -> None:
     ):
         portable.job_server_timeout = _NEVER
     if not works_here(options):
-        for name, paths in (("input", config.input), ("output", [config.output])):
-            for path in paths:
+        for name in ("input", "input_list", "output"):
+            value = getattr(config, name)
+            for path in [value] if isinstance(value, str) else value:
                 if is_local(path) and not os.path.isabs(path):
                     raise UsageError(
                         f"{name}: {path!r} is relative, and the workers' directory is another; "

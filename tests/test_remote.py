@@ -68,16 +68,22 @@ def test_a_runner_that_cannot_be_is_refused_before_anything(
     assert not outcome.output.exists()
 
 
-@pytest.mark.parametrize("name", ["input", "output"])
+@pytest.mark.parametrize("name", ["input", "input_list", "output"])
 def test_a_relative_path_means_something_else_to_workers(
     run_job, photo, tmp_path, monkeypatch, name
 ):
     write_images(tmp_path / "in", {"a.png": photo[:40, :40]})
     monkeypatch.chdir(tmp_path)
-    paths = {"input": f"{tmp_path}/in/*", "output": tmp_path / "out"}
+    paths = {
+        "input": f"{tmp_path}/in/*",
+        "input_list": f"{tmp_path}/a.txt",
+        "output": tmp_path / "out",
+    }
     paths[name] = os.path.relpath(paths[name])
+    (tmp_path / "a.txt").write_text(f"{tmp_path}/in/a.png\n")
     options = ["--runner", "PortableRunner", "--job_endpoint", "embed"]
     options += ["--environment_type", "EXTERNAL", "--environment_config", "localhost:1"]
+    options += ["--input_list", paths["input_list"]]
     outcome = run_job("--input", paths["input"], *options, output=paths["output"])
     assert outcome.code == 2
     assert f"{name}: " in outcome.err and "relative" in outcome.err

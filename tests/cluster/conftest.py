@@ -1,5 +1,6 @@
 """Engines that run the job in other processes: Prism, and Flink with two TaskManagers."""
 
+import functools
 import os
 import shutil
 import signal
@@ -108,24 +109,33 @@ def prism_binary() -> str:
     return found
 
 
-def flink(tmp_path: Path) -> Iterator[Engine]:
+@functools.cache
+def fetched() -> subprocess.CompletedProcess:
+    """What fetching Flink came to; 3 is its exit code without Beam's job server."""
+    made = run_script("fetch.sh", capture_output=True, text=True)
+    assert made.returncode in (0, 3), made.stderr
+    return made
+
+
+def run_script(name: str, *arguments: str, **options) -> subprocess.CompletedProcess:
+    """One of deploy/flink, with this Python in place of .venv's."""
     environment = os.environ | {"VENV_PYTHON": sys.executable}
-    fetched = subprocess.run(
-        [FLINK / "fetch.sh"], env=environment, capture_output=True, text=True, check=False
-    )
-    if fetched.returncode == 3:
-        pytest.skip(f"needs Beam's Flink job server: {fetched.stderr.strip()}")
-    assert fetched.returncode == 0, fetched.stderr
+    return subprocess.run([FLINK / name, *arguments], env=environment, check=False, **options)
+
+
+def flink(tmp_path: Path) -> Iterator[Engine]:
+    if fetched().returncode:
+        pytest.skip(f"needs Beam's Flink job server: {fetched().stderr.strip()}")
     try:
-        subprocess.run([FLINK / "start.sh"], env=environment, check=True)
+        assert run_script("start.sh").returncode == 0
         yield running_flink()
     finally:
-        subprocess.run([FLINK / "stop.sh"], env=environment, check=True)
+        run_script("stop.sh")
 
 
 def running_flink() -> Engine:
     """What start.sh has started."""
-    state = Path(os.environ.get("FLINK_DEMO_HOME", ROOT / ".flink")) / "run"
+    state = ROOT / ".flink" / "run"
     ports = dict(line.split("=") for line in (state / "ports").read_text().split())
     pids = dict(line.split() for line in (state / "pids").read_text().splitlines())
     return Engine(

@@ -1,19 +1,16 @@
 """The job on engines of other processes gives what the local runner gives, and survives kills."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 from urllib.request import urlopen
 
 import pandas as pd
 import psutil
 import pytest
-from conftest import ROOT, Outcome, files_below, run_in_process, start_job, write_images
+from conftest import Outcome, files_below, run_in_process, start_job, write_images
 
-from .conftest import FLINK, answers, prism_binary, wait_for
+from .conftest import answers, fetched, prism_binary, run_script, running_flink, wait_for
 
 IMAGES = 60
 # What differs between two runs of the same job.
@@ -185,26 +182,22 @@ def test_prism_by_its_own_name(arguments, local, tmp_path):
     pd.testing.assert_frame_equal(comparable(outcome.rows), comparable(local.rows))
 
 
-def test_the_flink_cluster_is_reached_from_this_machine_alone(tmp_path):
-    environment = os.environ | {"VENV_PYTHON": sys.executable}
-    subprocess.run([FLINK / "fetch.sh"], env=environment, check=False)
+def test_the_flink_cluster_is_reached_from_this_machine_alone():
+    fetched()
     try:
-        subprocess.run([FLINK / "start.sh", "--cluster"], env=environment, check=True)
-        pids = [
-            int(line.split()[1])
-            for line in (ROOT / ".flink" / "run" / "pids").read_text().splitlines()
-        ]
-        listening = {
-            connection.laddr.ip: connection.laddr.port
-            for pid in pids
+        assert run_script("start.sh", "--cluster").returncode == 0
+        pids = running_flink().pids
+        assert set(pids) == {"jobmanager", "taskmanager-1", "taskmanager-2", "pool"}
+        listening = [
+            connection.laddr
+            for pid in pids.values()
             for connection in psutil.Process(pid).net_connections()
             if connection.status == psutil.CONN_LISTEN
-        }
-        assert listening
-        assert set(listening) <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
-        again = subprocess.run([FLINK / "start.sh"], env=environment, check=False)
-        assert again.returncode == 2
+        ]
+        assert len(listening) >= len(pids)
+        assert {place.ip for place in listening} <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
+        assert run_script("start.sh", "--cluster").returncode == 2
     finally:
-        subprocess.run([FLINK / "stop.sh"], env=environment, check=True)
-    assert not any(answers(port) for port in listening.values())
-    assert not any(psutil.pid_exists(pid) for pid in pids)
+        assert run_script("stop.sh").returncode == 0
+    assert not any(answers(place.port) for place in listening)
+    assert not any(psutil.pid_exists(pid) for pid in pids.values())
