@@ -127,8 +127,8 @@ def by_tifffile(path: Path) -> Sight:
 def by_imagemagick(path: Path) -> Sight:
     """By ImageMagick's first picture."""
     command = [
-        _MAGICK, f"{path}[0]", "-coalesce", "-auto-orient", "-background", "none", "-colorspace", "sRGB",
-        "-type", "TrueColorAlpha", "-depth", "16", "PAM:-",
+        _MAGICK, f"{path}[0]", "-coalesce", "-auto-orient", "-background", "none",
+        "-colorspace", "sRGB", "-type", "TrueColorAlpha", "-depth", "16", "PAM:-",
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, timeout=_SECONDS, check=False)
     if done.returncode or not done.stdout.startswith(b"P7"):
