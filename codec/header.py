@@ -91,8 +91,10 @@ def open_image(stream: io.BufferedIOBase, max_megapixels: float = math.inf) -> O
             return _open(stream, max_megapixels)
     except UnidentifiedImageError:
         reasons = filter(None, (_FAILED.fullmatch(str(one.message)) for one in caught))
-        reason = next((f"{_DAMAGED_HEADER}: {match[1]}" for match in reasons), _NOT_AN_IMAGE)
-        raise ImageError(reason) from None
+        words = next((match[1] for match in reasons), None)
+        if words is None:
+            raise ImageError(_NOT_AN_IMAGE) from None
+        raise damaged(_DAMAGED_HEADER, SyntaxError(words)) from None
     except Exception as error:
         raise damaged(_DAMAGED_HEADER, error) from None
 
@@ -146,9 +148,11 @@ def _open(stream: io.BufferedIOBase, max_megapixels: float) -> OpenImage:
         header = ImageHeader("BMP", found.width, found.height, 8, 1)
     else:
         image, stream, notes = _open_by_pillow(stream, beginning)
+        header = ImageHeader(image.format, *image.size, 8, 1)
+        _check_size(header, max_megapixels)  # to count frames, Pillow makes room for one
         frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
         depth = 16 if deep.depth_of(image, stream) > 8 else 8
-        header = ImageHeader(image.format, image.width, image.height, depth, frames)
+        header = replace(header, bit_depth=depth, frames=frames)
     _check_size(header, max_megapixels)
     return OpenImage(image, header, stream, page, notes)
 

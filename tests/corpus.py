@@ -242,6 +242,10 @@ def giants() -> Iterator[tuple[str, bytes]]:
     gif = bytearray(pillow_file(picture, "GIF"))
     struct.pack_into("<HH", gif, 6, 65_535, 65_535)
     yield "bomb.gif", bytes(gif)
+    frame = {"save_all": True, "append_images": [Image.fromarray(255 - plain)]}
+    gif = bytearray(pillow_file(picture, "GIF", **frame))
+    struct.pack_into("<HH", gif, 6, 65_535, 65_535)
+    yield "bomb-frames.gif", bytes(gif)
     jpeg = bytearray(pillow_file(picture, "JPEG"))
     frame = jpeg.index(b"\xff\xc0")
     struct.pack_into(">HH", jpeg, frame + 5, 65_500, 65_500)

@@ -571,7 +571,7 @@ def test_run_lengths_of_four_bits_are_decoded():
     ("content", "name"),
     [
         (b"II\xbc\x01", "JPEG XR"),
-        (b"gimp xcf file", "GIMP"),
+        (b"gimp xcf file", "GIMP (XCF)"),
         (b"\x8bJNG\r\n\x1a\n", "JNG"),
         (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC or HEIF"),
         (b"<?xml version='1.0'?>\n<!-- drawn -->\n<svg width='5'>", "SVG"),
