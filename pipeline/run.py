@@ -17,6 +17,7 @@ from apache_beam.options.pipeline_options import (
     StandardOptions,
     TypeOptions,
 )
+from apache_beam.runners.portability.fn_api_runner import worker_handlers
 
 from pipeline.claim import Claim
 from pipeline.errors import ExitCode
@@ -36,6 +37,7 @@ from pipeline.terminal import printable
 from srcnn.engines import cores
 from transforms.storage import OutputFullError, end_writing
 
+_NEVER_MS = 1000 * 24 * 3600 * 365
 _LOCAL_RUNNERS = (None, "DirectRunner", "FnApiRunner", "BundleBasedDirectRunner")
 
 
@@ -100,6 +102,9 @@ def pipeline_options(arguments: list[str]) -> PipelineOptions:
         return options
     # Otherwise DirectRunner first tries to download Prism. There are no triggers here.
     options.view_as(TypeOptions).allow_unsafe_triggers = True
+    # A worker thread's output is flushed each second by another thread, which does not wait for the
+    # element that is being written and would cut it in two. It is sent by size and at the end.
+    worker_handlers.DATA_BUFFER_TIME_LIMIT_MS = _NEVER_MS
     given = {argument.partition("=")[0] for argument in arguments}
     direct = options.view_as(DirectOptions)
     if "--direct_running_mode" not in given:
