@@ -5,7 +5,7 @@ RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 DEMO_PHOTOS := astronaut.png cat.png chelsea.png coffee.png motorcycle_left.png rocket.jpg
 
-.PHONY: help setup demo test browser-test bench lint format lock clean
+.PHONY: help setup demo test browser-test docs-test airflow-test bench lint format lock clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -31,6 +31,15 @@ browser-test: $(READY)  ## test the pages in Debian's Chromium (apt-get install 
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r requirements/browser.txt
 	$(RUN) -m pytest tests/browser
 
+docs-test: $(READY)  ## run every command of the documents as it stands (ten minutes)
+	SLOW=1 $(RUN) -m pytest tests/test_commands.py
+
+# An environment of its own: Airflow's needs would bind the job's. --noconftest: the tests' own needs.
+airflow-test: $(READY)  ## load the DAG in Airflow and run its task (some minutes to install)
+	$(PYTHON) -m venv .venv.airflow
+	.venv.airflow/bin/pip install --quiet --disable-pip-version-check -r requirements/airflow.txt
+	.venv.airflow/bin/python -m pytest -p no:cacheprovider --noconftest tests/airflow
+
 bench: $(READY)  ## compare the job's speed with its peers' (half an hour); IMAGES='photos/*.png'
 	$(RUN) -m benchmarks.speed $(if $(IMAGES),--images $(foreach glob,$(IMAGES),'$(glob)'))
 
@@ -48,4 +57,4 @@ lock: $(READY)  ## resolve the locked versions anew
 	  --output-file requirements/lock.txt setup.py
 
 clean:  ## remove the environment and what demo and tests made
-	rm -rf $(VENV) demo .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
+	rm -rf $(VENV) .venv.airflow demo .pytest_cache .ruff_cache .hypothesis build dist *.egg-info

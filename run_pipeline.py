@@ -44,6 +44,10 @@ def _silence_libraries() -> None:
     os.environ.setdefault("ABSL_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+    from apache_beam.runners.worker import sdk_worker
+
+    # It prints the traceback of every error that it also hands on, and nothing else.
+    sdk_worker.print = lambda *_, **__: None
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ metrics/run_id=<id>/ of them.
 """
 
 import io
+import logging
 import socket
 import time
 import uuid
@@ -124,7 +125,8 @@ def compact_journal(store: OutputStore, run_id: str) -> int:
     """Makes a run's files below metrics/ of its journal, and leaves the journal.
 
     A row for each source and relative path: where a runner did an image twice, the later one. A
-    file has at most 100,000 rows, ordered by status and name.
+    file has at most 100,000 rows, ordered by status and name. Files of the journal that a power
+    loss has damaged are left out: their images are restored again.
 
     Args:
       store: OUTPUT.
@@ -136,7 +138,7 @@ def compact_journal(store: OutputStore, run_id: str) -> int:
     Raises:
       OSError: something could not be read or written.
     """
-    parts = store.glob(f"{journal_of(run_id)}/*.parquet")
+    parts = [p for p in store.glob(f"{journal_of(run_id)}/*.parquet") if _is_whole(store, p)]
     keep = _latest(_keys_of(store, parts))
     directory = f"metrics/run_id={run_id}"
     before = set(store.glob(f"{directory}/*.parquet"))
@@ -162,6 +164,15 @@ def journals(store: OutputStore) -> dict[str, list[str]]:
     for path in store.glob("runs/*/rows/*.parquet"):
         found.setdefault(path.split("/")[1], []).append(path)
     return found
+
+
+def _is_whole(store: OutputStore, part: str) -> bool:
+    try:
+        pq.read_metadata(io.BytesIO(store.read(part)))
+    except pa.ArrowInvalid:
+        logging.getLogger(__name__).warning("left out, since it is damaged: %s", store.uri(part))
+        return False
+    return True
 
 
 def _keys_of(store: OutputStore, parts: Iterable[str]) -> Iterator[pd.DataFrame]:

@@ -7,7 +7,7 @@ import re
 import sys
 import time
 import traceback
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from typing import Any
 
 import apache_beam as beam
@@ -38,6 +38,11 @@ from srcnn.engines import cores
 from transforms.storage import OutputFullError, end_writing
 
 _NEVER_MS = 1000 * 24 * 3600 * 365
+# What ends a run without being a bug, by the error's name: it may come from a worker, as text.
+_REMEDIES = {
+    "OutputFullError": "make room and run it again",
+    "DamagedReportError": "move it away and run it again: what it tells of is restored again",
+}
 _LOCAL_RUNNERS = (None, "DirectRunner", "FnApiRunner", "BundleBasedDirectRunner")
 
 
@@ -81,14 +86,28 @@ def _run_claimed(
         _run_graph(job, past, command, lifetime)
         return _conclude(job, manifest, command, time.monotonic() - started)
     except Exception as error:
-        full = re.search(r"OutputFullError: (.*)", f"{type(error).__name__}: {error}")
-        if full:
-            print(f"error: {printable(full[1])}; make room and run it again", file=sys.stderr)
+        known = re.search(rf"({'|'.join(_REMEDIES)}): (.*)", f"{type(error).__name__}: {error}")
+        if known:
+            print(f"error: {printable(known[2])}; {_REMEDIES[known[1]]}", file=sys.stderr)
         else:
-            traceback.print_exc()  # a bug, or a runner's failure: its place must be known
-            print(f"error: the job crashed; run {job.store.run_id}", file=sys.stderr)
+            _tell_crash(job, command.verbose)
         _write_last(manifest, "failed")
         return ExitCode.CRASHED
+
+
+def _tell_crash(job: Job, verbose: bool) -> None:
+    """A bug, or a runner's failure: one line for a person; its place is kept where it can be."""
+    path, text = f"{job.run_directory}/traceback.txt", traceback.format_exc()
+    with suppress(OSError, OutputFullError):
+        job.store.write(path, text.encode("utf-8", "backslashreplace"))
+    if verbose:
+        print(text, file=sys.stderr)
+    said = text.strip().splitlines()[-1]  # of a worker's error, which is a traceback, the error
+    print(
+        f"error: the job crashed: {printable(said[:300])}; run it again to go on; traceback: "
+        f"{printable(job.store.uri(path))}, or --verbose",
+        file=sys.stderr,
+    )
 
 
 def pipeline_options(arguments: list[str]) -> PipelineOptions:

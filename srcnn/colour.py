@@ -37,7 +37,9 @@ def luma_opencv(image: np.ndarray) -> np.ndarray:
     Returns:
       (h, w), same type. A grayscale image is its own luma.
     """
-    return image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_BGR2YCrCb)[..., 0]
+    if image.ndim == 2:
+        return image
+    return cv2.extractChannel(cv2.cvtColor(image, cv2.COLOR_BGR2YCrCb), 0)
 
 
 def replace_luma_opencv(image: np.ndarray, luma: np.ndarray) -> np.ndarray:

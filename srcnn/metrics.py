@@ -16,6 +16,9 @@ from srcnn.strips import strips
 
 PEAK = 255.0
 
+# The constants of SSIM.
+_C1, _C2 = (0.01 * PEAK) ** 2, (0.03 * PEAK) ** 2
+
 # A window is (radius, filter, covariance normalisation).
 Window = tuple[int, Callable[[np.ndarray], np.ndarray], float]
 
@@ -75,12 +78,69 @@ def ssim(
     height, width = reference.shape[:2]
     if min(height, width) < 2 * radius + 1:
         return [None] * len(candidates)
+    if window == "uniform" and reference.dtype == np.uint8:
+        totals = _totals_in_integers(reference, candidates)
+    else:
+        totals = _totals_in_doubles(reference, candidates, radius, smooth, normalisation)
+    channels = 1 if reference.ndim == 2 else reference.shape[2]
+    windows = (height - 2 * radius) * (width - 2 * radius) * channels
+    return [total / windows for total in totals]
+
+
+def _totals_in_integers(reference: np.ndarray, candidates: Sequence[np.ndarray]) -> list[float]:
+    """Sums of the similarities over all windows of 7 x 7, for 8-bit samples.
+
+    With sums over the n = 49 samples of a window in place of means, everything but the constants
+    and the quotient is an exact integer of 29 bits: sums Sx, Sy, Sxx, Syy, Sxy make
+    (2 Sx Sy + n^2 c1) (2 (n Sxy - Sx Sy) + n (n - 1) c2) /
+    ((Sx^2 + Sy^2 + n^2 c1) (n (Sxx + Syy) - Sx^2 - Sy^2 + n (n - 1) c2)).
+    """
+    radius, n = 3, 49
+    c1, c2 = n * n * _C1, n * (n - 1) * _C2
+
+    def sums(samples: np.ndarray) -> np.ndarray:
+        """Over each window; those in the first and last three columns are not whole."""
+        return cv2.boxFilter(samples, cv2.CV_32S, (7, 7), normalize=False)[radius:-radius]
+
+    totals = [0.0] * len(candidates)
+    for rows in strips(reference, radius):
+        x = reference[rows].astype(np.uint16)
+        sum_x, variance_x = sums(x), sums(x * x)
+        square_x = sum_x * sum_x
+        variance_x *= n
+        variance_x -= square_x
+        for index, candidate in enumerate(candidates):
+            y = candidate[rows].astype(np.uint16)
+            squares, covariance, variances = sums(y), sums(x * y), sums(y * y)
+            products = sum_x * squares
+            squares *= squares
+            covariance *= n
+            covariance -= products
+            covariance *= 2
+            products *= 2
+            variances *= n
+            variances -= squares
+            variances += variance_x
+            squares += square_x
+            similarity = products + c1
+            similarity *= covariance + c2
+            below = squares + c1
+            below *= variances + c2
+            similarity /= below
+            totals[index] += float(similarity[:, radius:-radius].sum())
+    return totals
+
+
+def _totals_in_doubles(
+    reference: np.ndarray, candidates: Sequence[np.ndarray], radius: int,
+    smooth: Callable[[np.ndarray], np.ndarray], normalisation: float,
+) -> list[float]:  # fmt: skip
+    """Sums of the similarities over all windows, for any samples and weights."""
 
     def inner_mean(samples: np.ndarray) -> np.ndarray:
         """Over each window, of the windows that lie wholly inside."""
         return smooth(samples)[radius:-radius, radius:-radius]
 
-    c1, c2 = (0.01 * PEAK) ** 2, (0.03 * PEAK) ** 2
     totals = [0.0] * len(candidates)
     for rows in strips(reference, radius):
         x = _on_eight_bit_scale(reference[rows])
@@ -95,21 +155,19 @@ def ssim(
             # place: new arrays for each term would take longer than the windows.
             covariance -= means
             covariance *= 2 * normalisation
-            covariance += c2
+            covariance += _C2
             variances += square_x
             variances -= mean_squares
             variances *= normalisation
-            variances += c2
+            variances += _C2
             means *= 2
-            means += c1
-            mean_squares += c1
+            means += _C1
+            mean_squares += _C1
             covariance *= means
             variances *= mean_squares
             covariance /= variances
             totals[index] += float(covariance.sum())
-    channels = 1 if reference.ndim == 2 else reference.shape[2]
-    windows = (height - 2 * radius) * (width - 2 * radius) * channels
-    return [total / windows for total in totals]
+    return totals
 
 
 def _gaussian(samples: np.ndarray) -> np.ndarray:

@@ -298,6 +298,53 @@ def test_a_run_that_was_killed_while_it_was_finishing_is_finished(night, monkeyp
     assert len(pd.read_parquet(job.output / "metrics/run_id=night-0")) == COUNT
 
 
+def test_journal_files_that_a_power_loss_cut_are_left_out(night, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr("pipeline.run.compact_journal", lambda *_: 1 / 0)
+        job, _, _ = night("--direct_num_workers", "1")
+    parts = sorted((job.output / "runs/night-0/rows").iterdir())
+    report.pq.write_table(report.pq.read_table(parts[0]).slice(1), parts[0])
+    (parts[0].parent / "cut.parquet").write_bytes(b"")
+    (parts[0].parent / "half.parquet").write_bytes(parts[0].read_bytes()[:-9])
+    job, rows, totals = night()
+    assert job.code == 0
+    assert totals["counts"] == {
+        "matched": COUNT, "written": 1, "skipped": COUNT - 1, "failed": 0,
+    }  # fmt: skip
+
+
+def test_a_damaged_report_ends_the_run_with_the_way_out(night):
+    job, _, _ = night()
+    (path,) = (job.output / "metrics/run_id=night-0").iterdir()
+    path.write_bytes(path.read_bytes()[:-7])
+    job, _, _ = night()
+    assert job.code == 1
+    last = job.err.splitlines()[-1]
+    assert last.startswith(f"error: the report of an earlier run is damaged: {path}")
+    assert last.endswith("move it away and run it again: what it tells of is restored again")
+    assert "Traceback" not in job.err
+    path.unlink()
+    assert night()[0].code == 0
+
+
+def test_a_crash_is_one_line_and_its_traceback_is_kept(night, monkeypatch):
+    def crash(*_):
+        raise KeyError("nobody thought of this")
+
+    monkeypatch.setattr("transforms.write.encode_image", crash)
+    job, _, _ = night()
+    assert job.code == 1
+    assert "Traceback" not in job.err
+    last = job.err.splitlines()[-1]
+    assert last.startswith("error: the job crashed: KeyError: ")
+    assert "nobody thought of this" in last
+    path = job.output / "runs/night-0/traceback.txt"
+    assert str(path) in last
+    assert "Traceback" in path.read_text()
+    job, _, _ = night("--verbose")
+    assert "Traceback" in job.err
+
+
 def test_a_full_disk_ends_the_run_clearly_and_the_next_completes_it(night, monkeypatch, tmp_path):
     store_write, written = OutputStore.write, []
 

@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 from typing import Literal
 
 import apache_beam as beam
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from transforms.records import SCHEMA, ImageRef, ReportRow, as_unicode
@@ -19,6 +20,10 @@ _COLUMNS = (
     "fingerprint", "output_path", "output_bytes", "finished_at",
 )  # fmt: skip
 _ENDED = ("written", "failed", "pruned")
+
+
+class DamagedReportError(Exception):
+    """A file of an earlier run's report cannot be read; what it tells of must not be guessed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +230,13 @@ class ReadPast(beam.PTransform):
         store, fingerprint = self.store, self.fingerprint
 
         def rows(path: bytes) -> Iterator[PastRow]:
-            return read_past(store.read(os.fsdecode(path)), fingerprint)
+            name = os.fsdecode(path)
+            try:
+                yield from read_past(store.read(name), fingerprint)
+            except pa.ArrowInvalid as error:
+                raise DamagedReportError(
+                    f"the report of an earlier run is damaged: {store.uri(name)}: {error}"
+                ) from None
 
         return (
             pbegin

@@ -7,11 +7,13 @@ from dataclasses import replace
 import apache_beam as beam
 from apache_beam.metrics import Metrics
 
-from transforms.errors import EXPECTED_ERRORS
+from transforms.errors import EXPECTED_ERRORS, may_pass
 from transforms.records import ImageRecord, ImageRef, ReportRow
 
 FAILED = "failed"
 NAMESPACE = "srcnn"
+# Seconds before an image is tried again whose store was out of reach.
+_WAITS = (0.5, 2.0, 5.0)
 
 
 def failed_row(ref: ImageRef, stage: str, error: Exception) -> ReportRow:
@@ -43,6 +45,8 @@ def count(name: str, amount: int = 1) -> None:
 class PerImage(beam.DoFn):
     """Applies a function to each image; an expected error becomes a failed row at once.
 
+    An error that may pass is not the image's fault: it is tried again a few times first.
+
     Args:
       stage: name of the stage, as the report shows it.
       function: from ImageRef or ImageRecord to ImageRecord or ReportRow. Raises one of
@@ -57,7 +61,7 @@ class PerImage(beam.DoFn):
         """Yields the result, or a failed row on the output FAILED."""
         started = time.perf_counter()
         try:
-            result = self._function(element)
+            result = self._apply(element)
         except EXPECTED_ERRORS as error:
             ref = element if isinstance(element, ImageRef) else element.ref
             yield beam.pvalue.TaggedOutput(FAILED, failed_row(ref, self._stage, error))
@@ -65,6 +69,27 @@ class PerImage(beam.DoFn):
         seconds = time.perf_counter() - started
         before = element.total_seconds if isinstance(element, ImageRecord) else 0.0
         yield replace(result, total_seconds=before + seconds)
+
+    def _apply(self, element):
+        passed: list[OSError] = []
+        for wait in _WAITS:
+            try:
+                return _noted(self._function(element), passed)
+            except OSError as error:
+                if not may_pass(error):
+                    raise
+                passed.append(error)
+                count("tried_again")
+                time.sleep(wait)
+        return _noted(self._function(element), passed)
+
+
+def _noted(result: ImageRecord | ReportRow, passed: list[OSError]) -> ImageRecord | ReportRow:
+    """The result with a warning of each error that passed: somebody should look at the store."""
+    notes = tuple(f"tried again: {error.strerror}" for error in passed)
+    if isinstance(result, ReportRow):
+        return replace(result, warnings=(*(result.warnings or ()), *notes) or None)
+    return replace(result, notes=(*result.notes, *notes))
 
 
 class ImageStage(beam.PTransform):

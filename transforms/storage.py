@@ -69,6 +69,9 @@ class OutputFullError(Exception):
     """Nothing can be written to OUTPUT any more. No image's own error: it ends the run."""
 
 
+# Below OUTPUT: what must be on the disk before anything that relies on it. An image that a power
+# loss cuts short is noticed by its size and made again.
+_LASTING = ("metrics/", "runs/")
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
@@ -205,6 +208,9 @@ class OutputStore:
         try:
             with open(temporary, "wb") as file:
                 file.write(content)
+                if path.startswith(_LASTING):
+                    file.flush()
+                    os.fsync(file.fileno())
             os.replace(temporary, uri)
         except BaseException:
             if os.path.exists(temporary):

@@ -1,0 +1,73 @@
+"""A store that is out of reach for a moment costs no image; a bad image is not tried twice."""
+
+import errno
+import os
+from collections import Counter
+
+import pytest
+from conftest import write_images
+
+from transforms import read, stage
+from transforms.storage import OutputStore
+
+
+@pytest.fixture
+def folder(tmp_path, photo, monkeypatch):
+    monkeypatch.setattr(stage, "_WAITS", (0.0, 0.0, 0.0))
+    write_images(tmp_path / "in", {f"{i}.png": photo[i : i + 40, :50] for i in range(4)})
+    return tmp_path / "in"
+
+
+def failing(function, calls: Counter, times: int, number: int, key: int):
+    """The function, which fails for each name (its argument `key`) so many times at first."""
+
+    def call(*arguments):
+        name = os.path.basename(str(arguments[key]))
+        calls[name] += 1
+        if name.endswith(".png") and calls[name] <= times:
+            raise OSError(number, os.strerror(number))
+        return function(*arguments)
+
+    return call
+
+
+@pytest.mark.parametrize("number", [errno.ETIMEDOUT, errno.ESTALE, errno.EIO])
+def test_reading_is_tried_again_and_the_report_says_so(run_job, folder, monkeypatch, number):
+    calls = Counter()
+    monkeypatch.setattr(read, "read_file", failing(read.read_file, calls, 2, number, 0))
+    job = run_job("--input", f"{folder}/*.png")
+    assert job.code == 0
+    assert set(calls.values()) == {3}
+    for warnings in job.rows.warnings:
+        assert list(warnings) == [f"tried again: {os.strerror(number)}"] * 2
+    assert "tried again" in job.out
+
+
+def test_writing_is_tried_again(run_job, folder, monkeypatch):
+    calls, write = Counter(), OutputStore.write
+    monkeypatch.setattr(OutputStore, "write", failing(write, calls, 1, errno.ESTALE, 1))
+    job = run_job("--input", f"{folder}/*.png")
+    assert (job.code, set(job.rows.status)) == (0, {"written"})
+    assert "tried again: Stale file handle" in job.rows.warnings.iloc[0]
+
+
+def test_what_does_not_pass_is_a_failed_row_and_the_next_run_tries_it(run_job, folder, monkeypatch):
+    calls = Counter()
+    with monkeypatch.context() as patch:
+        patch.setattr(read, "read_file", failing(read.read_file, calls, 99, errno.ETIMEDOUT, 0))
+        job = run_job("--input", f"{folder}/*.png", "--run_id", "a")
+    assert job.code == 3
+    assert set(job.rows.error_message) == {"Connection timed out"}
+    assert set(calls.values()) == {4}
+    assert run_job("--input", f"{folder}/*.png", "--run_id", "b").code == 0
+
+
+def test_a_bad_image_is_not_tried_again(run_job, folder, monkeypatch):
+    calls = Counter()
+    monkeypatch.setattr(read, "read_file", failing(read.read_file, calls, 0, 0, 0))
+    (folder / "0.png").write_bytes(b"no image")
+    (folder / "1.png").unlink()
+    (folder / "1.png").symlink_to("nowhere")
+    job = run_job("--input", f"{folder}/*.png")
+    assert list(job.rows.status) == ["failed", "failed", "written", "written"]
+    assert calls["0.png"] == calls["1.png"] == 1
