@@ -153,7 +153,37 @@ def _run_graph(job: Job, past: list[str], command: Command, lifetime: Lifetime) 
 
 
 def _conclude(job: Job, manifest: Manifest, command: Command, seconds: float) -> int:
-    """Writes the summary, shows it, marks the run as complete."""
+    """Concludes the run and tells what came of it."""
+    summary = conclude(job, manifest, seconds)
+    if command.json:
+        print(to_json(summary).decode())
+    elif not command.quiet:
+        print(format_summary(summary))
+        print(_where_to_look(job))
+    if summary["exit_code"] == ExitCode.FAILURES:
+        print(
+            f"error: {summary['counts']['failed']} images failed, allowed: "
+            f"{job.config.max_failures} (--max_failures)",
+            file=sys.stderr,
+        )
+    return summary["exit_code"]
+
+
+def conclude(job: Job, manifest: Manifest, seconds: float) -> dict[str, Any]:
+    """Makes report, summary and pages of what the workers left, and marks the run as complete.
+
+    Args:
+      job: whose pipeline has ended.
+      manifest: of the run.
+      seconds: that it took.
+
+    Returns:
+      The summary.
+
+    Raises:
+      RuntimeError: an image was lost or counted twice.
+      OSError: something could not be read or written.
+    """
     totals: dict[str, Any] = json.loads(job.store.read(totals_path(job.store)))
     rows = compact_journal(job.store, job.store.run_id)
     problem = reconcile(totals, rows)
@@ -179,18 +209,7 @@ def _conclude(job: Job, manifest: Manifest, command: Command, seconds: float) ->
     write_output_page(store)
     store.write(f"{directory}/_SUCCESS", b"")
     remove_journal(store, store.run_id)
-    if command.json:
-        print(to_json(summary).decode())
-    elif not command.quiet:
-        print(format_summary(summary))
-        print(_where_to_look(job))
-    if not within:
-        print(
-            f"error: {counts['failed']} images failed, allowed: {job.config.max_failures} "
-            "(--max_failures)",
-            file=sys.stderr,
-        )
-    return code
+    return summary
 
 
 def _where_to_look(job: Job) -> str:
