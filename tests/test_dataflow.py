@@ -62,7 +62,11 @@ def test_workers_take_the_image_and_stage_nothing_else(submitted):
     staged = [a for e in environments for a in e.dependencies]
     (listed,) = (str(artifact.role_payload) for artifact in staged)
     assert "submission_environment_dependencies.txt" in listed, "which nobody installs"
-    (pool,) = (p for p in job.proto.environment.worker_pools if p.kind == "harness")
+    # What the client would send of it.
+    from apache_beam.runners.dataflow.internal import apiclient
+
+    sent = apiclient.Environment([], job.options, "8", "gs://bucket/graph", graph).proto
+    (pool,) = sent.worker_pools
     assert {image.container_image for image in pool.sdk_harness_container_images} == {IMAGE}
 
 
