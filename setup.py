@@ -58,6 +58,7 @@ setup(
         # Checked against requirements/lock.txt; see the Makefile.
         "dev": [
             "openvino>=2025.0",
+            "apache-beam[gcp]>=2.77",
             # Peers that the benchmarks compare with.
             "onnx>=1.17",
             "onnxruntime>=1.20",
