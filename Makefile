@@ -40,8 +40,9 @@ airflow-test: $(READY)  ## load the DAG in Airflow and run its task (some minute
 	.venv.airflow/bin/pip install --quiet --disable-pip-version-check -r requirements/airflow.txt
 	.venv.airflow/bin/python -m pytest -p no:cacheprovider --noconftest tests/airflow
 
-bench: $(READY)  ## compare the job's speed with its peers' (half an hour); IMAGES='photos/*.png'
-	$(RUN) -m benchmarks.speed $(if $(IMAGES),--images $(foreach glob,$(IMAGES),'$(glob)'))
+bench: $(READY)  ## compare the job's speed with its peers' (half an hour); IMAGES='photos/*.png' TUTORIAL=weights
+	$(RUN) -m benchmarks.speed $(if $(IMAGES),--images $(foreach glob,$(IMAGES),'$(glob)')) \
+	  $(if $(TUTORIAL),--tutorial '$(TUTORIAL)')
 
 lint: $(READY)
 	$(VENV)/bin/ruff check .

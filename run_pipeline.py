@@ -24,9 +24,9 @@ def _main(arguments: list[str]) -> int:
     from pipeline.options import parse
 
     try:
+        if "--verbose" not in arguments:
+            _silence_libraries()  # before parsing, which asks Beam for the names of its options
         command = parse(arguments)
-        if not command.verbose:
-            _silence_libraries()
         # Imported after parsing: it loads Apache Beam, and --help should not wait for that.
         from pipeline.run import run
 

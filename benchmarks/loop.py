@@ -22,6 +22,7 @@ import cv2
 
 from codec.encode import EncodeSettings
 from srcnn.engines import cores, create_engine
+from srcnn.tiling import DEFAULT_TILE
 from srcnn.weights import load_weights
 from transforms.crop import crop_to_luma
 from transforms.degrade import degrade_image
@@ -33,7 +34,7 @@ from transforms.storage import OutputStore
 from transforms.upscale import upscale_image
 from transforms.write import write_image
 
-_MEGAPIXELS, _SECONDS, _TILE = 256.0, 600.0, 512
+_MEGAPIXELS, _SECONDS = 256.0, 600.0
 
 Stages = dict[str, Callable[[Any], Any]]
 
@@ -60,7 +61,7 @@ def stages_of(mode: str, weights_file: Path, engine_name: str, output: str) -> S
         "read": lambda ref: read_image(ref, _MEGAPIXELS, _SECONDS),
         "interpolate": interpolate,
         "crop": lambda record: crop_to_luma(record, scale, protocol, "keep"),
-        "network": lambda r: restore_luma([r], engine, scale, protocol, "keep", _TILE)[0],
+        "network": lambda r: restore_luma([r], engine, scale, protocol, "keep", DEFAULT_TILE)[0],
         "merge": lambda record: merge_luma(record, scale, protocol, "keep"),
         "measure": measure,
         "write": lambda record: write_image(record, store, EncodeSettings(), True),

@@ -2,11 +2,11 @@
 
     python -m benchmarks.peers tutorial --input 'photos/*' --output DIRECTORY --weights FILE
 
-`tutorial` is the procedure of the SRCNN-in-Keras tutorials: for each image the model is built and
-its weights are loaded, and scikit-image measures. `onnxruntime` and `opencv` are what a good script
-would be: a process per core that keeps the network, on one thread each; scikit-image measures.
-They degrade by bilinear interpolation, write the enhanced images, and a Parquet report of the
-headline figures; the scripts also those of luma, as the job does.
+`tutorial` is the procedure of the SRCNN-in-Keras tutorials: the degraded images are written first;
+for each the model is built and its weights are loaded, and scikit-image measures. `onnxruntime` and
+`opencv` are what a good script would be: a process per core that keeps the network, on one thread
+each; scikit-image measures. They degrade by bilinear interpolation, write the enhanced images and
+a Parquet report of the headline figures; the scripts also those of luma, as the job does.
 """
 
 import argparse
@@ -41,12 +41,19 @@ def tutorial(weights: Weights, paths: list[str], output: Path) -> list[Row]:
     with tempfile.TemporaryDirectory() as directory:
         file = f"{directory}/model.weights.h5"
         model.save_weights(file)
+        small = Path(directory) / "degraded"
+        small.mkdir()
+        for path in paths:
+            _, degraded, _ = _prepared(path, weights.card.scale)
+            cv2.imwrite(str(small / Path(path).name), degraded)
         for path in paths:
             model = build_network(weights.card.architecture)
             model.load_weights(file)
             margin = weights.card.architecture.margin
             inner = (slice(margin, -margin), slice(margin, -margin))
-            original, degraded, ycrcb = _prepared(path, weights.card.scale)
+            original = cv2.imread(path, cv2.IMREAD_COLOR)
+            degraded = cv2.imread(str(small / Path(path).name), cv2.IMREAD_COLOR)
+            ycrcb = cv2.cvtColor(degraded, cv2.COLOR_BGR2YCrCb)
             luma = np.zeros((1, *ycrcb.shape[:2], 1), float)
             luma[0, :, :, 0] = ycrcb[:, :, 0].astype(float) / 255
             values = model.predict(luma, batch_size=1, verbose=0) * 255

@@ -22,6 +22,7 @@ from codec.decode import decode_image
 from srcnn.engines import create_engine
 from srcnn.engines.base import Engine
 from srcnn.errors import WeightsError
+from srcnn.tiling import DEFAULT_TILE
 from srcnn.weights import ModelCard, Weights, list_weights, load_weights
 from transforms.crop import crop_to_luma
 from transforms.degrade import degrade_image
@@ -30,7 +31,6 @@ from transforms.records import ImageRecord, ImageRef
 from transforms.restore import merge_luma, restore_luma
 from weights import DIRECTORY
 
-_TILE = 512
 _LARGEST_MEGAPIXELS = 256
 
 Degradation = tuple[str, str, int]
@@ -49,7 +49,7 @@ def measure(engine: Engine, card: ModelCard, path: Path) -> dict[str, float | No
     record = ImageRecord(reference, picture.pixels, picture.pixels.shape[:2], picture.alpha)
     record = degrade_image(record, card.scale, card.kernel, card.protocol)
     record = crop_to_luma(record, card.scale, card.protocol, "shave")
-    (record,) = restore_luma([record], engine, card.scale, card.protocol, "shave", _TILE)
+    (record,) = restore_luma([record], engine, card.scale, card.protocol, "shave", DEFAULT_TILE)
     record = merge_luma(record, card.scale, card.protocol, "shave")
     return measure_evaluated(record, card.scale, card.protocol, "shave")
 

@@ -11,6 +11,7 @@ compares the output with an undisturbed run's. Both exit with 1 where something 
 import argparse
 import os
 import random
+import resource
 import signal
 import subprocess
 import sys
@@ -49,20 +50,25 @@ def nightly(directory: Path, number: int, seed: int) -> list[str]:
     generator = np.random.default_rng(seed)
     source, output = directory / "in", directory / "out"
     write_photos(source, range(number), generator)
-    times, problems = [], []
+    times, cores, problems = [], [], []
     for night in range(3):
         if night == 1:
             write_photos(source, range(number, number + 20), generator)
             write_photos(source, range(0, 50, 10), generator)
             for index in (1, 2, 3):
                 (source / f"{index:05}.png").unlink()
-        started = time.monotonic()
+        started, used = time.monotonic(), core_seconds()
         command = job_command(source, output, "--run_id", f"night-{night}")
         run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
         times.append(time.monotonic() - started)
+        cores.append(core_seconds() - used)
         rows = pd.read_parquet(output / "metrics" / f"run_id=night-{night}")
         counts = rows.status.value_counts().to_dict()
-        print(f"night {night}: {times[-1]:7.1f} s  exit {run.returncode}  {counts}")
+        print(
+            f"night {night}: {times[-1]:7.1f} s, {cores[-1]:7.1f} core seconds, "
+            f"exit {run.returncode}  {counts}",
+            flush=True,
+        )
         expected = (
             {"written": number},
             {"written": 25, "skipped": number - 8, "vanished": 3},
@@ -70,7 +76,10 @@ def nightly(directory: Path, number: int, seed: int) -> list[str]:
         )[night]
         if run.returncode or counts != expected:
             problems.append(f"night {night}: {run.returncode}, {counts}; {run.stderr[-500:]}")
-    print(f"second night / first night: {times[1] / times[0]:.3f}")
+    print(
+        f"second night / first night: {times[1] / times[0]:.3f} of the time, "
+        f"{cores[1] / cores[0]:.3f} of the core seconds"
+    )
     return problems
 
 
@@ -133,6 +142,12 @@ def write_photos(directory: Path, numbers: range, generator: np.random.Generator
     for number in numbers:
         coarse = generator.integers(0, 256, (12, 16, 3), np.uint8)
         cv2.imwrite(str(directory / f"{number:05}.png"), cv2.resize(coarse, (160, 120)))
+
+
+def core_seconds() -> float:
+    """Processor time of all processes that this one has waited for."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def contents(directory: Path) -> dict[str, bytes]:

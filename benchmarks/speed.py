@@ -8,7 +8,9 @@ ONNX Runtime or OpenCV's dnn module, and the job with each engine. Start-up is i
 seconds of each stage in plain loops over the same functions, in one process or one per core,
 whichever is quicker; their sum over the cores is the ideal, and the job's share of it leaves out
 start-up, which is that of a run over one tiny image. Last, the engines alone beside the machine's
-rate of float32 matrix products, and the figures beside scikit-image's.
+rate of float32 matrix products, and the figures beside scikit-image's. With --tutorial FILE, the
+tutorial's own weights as srcnn.convert imports them, also the job with them and with the two
+shipped networks beside the tutorial's procedure with its own.
 Without --images, photographs are made of one that scikit-image ships.
 """
 
@@ -32,6 +34,7 @@ from tqdm import tqdm
 from benchmarks.memory import ROOT, Measured, generate, measure
 from srcnn import metrics
 from srcnn.engines import ENGINES, cores, create_engine
+from srcnn.tiling import DEFAULT_TILE
 from srcnn.weights import load_weights
 from weights import DIRECTORY
 
@@ -44,7 +47,6 @@ PEERS = {
     "onnxruntime": "process pool, ONNX Runtime",
     "opencv": "process pool, OpenCV dnn",
 }
-_TILE = 512
 _MATRIX = 2048
 
 
@@ -98,6 +100,29 @@ def compare(weights: Path, images: str, megapixels: float, scratch: Path) -> lis
             f"| {title} | {m.seconds:.1f} | {megapixels / m.seconds:.2f} "
             f"| {slowest / m.seconds:.2f} | {m.core_seconds / megapixels:.2f} "
             f"| {m.peak / 1e6:.0f} |"
+            for title, m in measured.items()
+        ),
+    ]
+
+
+def beside_tutorial(weights: Path, images: str, megapixels: float, scratch: Path) -> list[str]:
+    """The table of the job beside the tutorial's procedure with the tutorial's own network."""
+    procedure = [
+        sys.executable, "-m", "benchmarks.peers", "tutorial", "--input", images,
+        "--weights", str(weights), "--output", str(scratch / "tutorial"),
+    ]  # fmt: skip
+    measured = {f"{PEERS['tutorial']}, {load_weights(weights).card.name}": ends_well(procedure)}
+    for file in (weights, *NETWORKS):
+        name = load_weights(file).card.name
+        command = job(images, scratch / file.name, "--weights", str(file))
+        measured[f"the job, {name}"] = ends_well(command)
+    slowest = next(iter(measured.values())).seconds
+    return [
+        "| | wall, s | MP/s | times the tutorial |",
+        "| --- | --- | --- | --- |",
+        *(
+            f"| {title} | {m.seconds:.1f} | {megapixels / m.seconds:.2f} "
+            f"| {slowest / m.seconds:.2f} |"
             for title, m in measured.items()
         ),
     ]
@@ -175,7 +200,7 @@ def engines_alone(networks: list[Path]) -> list[str]:
         weights = load_weights(file)
         network = weights.card.name
         models[network] = weights.card.architecture
-        side = _TILE + 2 * models[network].margin
+        side = DEFAULT_TILE + 2 * models[network].margin
         for name in ENGINES:
             engine = create_engine(name, weights, 1)
             batch = rng.random((1, side, side, 1), np.float32)
@@ -238,6 +263,7 @@ def main() -> int:
     parser.add_argument("--images", nargs="*", help="globs; repeated to --megapixels")
     parser.add_argument("--megapixels", type=float, default=75)
     parser.add_argument("--weights", type=Path, nargs="*", default=NETWORKS)
+    parser.add_argument("--tutorial", type=Path, help="weights of the tutorial's own network")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as directory:
         scratch = Path(directory)
@@ -251,6 +277,9 @@ def main() -> int:
         images = f"{scratch}/in/*"
         print(f"{len(list((scratch / 'in').iterdir()))} images, {megapixels:.1f} megapixels, "
               f"{cores()} cores\n")  # fmt: skip
+        if options.tutorial:
+            lines = beside_tutorial(options.tutorial, images, megapixels, scratch / "own")
+            print("### The tutorial's own network\n", *lines, "", sep="\n", flush=True)
         for weights in options.weights:
             place = scratch / weights.name
             lines = [*compare(weights, images, megapixels, place), ""]

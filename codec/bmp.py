@@ -12,8 +12,35 @@ from codec.samples import scaled
 
 SIGNATURE = b"BM"
 _RLE4 = 2
+_WHOLE_FILES = (4, 5)  # a JPEG, a PNG
 _BIT_FIELDS = (3, 6)  # without and with alpha
 _SHORTEST_HEADER = 40  # that has a compression
+_SHORT_OS2 = 16  # version 2, without what may be left out
+_LONGEST_BEGINNING = 14 + 40
+
+
+def plain_bmp(stream: io.BufferedIOBase) -> bytes | None:
+    """The same picture as a file that others read, where they do not read this one.
+
+    They know neither JPEG and PNG in a BMP, nor OS/2's short headers, nor palettes that say that
+    they are longer than the pixels can count.
+    """
+    stream.seek(0)
+    content = stream.read(_LONGEST_BEGINNING)
+    if len(content) < _LONGEST_BEGINNING:
+        return None
+    offset, length = struct.unpack_from("<II", content, 10)
+    bits, compression, stored, colours = struct.unpack_from("<HII8xI", content, 28)
+    if _SHORT_OS2 <= length < _SHORTEST_HEADER:
+        rest = content[14 + length :] + stream.read()
+        header = content[14 : 14 + min(length, _SHORT_OS2)].ljust(_SHORTEST_HEADER, b"\0")
+        moved = offset + _SHORTEST_HEADER - length
+        return content[:10] + struct.pack("<II", moved, _SHORTEST_HEADER) + header[4:] + rest
+    if length >= _SHORTEST_HEADER and compression in _WHOLE_FILES:
+        return (content + stream.read())[offset : offset + stored]
+    if length >= _SHORTEST_HEADER and bits <= 8 and colours > 1 << bits:
+        return content[:46] + bytes(4) + content[50:] + stream.read()
+    return None
 
 
 class BmpHeader(NamedTuple):
@@ -28,6 +55,7 @@ class BmpHeader(NamedTuple):
       offset: where the pixels stand.
       stored: the bytes of compressed pixels.
       masks: of red, green, blue and alpha in a pixel.
+      dpi: pixels per inch; 0 where it says nothing.
     """
 
     width: int
@@ -38,6 +66,7 @@ class BmpHeader(NamedTuple):
     offset: int
     stored: int
     masks: tuple[int, int, int, int]
+    dpi: tuple[float, float]
 
 
 def header_of_bmp(stream: io.BufferedIOBase) -> BmpHeader | None:
@@ -53,7 +82,11 @@ def header_of_bmp(stream: io.BufferedIOBase) -> BmpHeader | None:
     masks = struct.unpack_from("<IIII", beginning, 54)
     if length < 56 and compression != _BIT_FIELDS[1]:  # the fourth is no mask yet
         masks = (*masks[:3], 0)
-    return BmpHeader(width, abs(height), height < 0, bits, compression, offset, stored, masks)
+    x, y = (value * 0.0254 for value in struct.unpack_from("<ii", beginning, 38))
+    top_down = height < 0
+    return BmpHeader(
+        width, abs(height), top_down, bits, compression, offset, stored, masks, (x, y)
+    )  # fmt: skip
 
 
 def decode_bmp(content: bytes) -> tuple[np.ndarray, np.ndarray | None]:

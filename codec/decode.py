@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 from PIL import Image, ImageOps
 
-from codec import bmp, deep, tiff
-from codec.colour import rgb_from_cmyk, rgb_from_lab
+from codec import bmp, deep, jxl, png, psd, tiff, xpm
+from codec.colour import rgb_from_cmyk
 from codec.errors import ImageError, damaged
-from codec.header import ImageHeader, OpenImage, open_image
+from codec.header import PNG_MENDED, ImageHeader, OpenImage, open_image
 from codec.jpeg import ended_jpeg
 from codec.metadata import metadata_of
 from codec.picture import Picture
@@ -34,8 +34,17 @@ _NOT_CARRIED = {
     33922: "the place on a map (GeoTIFF)",
     34264: "the place on a map (GeoTIFF)",
 }
+_EXTENDED_XMP = b"http://ns.adobe.com/xmp/extension/\0"
 _NO_END = "the JPEG's end marker is missing; no pixel is"
+_UNUSED_ALPHA = "transparency that hides the whole TGA was taken for unused, and left out"
 _LARGEST_FIRST = ("ICO", "ICNS")
+
+
+class _KeptOpen(io.BytesIO):
+    """A file that readers which close it (FTEX's) leave open for those that come behind."""
+
+    def close(self) -> None:
+        """Does nothing; the memory goes with the last reference."""
 
 
 def read_header(content: bytes | io.BufferedIOBase) -> ImageHeader:
@@ -66,7 +75,7 @@ def decode_image(content: bytes, max_megapixels: float) -> Picture:
         not supported.
       MemoryError: there is too little memory for it.
     """
-    opened = open_image(io.BytesIO(content), max_megapixels)
+    opened = open_image(_KeptOpen(content), max_megapixels)
     with opened.image as image:
         # Before the pixels: decoding changes what Pillow says of the file.
         metadata = metadata_of(image, opened.stream.getvalue())
@@ -74,11 +83,11 @@ def decode_image(content: bytes, max_megapixels: float) -> Picture:
         try:
             pixels, alpha, notes = _decode(opened)
         except Exception as error:
-            whole = ended_jpeg(content) if _is_cut_jpeg(opened.header, error) else None
-            if whole is None:
+            mended, note = _mended(opened.header, content, error)
+            if mended is None:
                 raise damaged("the image is damaged", error) from None
-            picture = decode_image(whole, max_megapixels)
-            return replace(picture, notes=(*picture.notes, _NO_END))
+            picture = decode_image(mended, max_megapixels)
+            return replace(picture, notes=(*picture.notes, note))
         if pixels.ndim == 3:
             pixels = cv2.cvtColor(np.ascontiguousarray(pixels), cv2.COLOR_RGB2BGR)
         return Picture(
@@ -91,8 +100,14 @@ def decode_image(content: bytes, max_megapixels: float) -> Picture:
         )
 
 
-def _is_cut_jpeg(header: ImageHeader, error: Exception) -> bool:
-    return header.format in ("JPEG", "MPO") and isinstance(error, OSError)
+def _mended(header: ImageHeader, content: bytes, error: Exception) -> tuple[bytes | None, str]:
+    """A file with all the pixels of one that a decoder stumbled over, or None; a note."""
+    if header.format in ("JPEG", "MPO") and isinstance(error, OSError):
+        return ended_jpeg(content), _NO_END
+    if header.format == "PNG" and isinstance(error, SyntaxError):
+        pixels = png.only_pixels(content)
+        return (pixels if len(pixels) < len(content) else None), PNG_MENDED
+    return None, ""
 
 
 def _decode(opened: OpenImage) -> tuple[np.ndarray, np.ndarray | None, list[str]]:
@@ -105,6 +120,12 @@ def _decode(opened: OpenImage) -> tuple[np.ndarray, np.ndarray | None, list[str]
         return turned(pixels, orientation), alpha, notes
     if header.format == "PAM":
         return *deep.decode_pam(stream), []
+    if header.format == "JPEG XL":
+        return *jxl.decode_jxl(stream.getvalue(), jxl.header_of_jxl(stream).bits), []
+    if header.format == "XPM":
+        return *xpm.decode_xpm(stream.getvalue()), []
+    if header.format == "PSD":
+        return psd.decode_psd(stream.getvalue())
     if header.format == "BMP" and image.format is None:
         return *bmp.decode_bmp(stream.getvalue()), []
     if deep.needs_own_decoder(image, stream, header.bit_depth):
@@ -119,11 +140,8 @@ def _decode_by_pillow(image: Image.Image) -> tuple[np.ndarray, np.ndarray | None
     profile = image.info.get("icc_profile")
     ImageOps.exif_transpose(image, in_place=True)  # else it copies those that stand upright too
     upright = image
-    if upright.mode in ("CMYK", "LAB"):
-        if upright.mode == "CMYK":
-            rgb, notes = rgb_from_cmyk(np.asarray(upright), profile)
-        else:
-            rgb = rgb_from_lab(upright)
+    if upright.mode == "CMYK":
+        rgb, notes = rgb_from_cmyk(np.asarray(upright), profile)
         # It speaks of numbers that are gone.
         image.info.pop("icc_profile", None)
         return rgb, None, notes
@@ -137,6 +155,10 @@ def _decode_by_pillow(image: Image.Image) -> tuple[np.ndarray, np.ndarray | None
         kind = _REFUSED.get(upright.mode, f"pixels of kind {upright.mode}")
         raise ImageError(f"{kind} are not supported; 8 or 16 bits are")
     samples = np.asarray(upright)
+    if image.format == "XBM":  # Pillow shows it inverted
+        samples = 255 - samples
+    if image.format == "TGA" and upright.mode in ("LA", "RGBA") and not samples[..., -1].any():
+        return samples[..., 0] if upright.mode == "LA" else samples[..., :3], None, [_UNUSED_ALPHA]
     if upright.mode in ("L", "RGB"):
         return samples, None, notes
     return samples[..., 0] if upright.mode == "LA" else samples[..., :3], samples[..., -1], notes
@@ -152,9 +174,8 @@ def _has_deep_sgi_samples(image: Image.Image) -> bool:
 
 def _scale_transparent_gray(image: Image.Image) -> None:
     """Makes the key of a PNG of 2 or 4 bits fit the 8 bits that Pillow makes of its grays."""
-    factor = {"L;2": 85, "L;4": 17}.get(image.tile[0].args) if image.tile else None
-    if image.format == "PNG" and factor and "transparency" in image.info:
-        image.info["transparency"] *= factor
+    if image.format == "PNG" and image.tile and "transparency" in image.info:
+        image.info["transparency"] *= {"L;2": 85, "L;4": 17}.get(image.tile[0].args, 1)
 
 
 def _notes_of(header: ImageHeader) -> list[str]:
@@ -170,6 +191,8 @@ def _left_out(image: Image.Image) -> Iterator[str]:
     for name, what in _NOT_CARRIED.items():
         if name in (image.info if isinstance(name, str) else getattr(image, "tag_v2", ())):
             yield f"{what} was left out"
+    if any(block.startswith(_EXTENDED_XMP) for _, block in getattr(image, "applist", ())):
+        yield "extended XMP was left out"
 
 
 def _tables_of(image: Image.Image) -> tuple[tuple[int, ...], ...]:

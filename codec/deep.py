@@ -10,8 +10,9 @@ import imagecodecs
 import numpy as np
 from PIL import Image
 
+from codec import png
 from codec.errors import NO_PIXELS, ImageError
-from codec.samples import scaled, scaled_from, turned
+from codec.samples import Planes, scaled, scaled_from, split, turned
 
 JPEG_SIGNATURE = b"\xff\xd8"
 PAM_SIGNATURE = b"P7\n"
@@ -29,10 +30,6 @@ class JpegFrame(NamedTuple):
     bits: int
     height: int
     width: int
-
-
-# What decoders return: (h, w, 3) RGB or (h, w), uint8 or uint16, upright; alpha or None.
-Planes = tuple[np.ndarray, np.ndarray | None]
 
 
 def depth_of(image: Image.Image, stream: io.BufferedIOBase) -> int:
@@ -76,10 +73,10 @@ def decode_deep(image: Image.Image, content: bytes) -> Planes:
     if image.format in ("PNG", "PPM"):
         pixels, alpha = _by_opencv(image, content)
     elif image.format == "JPEG2000":
-        pixels, alpha = _split(_decode_jpeg2000(content))
+        pixels, alpha = split(_decode_jpeg2000(content))
     elif image.format == "AVIF":
         bits = _depth_of_avif(content)
-        pixels, alpha = _split(scaled(imagecodecs.avif_decode(content), bits))
+        pixels, alpha = split(scaled(imagecodecs.avif_decode(content), bits))
     elif image.format == "JPEG":
         pixels, alpha = _decode_jpeg(content), None
     else:
@@ -159,21 +156,12 @@ def decode_pam(stream: io.BytesIO) -> Planes:
     if len(raw) < count * stored.itemsize:
         raise ImageError("the image is damaged: the file is truncated")
     codes = np.frombuffer(raw, stored).reshape(height, width, channels)
-    return _split(scaled_from(codes, white, np.uint16 if white > 255 else np.uint8))
+    return split(scaled_from(codes, white, np.uint16 if white > 255 else np.uint8))
 
 
 def _whole(stream: io.BufferedIOBase) -> bytes:
     stream.seek(0)
     return stream.read()
-
-
-def _split(channels: np.ndarray) -> Planes:
-    """Gray, gray and alpha, RGB or RGBA as colours and alpha."""
-    if channels.ndim == 2:
-        return channels, None
-    count = channels.shape[2]
-    colours = channels[..., 0] if count < 3 else channels[..., :3]
-    return colours, channels[..., -1] if count in (2, 4) else None
 
 
 def _decode_jpeg(content: bytes) -> np.ndarray:
@@ -219,6 +207,8 @@ def _decode_jpeg2000(content: bytes) -> np.ndarray:
 
 def _by_opencv(image: Image.Image, content: bytes) -> Planes:
     """PNG and PNM: Pillow has no 16-bit colour."""
+    if image.format == "PNG":  # of an animation OpenCV would show a frame that is not the picture
+        content = png.only_pixels(content)
     pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None:
         raise ImageError("the image is damaged or of a kind of 16-bit image not supported")
@@ -232,7 +222,7 @@ def _by_opencv(image: Image.Image, content: bytes) -> Planes:
         return pixels[..., 0], pixels[..., -1]
     if pixels.ndim == 2 and "transparency" in image.info:
         return pixels, (pixels != image.info["transparency"]) * np.uint16(65535)
-    return _split(pixels)
+    return split(pixels)
 
 
 def _largest_code(image: Image.Image) -> int:

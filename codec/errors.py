@@ -1,6 +1,25 @@
 """What may be wrong with an image file."""
 
+import re
+
 NO_PIXELS = "the image has no pixels: its width or height is 0"
+TRUNCATED = "the file is truncated"
+
+# Libraries' words that tell an owner nothing, and what they mean.
+_WORDS = (
+    (r"image file is truncated.*|.*Truncated File Read|not enough (image )?data.*", TRUNCATED),
+    (r"Expected to read \d+ bytes but only got \d+\.", TRUNCATED),
+    (r".*buffer is not large enough.*", TRUNCATED),
+    (r"decoder error -?\d+|encoder error.*", "the compressed pixels are broken"),
+    (r"(broken|unrecognized) data stream.*", "the compressed pixels are broken"),
+    (r"buffer overrun.*", "the compressed pixels are more than the picture holds"),
+    (r"cannot load this image|tile cannot extend outside image", "no pixels where it says"),
+    (r"not identified by this driver", "sizes or other values that cannot be"),
+    (r"negative seek value.*", "it points to a place outside the file"),
+)  # fmt: skip
+_MEANINGS = tuple((re.compile(pattern, re.DOTALL), meaning) for pattern, meaning in _WORDS)
+# What decoders that trust a file raise where it ends early, or names what is not in it.
+_BLIND = "it ends early, or holds values that cannot be"
 
 
 class ImageError(Exception):
@@ -16,4 +35,16 @@ def damaged(what: str, error: Exception) -> Exception:
     if isinstance(error, (MemoryError, ImageError)):
         return error
     words = " ".join(str(error).split())
-    return ImageError(f"{what}: {''.join(c if c.isprintable() else '?' for c in words)}")
+    words = "".join(c if c.isprintable() else "?" for c in words)
+    meaning = next((meaning for pattern, meaning in _MEANINGS if pattern.fullmatch(words)), None)
+    if meaning is None and not _is_worded(error):
+        meaning = f"{_BLIND} ({type(error).__name__}: {words})"
+    return ImageError(f"{what}: {meaning or words}")
+
+
+def _is_worded(error: Exception) -> bool:
+    """Whether a library raised it with words of its own, not Python at a value it had not met."""
+    python = "unpack", "index", "argument", "invalid literal", "codec can't", "tuple", "math domain"
+    return isinstance(error, (OSError, SyntaxError, ValueError, RuntimeError)) and not any(
+        word in str(error) for word in python
+    )

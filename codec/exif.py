@@ -11,7 +11,9 @@ from fractions import Fraction
 # Bytes per value of each type of TIFF 6.0, and UTF-8 text of EXIF 3.0.
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 129: 1}
 _SHORT, _LONG, _RATIONAL = 3, 4, 5
+_POINTER_KINDS = (_LONG, 13, 16, 18)  # the last two are BigTIFF's
 _ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
+_BIG_ORDERS = {b"II+\0": "<", b"MM\0+": ">"}  # of BigTIFF
 _INCH, _CENTIMETRE = 2, 3
 
 _WIDTH, _HEIGHT = 256, 257
@@ -72,7 +74,7 @@ class Exif:
 
 
 def parse(content: bytes, without: frozenset[int] = frozenset()) -> Exif:
-    """Takes an EXIF block, or the first directory of a classic TIFF file, apart.
+    """Takes an EXIF block, or the first directory of a TIFF or BigTIFF file, apart.
 
     Thumbnails are not read; nor are values and directories that the block promises but does not
     hold.
@@ -84,12 +86,13 @@ def parse(content: bytes, without: frozenset[int] = frozenset()) -> Exif:
     Raises:
       ValueError: it is no such block, its main directory is damaged, or it is too large.
     """
-    order = _ORDERS.get(content[:4])
+    is_big = content[:4] in _BIG_ORDERS
+    order = (_ORDERS | _BIG_ORDERS).get(content[:4])
     if order is None:
         raise ValueError("no byte order mark of TIFF")
     try:
-        (start,) = struct.unpack_from(order + "I", content, 4)
-        return Exif(order, _read(content, start, order, _MAIN_CHILDREN, without))
+        (start,) = struct.unpack_from(order + ("4xQ" if is_big else "I"), content, 4)
+        return Exif(order, _read(content, start, order, _MAIN_CHILDREN, without, is_big))
     except struct.error as error:
         raise ValueError(f"the directory is damaged: {error}") from None
 
@@ -187,29 +190,38 @@ def sized(exif: Exif, width: int, height: int) -> Exif:
 
 
 def _read(
-    content: bytes, start: int, order: str, children: dict, without: frozenset[int]
+    content: bytes,
+    start: int,
+    order: str,
+    children: dict,
+    without: frozenset[int],
+    is_big: bool = False,
 ) -> Directory:
     """The directory at `start`; raises ValueError or struct.error where it is damaged."""
-    (count,) = struct.unpack_from(order + "H", content, start)
+    counted, entry, held = ("Q", "HHQQ", 8) if is_big else ("H", "HHII", 4)
+    (count,) = struct.unpack_from(order + counted, content, start)
+    first, length = start + struct.calcsize(order + counted), struct.calcsize(order + entry)
     directory: Directory = {}
     total = 0
-    for position in range(start + 2, start + 2 + 12 * count, 12):
-        tag, kind, number, field = struct.unpack_from(order + "HHII", content, position)
+    for position in range(first, first + length * count, length):
+        tag, kind, number, field = struct.unpack_from(order + entry, content, position)
+        if is_big and number == 1 and kind in (_LONG, 13):  # the field holds it at its beginning
+            (field,) = struct.unpack_from(order + "I", content, position + length - held)
         size = number * _SIZES.get(kind, 0)
-        if not size or tag in without:
+        if tag in without or not (size or kind in _POINTER_KINDS):
             continue
         if tag in _POINTERS:
-            if tag in children and number == 1 and kind in (_LONG, 13):
+            if tag in children and number == 1 and kind in _POINTER_KINDS:
                 try:
-                    below = _read(content, field, order, children[tag], frozenset())
+                    below = _read(content, field, order, children[tag], frozenset(), is_big)
                 except struct.error:
                     continue
                 if below:
                     directory[tag] = below
             continue
-        place = position + 8 if size <= 4 else field
+        place = position + length - held if size <= held else field
         total += size
-        if place + size > len(content):
+        if not size or place + size > len(content):
             continue
         if total > _LIMIT:  # directories can name the same bytes again and again
             raise ValueError("too large")

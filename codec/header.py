@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from PIL import Image, UnidentifiedImageError
 from tifffile import TiffPage
 
-from codec import bmp, deep, icon, png, tiff
+from codec import bmp, deep, icon, jxl, png, psd, tiff, xpm
 from codec.errors import NO_PIXELS, ImageError, damaged
 from codec.refused import SIGNATURE_LENGTH, has_no_pixels, name_of_refused
 
@@ -21,11 +21,11 @@ Image.WARN_POSSIBLE_FORMATS = True
 # Pillow opens more, among them formats that start another program (EPS). JPEG includes MPO.
 _FORMATS = (
     "JPEG", "PNG", "WEBP", "GIF", "AVIF", "BMP", "DIB", "JPEG2000", "PPM", "TGA", "PCX", "DDS",
-    "MSP", "PSD", "QOI", "SGI", "SUN", "XBM", "XPM", "IM", "BLP", "DCX", "FLI", "FTEX", "GBR",
+    "MSP", "QOI", "SGI", "SUN", "XBM", "IM", "BLP", "DCX", "FLI", "FTEX", "GBR",
     "PCD", "PIXAR",
 )  # fmt: skip
 _NOT_AN_IMAGE = "not an image, or of a format that cannot be decoded"
-_PNG_MENDED = "what stands beside the pixels is damaged and was left out"
+PNG_MENDED = "what stands beside the pixels is damaged and was left out"
 _DAMAGED_HEADER = "the image's header is damaged"
 # What Pillow warns of, of formats that are told by a signature.
 _FAILED = re.compile(r"(?!TGA|IM|DIB)\w+ opening failed\. (?!not an? )(.+)", re.DOTALL)
@@ -111,6 +111,10 @@ def _open(stream: io.BufferedIOBase, max_megapixels: float) -> OpenImage:
         return _open_ico(stream, max_megapixels)
     if beginning.startswith(icon.ICNS_SIGNATURE):
         return _open_icns(stream, max_megapixels)
+    if beginning.startswith(bmp.SIGNATURE) and (plain := bmp.plain_bmp(stream)):
+        opened = _open(io.BytesIO(plain), max_megapixels)
+        return replace(opened, header=replace(opened.header, format="BMP"))
+    stream.seek(0)
     page, notes = None, ()
     if beginning.startswith(tiff.SIGNATURES):
         image, page, pages = tiff.open_tiff(stream)
@@ -120,12 +124,29 @@ def _open(stream: io.BufferedIOBase, max_megapixels: float) -> OpenImage:
         width, height, _, white = deep.header_of_pam(stream)
         image = Image.new("L", (1, 1))  # Pillow does not know the format
         header = ImageHeader("PAM", width, height, 16 if white > 255 else 8, 1)
+    elif beginning.startswith(jxl.SIGNATURES):
+        found = jxl.header_of_jxl(stream)
+        image = Image.new("L", (1, 1))  # Pillow does not know the format
+        image.info, notes = found.info, found.notes
+        depth = 16 if found.bits > 8 else 8
+        header = ImageHeader("JPEG XL", found.width, found.height, depth, 1)
+    elif beginning.startswith(xpm.SIGNATURE):
+        found = xpm.header_of_xpm(stream.read())
+        image = Image.new("L", (1, 1))  # Pillow knows a part of the format
+        header = ImageHeader("XPM", found.width, found.height, 8, 1)
+    elif beginning.startswith(psd.SIGNATURE):
+        found = psd.header_of_psd(stream)
+        image = Image.new("L", (1, 1))  # Pillow knows the half of them
+        image.info = found.info
+        depth = 16 if found.bits == 16 else 8
+        header = ImageHeader("PSD", found.width, found.height, depth, 1)
     elif beginning.startswith(bmp.SIGNATURE) and (found := bmp.header_of_bmp(stream)):
         image = Image.new("L", (1, 1))  # Pillow may refuse the file
+        image.info["dpi"] = found.dpi
         header = ImageHeader("BMP", found.width, found.height, 8, 1)
     else:
         image, stream, notes = _open_by_pillow(stream, beginning)
-        frames = 1 if image.format in ("MPO", "PSD") else getattr(image, "n_frames", 1)
+        frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
         depth = 16 if deep.depth_of(image, stream) > 8 else 8
         header = ImageHeader(image.format, image.width, image.height, depth, frames)
     _check_size(header, max_megapixels)
@@ -150,7 +171,7 @@ def _open_by_pillow(
         if b"IDAT" not in pixels:
             raise
         stream = io.BytesIO(pixels)
-        return Image.open(stream, formats=["PNG"]), stream, (_PNG_MENDED,)
+        return Image.open(stream, formats=["PNG"]), stream, (PNG_MENDED,)
 
 
 def _open_ico(stream: io.BufferedIOBase, max_megapixels: float) -> OpenImage:

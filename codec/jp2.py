@@ -4,10 +4,25 @@ import math
 import struct
 from fractions import Fraction
 
+from codec.boxes import boxes
+
 # What stands before the header box in the files of OpenJPEG: the signature and the file type.
 _HEADER = 32
-_EXIF = b"JpgTiffExif->JP2"
-_XMP = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
+EXIF = b"JpgTiffExif->JP2"
+XMP = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
+
+
+def block_in(content: bytes, uuid: bytes) -> bytes | None:
+    """What a file holds in its box of a UUID: EXIF or XMP."""
+    found = (body for kind, body in boxes(content) if kind == b"uuid")
+    return next((body[len(uuid) :] for body in found if body.startswith(uuid)), None)
+
+
+def profile_in(content: bytes) -> bytes | None:
+    """The ICC profile that a file holds (I.5.3.3: method 2 or 3)."""
+    headers = (body for kind, body in boxes(content) if kind == b"jp2h")
+    colours = (body for header in headers for kind, body in boxes(header) if kind == b"colr")
+    return next((body[3:] for body in colours if body[:1] in (b"\2", b"\3")), None)
 
 
 def with_boxes(
@@ -32,7 +47,7 @@ def with_boxes(
         header += _channel_definition(channels)
     if dpi:
         header += _box(b"res ", _box(b"resc", _resolution(*dpi)))
-    for uuid, block in ((_EXIF, exif), (_XMP, xmp)):
+    for uuid, block in ((EXIF, exif), (XMP, xmp)):
         if block:
             rest += _box(b"uuid", uuid + block)
     return content[:_HEADER] + _box(b"jp2h", header) + rest

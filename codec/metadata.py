@@ -1,5 +1,6 @@
 """What image files say beside their pixels: read, and kept true for the pixels that are written."""
 
+import codecs
 import math
 import re
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from typing import TypeVar
 from PIL import Image
 
 from codec import exif as exif_blocks
-from codec import png
+from codec import jp2, png, tiff
 from codec.picture import Metadata
 
 # Larger blocks are left out: nobody needs them, and no format must fail for them.
@@ -47,7 +48,7 @@ def metadata_of(image: Image.Image, content: bytes) -> Metadata:
       content: the file.
     """
     text = _attempt(lambda: _png_text(content), ()) if image.format == "PNG" else ()
-    xmp = _attempt(lambda: _xmp(image, text))
+    xmp = _attempt(lambda: _xmp(image, content, text))
     exif = _attempt(lambda: _exif(image, content))
     orientation = (exif and exif_blocks.orientation_of(exif)) or (xmp and _orientation_in(xmp)) or 1
     dpi = _attempt(lambda: _dpi(image, exif))
@@ -56,7 +57,7 @@ def metadata_of(image: Image.Image, content: bytes) -> Metadata:
     return Metadata(
         exif=exif and _bounded(exif_blocks.serialise(exif_blocks.upright(exif))),
         xmp=xmp and _XMP_ORIENTATION.sub(rb"\g<1>1", xmp),
-        icc=_attempt(lambda: _profile(image.info.get("icc_profile"))),
+        icc=_attempt(lambda: _profile(_stored_profile(image, content))),
         dpi=dpi,
         png_colour=_png_colour(content) if image.format == "PNG" else (),
         png_text=tuple(
@@ -104,13 +105,15 @@ def _attempt(read: Callable[[], T], otherwise: T | None = None) -> T | None:
 
 
 def _exif(image: Image.Image, content: bytes) -> exif_blocks.Exif | None:
-    if image.format == "TIFF":
+    if image.format == "TIFF" or content.startswith(tiff.BIG_ENDIAN_BIGTIFF):
         parsed = exif_blocks.parse(content, exif_blocks.OF_THE_FILE)
     else:
         block = image.info.get("exif")
         if image.format == "PNG":
             found = next(png.chunks(content, {b"eXIf"}), None)
             block = found[1] if found else _legacy_exif(image)
+        elif image.format == "JPEG2000":
+            block = jp2.block_in(content, jp2.EXIF)
         if not block:
             return None
         parsed = exif_blocks.parse(block.removeprefix(b"Exif\0\0"))
@@ -123,16 +126,33 @@ def _legacy_exif(image: Image.Image) -> bytes | None:
     return profile and bytes.fromhex("".join(profile.split("\n")[3:]))
 
 
-def _xmp(image: Image.Image, text: tuple) -> bytes | None:
+def _stored_profile(image: Image.Image, content: bytes) -> bytes | None:
+    if image.format == "JPEG2000":
+        return jp2.profile_in(content)
+    return image.info.get("icc_profile")
+
+
+def _xmp(image: Image.Image, content: bytes, text: tuple) -> bytes | None:
     if image.format == "PNG":
         xmp = next((packet for _, keyword, packet in text if keyword == _XMP_KEYWORD), None)
     elif image.format == "TIFF":  # on loading, Pillow takes the orientation out of `info`
         xmp = image.tag_v2.get(_XMP_TAG)
+    elif image.format == "JPEG2000":
+        xmp = jp2.block_in(content, jp2.XMP)
     else:
         xmp = image.info.get("xmp")
-    xmp = xmp and _bounded(xmp.rstrip(b"\0"))
-    # Of UTF-16 the orientation would not be found.
+    xmp = xmp and _as_utf8(_bounded(xmp) or b"").rstrip(b"\0")
     return None if not xmp or b"\0" in xmp else xmp
+
+
+def _as_utf8(xmp: bytes) -> bytes:
+    """A packet that may be of UTF-16 (XMP part 1, 7.3.2), in UTF-8."""
+    start = xmp[:4].lstrip(codecs.BOM_UTF16_LE + codecs.BOM_UTF16_BE)
+    if b"\0" not in start:
+        return xmp
+    order = "be" if start.startswith(b"\0") else "le"
+    packet = xmp[: len(xmp) // 2 * 2].decode(f"utf-16-{order}")
+    return packet.lstrip("\ufeff").encode()
 
 
 def _orientation_in(xmp: bytes) -> int | None:

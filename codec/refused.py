@@ -4,7 +4,6 @@ import re
 import struct
 
 _SIGNATURES = (
-    (rb"\xff\x0a|\0\0\0\x0cJXL \r\n\x87\n", "JPEG XL"),
     (rb"....ftyp(?:hei[cmsx]|hev[cmsx]|mif1|msf1)(?!.{,60}avif)", "HEIC or HEIF"),
     (rb"%PDF-", "PDF"),
     (rb"%!PS|\xc5\xd0\xd3\xc6", "PostScript or EPS"),
@@ -17,6 +16,16 @@ _SIGNATURES = (
     (rb"AT&TFORM", "DjVu"),
     (rb"FLIF", "FLIF"),
     (rb"BPG\xfb", "BPG"),
+    (rb"II\xbc", "JPEG XR"),
+    (rb"\x8bJNG\r\n\x1a\n", "JNG"),
+    (rb"\x8aMNG\r\n\x1a\n", "MNG"),
+    (rb"RIFF....ACON", "animated cursor (ANI)"),
+    (rb"gimp xcf ", "GIMP (XCF)"),
+    (rb"id=ImageMagick", "MIFF"),
+    (rb"\xab\x01", "VIFF"),
+    (rb"S\x80\xf64", "Softimage PIC"),
+    (rb"R\xcc", "Utah RLE"),
+    (rb"FORM....(?:ILBM|PBM )", "IFF (ILBM)"),
     (rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml.*?)?(?:<!--.*?)?(?:<!DOCTYPE svg.*?)?<svg[\s>]", "SVG"),
 )
 _PATTERNS = tuple((re.compile(pattern, re.DOTALL), name) for pattern, name in _SIGNATURES)

@@ -4,6 +4,9 @@ import numpy as np
 
 from srcnn.colour import peak_of, quantise_half_up
 
+# What decoders return: (h, w, 3) RGB or (h, w), uint8 or uint16, upright; alpha or None.
+Planes = tuple[np.ndarray, np.ndarray | None]
+
 
 def scaled(codes: np.ndarray, bits: int, dtype: np.dtype | None = None) -> np.ndarray:
     """Codes of any depth as 8 or 16 bits, white as white, rounded half up.
@@ -24,6 +27,15 @@ def scaled_from(codes: np.ndarray, white: int, dtype: np.dtype) -> np.ndarray:
         return codes.astype(dtype, copy=False)
     table = (np.arange(white + 1, dtype=np.int64) * peak + white // 2) // white
     return table.astype(dtype)[np.minimum(codes, white)]
+
+
+def split(channels: np.ndarray) -> Planes:
+    """Gray, gray and alpha, RGB or RGBA as colours and alpha."""
+    if channels.ndim == 2:
+        return channels, None
+    count = channels.shape[2]
+    colours = channels[..., 0] if count < 3 else channels[..., :3]
+    return colours, channels[..., -1] if count in (2, 4) else None
 
 
 def straight_from_premultiplied(colours: np.ndarray, alpha: np.ndarray) -> np.ndarray:

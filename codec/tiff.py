@@ -8,15 +8,16 @@ import numpy as np
 from PIL import Image, TiffImagePlugin
 from tifffile import COMPRESSION, PHOTOMETRIC, TiffFile, TiffPage
 
-from codec.colour import rgb_from_cmyk
+from codec.colour import rgb_from_cmyk, rgb_from_lab
 from codec.errors import NO_PIXELS, ImageError
 from codec.samples import scaled, straight_from_premultiplied
+from srcnn.strips import map_strips
 
 # Damage that it logs ends in an ImageError, or does not touch pixels.
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 
 SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_BIG_ENDIAN_BIGTIFF = b"MM\0+"
+BIG_ENDIAN_BIGTIFF = b"MM\0+"
 MOST_PAGES = 1000
 _MOST_SAMPLES = 16  # per pixel
 
@@ -45,7 +46,12 @@ _COLOURS = {
     PHOTOMETRIC.PALETTE: 1,
     PHOTOMETRIC.SEPARATED: 4,
     PHOTOMETRIC.YCBCR: 3,
+    PHOTOMETRIC.CIELAB: 3,
+    PHOTOMETRIC.ICCLAB: 3,
 }
+_LAB = (PHOTOMETRIC.CIELAB, PHOTOMETRIC.ICCLAB)
+_GRAY_OR_RGB = (PHOTOMETRIC.MINISWHITE, PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.RGB)
+_ROUNDED = "32 bits per sample were rounded to 16"
 
 
 class _AnyTiff(TiffImagePlugin.TiffImageFile):
@@ -95,7 +101,7 @@ def open_tiff(stream: io.BufferedIOBase) -> tuple[Image.Image, TiffPage, int]:
 
 def _by_pillow(stream: io.BufferedIOBase, index: int, page: TiffPage) -> Image.Image:
     stream.seek(0)
-    if stream.read(4) == _BIG_ENDIAN_BIGTIFF:  # Pillow takes it for damage
+    if stream.read(4) == BIG_ENDIAN_BIGTIFF:  # Pillow takes it for damage
         image = Image.new("L", (1, 1))
         if page.iccprofile:
             image.info["icc_profile"] = page.iccprofile
@@ -119,7 +125,7 @@ def is_whole_in_pillow(image: Image.Image, page: TiffPage) -> bool:
         and depth_of(page) <= 8
         and page.sampleformat == 1
         and page.extrasamples in ((), (_STRAIGHT,))
-        and page.photometric != PHOTOMETRIC.PALETTE
+        and page.photometric not in (PHOTOMETRIC.PALETTE, *_LAB)
     )
 
 
@@ -142,10 +148,15 @@ def decode_tiff(
         stored = np.moveaxis(stored, 0, -1)
     stored = stored.reshape(page.imagelength, page.imagewidth, page.samplesperpixel)
     count = _COLOURS[page.photometric]
-    colours, extras = stored[..., :count], stored[..., count:]
     bits, notes = depth_of(page), []
+    if bits == 32:
+        stored, bits = _sixteen_bit(stored), 16
+        notes.append(_ROUNDED)
+    colours, extras = stored[..., :count], stored[..., count:]
     if page.photometric == PHOTOMETRIC.PALETTE:
         colours = _through_colour_map(colours[..., 0], page.colormap)
+    elif page.photometric in _LAB:
+        colours = _through_lab(colours, page.photometric)
     else:
         colours = scaled(colours, bits)
     kinds = tuple(page.extrasamples)
@@ -174,12 +185,17 @@ def decode_tiff(
 
 def _check_supported(page: TiffPage) -> None:
     bits = depth_of(page)
-    if page.sampleformat != 1 or bits > 16:
+    has_sign = page.sampleformat == 2 and page.photometric not in _LAB
+    if has_sign or page.sampleformat not in (1, 2) or (bits > 16 and bits != 32):
         kind = _SAMPLE_KINDS.get(page.sampleformat, "integer")
         raise ImageError(f"{bits}-bit {kind} samples are not supported; 8 or 16 bits are")
     if np.min(page.bitspersample) != bits:
         raise ImageError(f"samples of differing depths {page.bitspersample} are not supported")
-    if page.photometric not in _COLOURS or page.imagedepth != 1:
+    if (
+        page.photometric not in _COLOURS
+        or page.imagedepth != 1
+        or (bits == 32 and page.photometric not in _GRAY_OR_RGB)
+    ):
         name = getattr(page.photometric, "name", page.photometric)
         raise ImageError(f"TIFF pixels of kind {name} with {bits} bits are not supported")
     if not _COLOURS[page.photometric] <= page.samplesperpixel <= _MOST_SAMPLES:
@@ -196,6 +212,22 @@ def _check_supported(page: TiffPage) -> None:
         raise ImageError("the image is damaged: strips or tiles are missing")
 
 
+def _sixteen_bit(samples: np.ndarray) -> np.ndarray:
+    """Unsigned 32-bit samples as 16 bits, rounded; 65537 codes are one."""
+    return map_strips(lambda strip: (strip + np.uint64(32768)) // 65537, np.uint16, samples)
+
+
+def _through_lab(stored: np.ndarray, photometric: PHOTOMETRIC) -> np.ndarray:
+    """CIELab has signs (TIFF 6.0, section 23), ICCLab is the encoding of ICC profiles."""
+    deep = stored.itemsize == 2
+    unit = 256 if deep else 1
+    if photometric == PHOTOMETRIC.ICCLAB:
+        return rgb_from_lab(stored, 65280 if deep else 255, unit, 128 * unit)
+    codes = stored.astype(np.uint16 if deep else np.uint8)
+    codes[..., 1:] ^= 128 * unit  # two's complement, as a distance from the smallest
+    return rgb_from_lab(codes, 65535 if deep else 255, unit, 128 * unit)
+
+
 def _through_colour_map(indices: np.ndarray, colour_map: np.ndarray) -> np.ndarray:
     """Colours of 8 bits where the map holds no more, else of 16.
 
@@ -209,4 +241,6 @@ def _through_colour_map(indices: np.ndarray, colour_map: np.ndarray) -> np.ndarr
         colours = (colours // 257).astype(np.uint8)
     elif not np.any(colours % 256):  # another: multiplied by 256
         colours = (colours // 256).astype(np.uint8)
-    return colours[indices]
+    if indices.max(initial=0) >= len(colours):
+        raise ImageError("the image is damaged: pixels of a colour that is not in its palette")
+    return colours[indices.astype(np.uint16, copy=False)]  # of one bit they are truth values

@@ -41,6 +41,8 @@ _PANEL_PIXELS = 720
 _VIEW_PIXELS = 1280
 # Images of the gallery where comparison pictures are drawn of all.
 _GALLERY = 12
+# Columns that the gallery is ordered and filtered by.
+_GALLERY_FIGURES = ("psnr_gain", "psnr_enhanced", "ssim_enhanced", "consistency_psnr")
 
 Ranked = tuple[float, str, ReportRow]
 
@@ -210,10 +212,19 @@ def gallery_files(kind: str, row: ReportRow, pictures: dict[str, np.ndarray]) ->
     content = {
         "kind": kind,
         "path": row.relative_path,
-        "figure": ranking(row),
+        # As texts: JSON knows no infinity.
+        "figures": {
+            name: str(getattr(row, name))
+            for name in _GALLERY_FIGURES
+            if getattr(row, name) is not None
+        },
         "size": [row.width, row.height],
         "captions": [caption.partition("\n")[0] for caption in pictures],
-        "words": [caption.replace("\n", ": ") for caption in pictures if "\n" in caption],
+        "words": [
+            caption.replace("\n", ": ").replace("   ", ", ")
+            for caption in pictures
+            if "\n" in caption
+        ],
         "views": list(views),
         "details": list(details),
     }

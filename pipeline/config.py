@@ -128,7 +128,11 @@ class JobConfig(BaseModel):
         le=1024,
     )
     tile: int = _option(
-        512, "Model", "side of a tile in pixels; bounds memory, not results", ge=16, le=8192
+        256,
+        "Model",
+        "largest side of a tile in pixels; bounds memory, not results",
+        ge=16,
+        le=8192,
     )
     output_format: Literal["same", "png", "jpeg", "webp", "tiff"] = _option(
         "same", "Images", "same: that of the source's name, PNG where it cannot be written"

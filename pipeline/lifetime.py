@@ -19,6 +19,9 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 # In a thread of this name Beam's local runner waits for each worker that it started; the thread
 # fails when the worker does. Other child processes may come and go.
 _WORKER_THREAD = "run_worker"
+# In a thread of this name Beam reads a remote job's messages; when their source is lost, the thread
+# that waits for the job says so.
+_MESSAGE_THREAD = "wait_until_finish_read"
 _GRACE = 2.0
 
 
@@ -42,11 +45,13 @@ class Lifetime:
 
     Attributes:
       temporary: a directory for every temporary file of this process and its children.
+      before_end: called first, while the child processes live.
       on_end: called with `interrupted` or `failed` before the files are removed.
     """
 
     def __init__(self):
         self.temporary = tempfile.mkdtemp(prefix="srcnn-beam-")
+        self.before_end: Callable[[], None] = lambda: None
         self.on_end: Callable[[str], None] = lambda state: None
         self._before: dict[str, str | None] = {}
         self._handlers: dict[int, object] = {}
@@ -79,6 +84,29 @@ class Lifetime:
         tempfile.tempdir = None
         shutil.rmtree(self.temporary, ignore_errors=True)
 
+    @contextmanager
+    def deferring(self) -> Iterator[None]:
+        """A context in which a signal waits for its end, but a second one does not.
+
+        Afterwards the handlers are this class's, whatever a runner of Beam's has set meanwhile.
+        """
+        pending: list[int] = []
+
+        def defer(number: int, frame) -> None:
+            if pending:
+                self._interrupted(number, frame)
+            pending.append(number)
+
+        for number in _SIGNALS:
+            signal.signal(number, defer)
+        try:
+            yield
+        finally:
+            for number in _SIGNALS:
+                signal.signal(number, self._interrupted)
+            if pending:
+                self._interrupted(pending[0], None)
+
     def _interrupted(self, number: int, _frame) -> None:
         # A second signal must not cut this short.
         for again in _SIGNALS:
@@ -87,7 +115,10 @@ class Lifetime:
         self._end("interrupted", 128 + number)
 
     def _thread_failed(self, failure: threading.ExceptHookArgs) -> None:
-        if failure.thread is None or failure.thread.name != _WORKER_THREAD:
+        name = failure.thread.name if failure.thread else ""
+        if name == _MESSAGE_THREAD:
+            return
+        if name != _WORKER_THREAD:
             self._thread_hook(failure)
             return
         if self._ending.locked():
@@ -105,6 +136,7 @@ class Lifetime:
         """Ends the process, unless another thread is about to."""
         if not self._ending.acquire(blocking=False):
             return
+        self.before_end()
         # Beam's threads complain about the workers that end here; the last words are ours.
         terminal = os.dup(sys.__stderr__.fileno())
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stderr__.fileno())

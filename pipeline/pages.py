@@ -41,6 +41,13 @@ _TITLES = {
     "ssim_enhanced": "SSIM of the restored images",
     "consistency_psnr": "Consistency with the input, dB",
 }
+# The gallery's: what a figure is called there, and how it is shown.
+_GALLERY_FIGURES = {
+    "psnr_gain": ("gain", "+.2f", " dB"),
+    "consistency_psnr": ("consistency", ".2f", " dB"),
+    "psnr_enhanced": ("PSNR", ".2f", " dB"),
+    "ssim_enhanced": ("SSIM", ".4f", ""),
+}
 _MEANS = (
     ("PSNR, dB", "psnr", ".4f"), ("SSIM", "ssim", ".6f"), ("MSE", "mse", ".4f"),
     ("luma PSNR, dB", "psnr_y", ".4f"), ("luma SSIM", "ssim_y", ".6f"),
@@ -80,7 +87,7 @@ def write_output_page(store: OutputStore) -> None:
             ]
             if len(complete) > 1
             else [],
-            trend=_trend([run.run_id for run in complete], figures),
+            trend=_trend(complete, figures),
             runs=[
                 {
                     "run_id": run.run_id,
@@ -145,7 +152,7 @@ def _run_content(store: OutputStore, run_id: str, summary: dict[str, Any]) -> di
     figure = "consistency_psnr" if restore else "psnr_gain"
     shown = (figure,) if restore else ("psnr_gain", "psnr_enhanced", "ssim_enhanced")
     columns, folders, dots = _gather(store, run_id, shown, figure)
-    gallery = sorted(_gallery(store, run_id, figure), key=lambda image: image["path"])
+    gallery = sorted(_gallery(store, run_id), key=lambda image: image["path"])
     means = summary["means"]
     charts = [_histogram(_TITLES[name], columns[name], name in ("psnr_gain",)) for name in shown]
     return {
@@ -181,6 +188,7 @@ def _run_content(store: OutputStore, run_id: str, summary: dict[str, Any]) -> di
         "figure_name": "consistency" if restore else "gain",
         "gallery": gallery,
         "kinds": sorted({image["kind"] for image in gallery}),
+        "gallery_figures": list(gallery[0]["figures"]) if gallery else [],
         "gallery_folders": sorted({image["folder"] for image in gallery}),
     }
 
@@ -229,14 +237,18 @@ def _add_folders(folders: dict[str, list[float]], rows: Any, figure: str) -> Non
 
 
 def _folder_rows(folders: dict[str, list[float]]) -> list[dict[str, Any]]:
+    means = {name: total / finite for name, (_, _, total, finite) in folders.items() if finite}
+    longest = max(map(abs, means.values()), default=0.0) or 1.0
     return [
         {
             "name": name or "(top)",
             "written": int(written),
             "failed": int(failed),
-            "mean": _text(total / finite if finite else None, ".3f"),
+            "mean": _text(means.get(name), ".3f"),
+            "bar": f"{100 * abs(means.get(name, 0.0)) / longest:.0f}",
+            "below": means.get(name, 0.0) < 0,
         }
-        for name, (written, failed, total, finite) in sorted(folders.items())
+        for name, (written, failed, _, _) in sorted(folders.items())
     ]
 
 
@@ -252,23 +264,31 @@ def _add_dots(dots: list, rows: Any, figure: str) -> list:
     return sorted(dots + more)[:_DOTS]
 
 
-def _gallery(store: OutputStore, run_id: str, figure: str) -> Iterator[dict[str, Any]]:
-    unit = "dB" if figure == "consistency_psnr" else "dB gain"
+def _gallery(store: OutputStore, run_id: str) -> Iterator[dict[str, Any]]:
     for path in store.glob(f"runs/{run_id}/gallery/*.json"):
         image = json.loads(store.read(path))
         width, height = image["size"]
-        label = _text(image["figure"], ".2f" if figure == "consistency_psnr" else "+.2f")
+        figures = {
+            name: _sortable(float(image["figures"][column]), form, unit)
+            for column, (name, form, unit) in _GALLERY_FIGURES.items()
+            if column in image["figures"]
+        }
+        figures["size"] = _sortable(width * height / 1e6, ".3g", " MP")
         yield {
             "kind": image["kind"],
             "path": image["path"],
             "folder": image["path"].rpartition("/")[0] or "(top)",
-            "figure": image["figure"] if math.isfinite(image["figure"]) else 1e9,
-            "label": f"{label} {unit}",
+            "figures": figures,
             "captions": image["captions"],
             "views": [f"gallery/{name}" for name in image["views"]],
             "details": [f"gallery/{name}" for name in image["details"]],
-            "words": f"{width} × {height} pixels · " + " · ".join(image["words"]),
+            "words": "\n".join([f"{width} × {height} pixels", *image["words"]]),
         }
+
+
+def _sortable(value: float, form: str, unit: str) -> tuple[float, str]:
+    """A number that JSON can hold, and its text."""
+    return min(max(value, -1e9), 1e9), format(value, form) + unit
 
 
 def _histogram(title: str, values: np.ndarray, around_zero: bool) -> dict[str, Any] | None:
@@ -309,54 +329,62 @@ def _histogram(title: str, values: np.ndarray, around_zero: bool) -> dict[str, A
 
 def _bars_of_runs(title: str, runs: list, name: str) -> dict[str, Any]:
     counts = [run.counts[name] for run in runs]
-    width, tallest = _WIDTH / max(len(runs), 8), max(*counts, 1)
-    height = _BOTTOM - _TOP
+    slot, tallest = _WIDTH / len(runs), max(*counts, 1)
+    width, height = min(max(slot - 1, 0.6), 30.0), _BOTTOM - _TOP
     return {
         "title": title,
         "bars": [
             {
-                "x": f"{_LEFT + index * width:.1f}",
+                "x": f"{_LEFT + (index + 0.5) * slot - width / 2:.1f}",
                 "y": f"{_BOTTOM - height * count / tallest:.1f}",
-                "width": f"{max(width - 1, 0.6):.1f}",
+                "width": f"{width:.1f}",
                 "height": f"{height * count / tallest:.1f}",
                 "label": f"{run.run_id}: {_number(count)}",
                 "old": False,
             }
             for index, (run, count) in enumerate(zip(runs, counts, strict=True))
         ],
-        "ticks": [{"x": _LEFT, "anchor": "start", "label": runs[0].started_at[:10]},
-                  {"x": _LEFT + _WIDTH, "anchor": "end", "label": runs[-1].started_at[:10]}],
+        "ticks": _days(runs),
         "zero": None,
         "words": f"{_number(counts[-1])} in the last of {len(runs)} runs, "
         f"{_number(sum(counts))} in all",
-    }  # fmt: skip
+    }
 
 
-def _trend(names: list[str], figures: list[float | None]) -> dict[str, Any] | None:
+def _days(runs: list) -> list[dict[str, Any]]:
+    first, last = runs[0].started_at[:10], runs[-1].started_at[:10]
+    ticks = [{"x": _LEFT, "y": _BOTTOM + 16, "anchor": "start", "label": first}]
+    if last != first:
+        ticks.append({"x": _LEFT + _WIDTH, "y": _BOTTOM + 16, "anchor": "end", "label": last})
+    return ticks
+
+
+def _trend(runs: list, figures: list[float | None]) -> dict[str, Any] | None:
     points = [(i, f) for i, f in enumerate(figures) if f is not None and math.isfinite(f)]
     if len(points) < 2:
         return None
     values = [figure for _, figure in points]
     low, high = min(values), max(values)
+    words = f"last {values[-1]:.4f} dB, from {low:.4f} to {high:.4f}"
     if high - low < 1e-6:
         low, high = low - 0.5, high + 0.5
-    last = max(len(figures) - 1, 1)
+    slot = _WIDTH / len(runs)
+    dots = [
+        {
+            "x": f"{_LEFT + (index + 0.5) * slot:.1f}",
+            "y": f"{_height(figure, low, high):.1f}",
+            "label": f"{runs[index].run_id}: {figure:.4f} dB",
+        }
+        for index, figure in points
+    ]
     return {
-        "title": "Mean gain or consistency, dB",
-        "dots": [
-            {
-                "x": f"{_LEFT + _WIDTH * index / last:.1f}",
-                "y": f"{_height(figure, low, high):.1f}",
-                "label": f"{names[index]}: {figure:.4f} dB",
-            }
-            for index, figure in points
-        ],
-        "ticks": [{"x": _LEFT + _WIDTH, "y": _TOP, "anchor": "end", "label": f"{high:.3f}"},
-                  {"x": _LEFT + _WIDTH, "y": _BOTTOM + 16, "anchor": "end",
-                   "label": f"{low:.3f}"}],
+        "title": "Mean of the images written (gain or consistency), dB",
+        "dots": dots,
+        "line": " ".join(f"{dot['x']},{dot['y']}" for dot in dots),
+        "ticks": _days(runs),
         "zero": None,
-        "words": f"last {values[-1]:.4f} dB",
-    }  # fmt: skip
+        "words": words,
+    }
 
 
 def _scatter(dots: list[tuple[int, float, str]], restore: bool) -> dict[str, Any] | None:
@@ -382,6 +410,7 @@ def _scatter(dots: list[tuple[int, float, str]], restore: bool) -> dict[str, Any
             {"x": _LEFT + _WIDTH, "y": _BOTTOM + 16, "anchor": "end",
              "label": f"{10**right / 1e6:.3g} MP"},
         ],
+        "line": None,
         "zero": f"{_height(0.0, low, high):.1f}" if low < 0 < high else None,
         "words": f"{len(dots)} images, from {low:+.2f} to {high:+.2f} dB",
     }  # fmt: skip

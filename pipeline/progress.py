@@ -17,6 +17,8 @@ from tqdm import tqdm
 _EVENT = struct.Struct("<cQ")  # kind, pixels: 9 bytes, appended at once
 _KINDS = {"matched": b"m", "written": b"w", "failed": b"f", "skipped": b"s"}
 _NAMES = {code: name for name, code in _KINDS.items()}
+# What matters most first: a narrow terminal cuts the end.
+_BAR = "{percentage:3.0f}% {bar} {n_fmt}/{total_fmt} [{elapsed}<{remaining}]{postfix}"
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ class ProgressWatcher:
 
     def _watch(self) -> None:
         if self._terminal:
-            with tqdm(total=0, unit="img", dynamic_ncols=True, leave=True) as bar:
+            with tqdm(total=0, dynamic_ncols=True, leave=True, bar_format=_BAR) as bar:
                 while not self._stop.wait(0.2):
                     self._refresh(bar)
                 self._refresh(bar)
@@ -86,7 +88,7 @@ class ProgressWatcher:
         self._read()
         bar.total = self._counts["matched"] or None
         bar.n = self.done
-        bar.set_postfix_str(f"{self._megapixels()}, {self._counts['failed']} failed")
+        bar.set_postfix_str(f"{self._counts['failed']} failed, {self._megapixels()}")
 
     def _line(self) -> str:
         total = self._counts["matched"]

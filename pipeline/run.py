@@ -20,7 +20,7 @@ from apache_beam.options.pipeline_options import (
 from apache_beam.runners.portability.fn_api_runner import worker_handlers
 
 from pipeline.claim import Claim
-from pipeline.errors import ExitCode
+from pipeline.errors import ExitCode, UsageError
 from pipeline.graph import build
 from pipeline.job import Job, prepare_job
 from pipeline.lifetime import Lifetime
@@ -31,6 +31,7 @@ from pipeline.plan import build_plan, describe_plan
 from pipeline.preflight import check_places
 from pipeline.progress import ProgressFile, ProgressWatcher
 from pipeline.recovery import past_files, recover
+from pipeline.remote import RemoteError, prepare_options, run_remote, works_here
 from pipeline.report import compact_journal, remove_journal
 from pipeline.summary import format_summary, reconcile, to_json, totals_path
 from pipeline.terminal import printable
@@ -53,15 +54,19 @@ def run(command: Command) -> int:
       UsageError: nothing was touched; the message says why.
     """
     started = time.monotonic()
+    options = pipeline_options(command.beam_arguments)
+    if not _is_local(options):
+        prepare_options(options, command.config)
     job = check_places(prepare_job(command.config))
     for warning in job.warnings:
         print(f"warning: {printable(warning)}", file=sys.stderr)
     with Lifetime() as lifetime:
         if command.dry_run:
             return _plan(job, lifetime)
+        pipeline = _new_pipeline(options)
         try:
             with Claim(job.store, job.config.take_over, lifetime.fail) as claim:
-                return _run_claimed(job, command, lifetime, claim, started)
+                return _run_claimed(job, command, pipeline, lifetime, claim, started)
         finally:
             job.store.clean()
 
@@ -74,8 +79,20 @@ def _plan(job: Job, lifetime: Lifetime) -> int:
     return ExitCode.OK
 
 
+def _new_pipeline(options: PipelineOptions) -> beam.Pipeline:
+    try:
+        return beam.Pipeline(options=options)
+    except ValueError as error:  # an unknown runner; options that contradict each other
+        raise UsageError(" ".join(str(error).split())) from None
+
+
 def _run_claimed(
-    job: Job, command: Command, lifetime: Lifetime, claim: Claim, started: float
+    job: Job,
+    command: Command,
+    pipeline: beam.Pipeline,
+    lifetime: Lifetime,
+    claim: Claim,
+    started: float,
 ) -> int:
     manifest = Manifest(job, command.beam_arguments)
     lifetime.on_end = lambda state: _let_go(job, manifest, claim, state)
@@ -83,12 +100,23 @@ def _run_claimed(
         recover(job.store)
         past = past_files(job.store)
         manifest.write("running")
-        _run_graph(job, past, command, lifetime)
+        _run_graph(job, past, command, pipeline, lifetime)
         return _conclude(job, manifest, command, time.monotonic() - started)
     except Exception as error:
-        known = re.search(rf"({'|'.join(_REMEDIES)}): (.*)", f"{type(error).__name__}: {error}")
+        known = re.search(
+            rf"({'|'.join(_REMEDIES)}): (.*?)(?: \[while running|$)",
+            f"{type(error).__name__}: {error}",
+            re.MULTILINE,
+        )
         if known:
             print(f"error: {printable(known[2])}; {_REMEDIES[known[1]]}", file=sys.stderr)
+        elif isinstance(error, RemoteError) and not command.verbose:
+            print(
+                f"error: the job failed on {type(pipeline.runner).__name__}, run "
+                f"{job.store.run_id}: {printable(str(error))}. What is done is skipped the next "
+                "time; --verbose shows the runner's own words",
+                file=sys.stderr,
+            )
         else:
             _tell_crash(job, command.verbose)
         _write_last(manifest, "failed")
@@ -135,21 +163,48 @@ def pipeline_options(arguments: list[str]) -> PipelineOptions:
     return options
 
 
-def _run_graph(job: Job, past: list[str], command: Command, lifetime: Lifetime) -> None:
-    options = pipeline_options(command.beam_arguments)
-    local = options.view_as(StandardOptions).runner in _LOCAL_RUNNERS
-    pipeline = beam.Pipeline(options=options)
-    if not local:
+def _is_local(options: PipelineOptions) -> bool:
+    return options.view_as(StandardOptions).runner in _LOCAL_RUNNERS
+
+
+def _run_graph(
+    job: Job, past: list[str], command: Command, pipeline: beam.Pipeline, lifetime: Lifetime
+) -> None:
+    options, local = pipeline.options, _is_local(pipeline.options)
+    if not local and not works_here(options):
         build(pipeline, job, past)
-        pipeline.run().wait_until_finish()
+        run_remote(pipeline, lifetime, command.verbose)
+        _check_shared(job)
         return
     progress = ProgressFile(os.path.join(lifetime.temporary, "progress"))
     with open(progress.path, "xb"):
         pass
-    workers = options.view_as(DirectOptions).direct_num_workers
+    workers = options.view_as(DirectOptions).direct_num_workers if local else cores()
     build(pipeline, job, past, progress, max(1, cores() // workers))
     with nullcontext() if command.quiet else ProgressWatcher(progress):
-        pipeline.run().wait_until_finish()
+        if local:
+            pipeline.run().wait_until_finish()
+        else:
+            run_remote(pipeline, lifetime, command.verbose)
+
+
+def _check_shared(job: Job) -> None:
+    """That the workers saw the inputs, of which there are some, and wrote where this process reads.
+
+    Raises:
+      RemoteError: they did not.
+    """
+    path = totals_path(job.store)
+    if job.store.size(path) is None:
+        raise RemoteError(
+            f"the workers' results are not in {job.store.root!r}; name a place that all of them "
+            "and this process share"
+        )
+    if not json.loads(job.store.read(path))["counts"]["matched"]:
+        raise RemoteError(
+            "the workers found none of the inputs; name a place that all of them and this process "
+            "share"
+        )
 
 
 def _conclude(job: Job, manifest: Manifest, command: Command, seconds: float) -> int:
@@ -162,8 +217,8 @@ def _conclude(job: Job, manifest: Manifest, command: Command, seconds: float) ->
         print(_where_to_look(job))
     if summary["exit_code"] == ExitCode.FAILURES:
         print(
-            f"error: {summary['counts']['failed']} images failed, allowed: "
-            f"{job.config.max_failures} (--max_failures)",
+            f"error: {summary['counts']['failed']} images failed, more than --max_failures "
+            f"{job.config.max_failures} allows; mend them, run it again",
             file=sys.stderr,
         )
     return summary["exit_code"]

@@ -17,6 +17,7 @@ from pipeline.manifest import Manifest
 from pipeline.options import Command, parse
 from pipeline.preflight import check_places
 from pipeline.recovery import past_files, recover
+from pipeline.remote import prepare_options
 from pipeline.run import conclude, pipeline_options
 from pipeline.terminal import printable
 
@@ -38,6 +39,8 @@ def start(command: Command) -> int:
     """
     if command.dry_run:
         raise UsageError("--dry_run shows what it finds to nobody here; use run_pipeline.py")
+    options = pipeline_options(command.beam_arguments)
+    prepare_options(options, command.config)
     job = check_places(prepare_job(command.config))
     try:
         # Against a run that is at work now; it is let go of when the launcher ends.
@@ -45,7 +48,7 @@ def start(command: Command) -> int:
             recover(job.store)
             manifest = Manifest(job, command.beam_arguments)
             manifest.write("running")
-            pipeline = beam.Pipeline(options=pipeline_options(command.beam_arguments))
+            pipeline = beam.Pipeline(options=options)
             ends = build(pipeline, job, past_files(job.store))
             _ = ends | Conclude(job, manifest)
             pipeline.run()

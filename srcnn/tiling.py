@@ -14,7 +14,8 @@ from srcnn.architecture import Architecture
 from srcnn.colour import peak_of
 from srcnn.engines.base import Engine
 
-DEFAULT_TILE = 512
+# What a tile takes between the layers is near a processor's cache; smaller ones are mostly halo.
+DEFAULT_TILE = 256
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def run_tiled(
       engine: the network.
       planes: (h, w) luma each: uint8 or uint16 codes, or floating point in [0, 1].
       shave: pixels that the output lacks on each side of the plane.
-      tile: side of an output tile in pixels; the largest call is about tile * tile pixels.
+      tile: the largest side of an output tile in pixels; a call has about tile * tile at most.
 
     Yields:
       (index of the plane, where in the output, float32 values nominally in [0, 1]); together they
@@ -94,7 +95,7 @@ def restore_plane(
       engine: the network.
       plane: (h, w), as run_tiled takes it.
       shave: pixels that the result lacks on each side.
-      tile: side of an output tile in pixels.
+      tile: the largest side of an output tile in pixels.
 
     Returns:
       float32 (h - 2 * shave, w - 2 * shave), nominally in [0, 1], not clipped.
@@ -123,8 +124,11 @@ def _spans(
 ) -> Iterator[tuple[int, int, slice, slice]]:
     """Cuts one dimension: (input start, input end, slice of the result to keep, its place)."""
     lowest, highest = -frame.pad, length + frame.pad
-    for start in range(0, length - 2 * shave, tile):
-        end = min(start + tile, length - 2 * shave)
+    total = length - 2 * shave
+    pieces = -(-total // tile)
+    # Of one size: a sliver would be mostly halo.
+    for index in range(pieces):
+        start, end = total * index // pieces, total * (index + 1) // pieces
         # The output pixel o lies at plane position o + shave and sees `margin` beyond it through
         # the valid layers; the halo beyond that exists only inside the (padded) picture.
         first = max(lowest, start + shave - margin - frame.halo)

@@ -291,7 +291,7 @@ def broken() -> Iterator[tuple[str, bytes, str]]:
     )
     yield "raster.exr", b"v/1\x01" + bytes(100), "OpenEXR"
     yield "raster.hdr", b"#?RADIANCE\n" + bytes(100), "Radiance HDR"
-    yield "raster.jxl", imagecodecs.jpegxl_encode(colour), "JPEG XL"
+    yield "float.jxl", imagecodecs.jpegxl_encode(np.float32(colour) / 255), "floating-point"
     yield "raster.heic", b"\0\0\0\x18ftypheic" + bytes(100), "HEIC"
     yield "vector.svg", b"<svg xmlns='http://www.w3.org/2000/svg'/>", "SVG"
     yield "page.pdf", b"%PDF-1.7\n" + bytes(100), "PDF"

@@ -1,5 +1,6 @@
 """What the documents say is so."""
 
+import ast
 import re
 import shutil
 import subprocess
@@ -97,3 +98,26 @@ def test_every_exit_code_is_in_the_page_about_scheduling():
     page = (ROOT / "docs/scheduling.md").read_text()
     for name, code in vars(ExitCode).items():
         assert not name.isupper() or re.search(rf"^\| .*\b{code}\b", page, re.MULTILINE)
+
+
+def messages_of_the_code() -> list[str]:
+    """The texts in the code, with … for what is put into them."""
+    texts = []
+    for room in ("pipeline", "transforms", "codec", "srcnn"):
+        for path in (ROOT / room).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.JoinedStr):
+                    parts = [getattr(part, "value", None) for part in node.values]
+                    texts.append("".join(p if isinstance(p, str) else "…" for p in parts))
+                elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                    texts.append(node.value)
+    return texts
+
+
+def test_the_page_about_trouble_quotes_messages_as_they_are():
+    page = (ROOT / "docs/troubleshooting.md").read_text()
+    quoted = re.findall(r"^\| `(.+?)` \| ", page, re.MULTILINE)
+    texts = messages_of_the_code()
+    assert len(quoted) > 25
+    missing = [message for message in quoted if not any(message in text for text in texts)]
+    assert missing == []

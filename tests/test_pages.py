@@ -66,6 +66,7 @@ def test_the_page_of_a_run(run_job, folder, mode):
     assert f"{folder}/b/broken.png" in page.text
     assert "the file is empty" in page.text
     figure = "consistency_psnr" if mode == "restore" else "psnr_gain"
+    ranked = "consistency" if mode == "restore" else "gain"
     assert f"{job.rows[figure].mean():+.3f}" in page.text or (
         f"{job.rows[figure].mean():.2f}" in page.text
     )
@@ -74,7 +75,9 @@ def test_the_page_of_a_run(run_job, folder, mode):
     assert len(cards) == 6
     for card in cards:
         row = job.rows.loc[card["data-path"]]
-        assert float(card["data-figure"]) == row[figure]
+        shown = json.loads(card["data-figures"])
+        assert shown[ranked][0] == row[figure]
+        assert shown["size"][0] == row.width * row.height / 1e6
         views, details = json.loads(card["data-views"]), json.loads(card["data-details"])
         assert len(views) == len(details) == len(json.loads(card["data-captions"]))
         assert len(views) == (2 if mode == "restore" else 3)
@@ -84,7 +87,7 @@ def test_the_page_of_a_run(run_job, folder, mode):
         assert {Image.open(job.run / name).size for name in details} == {(side, side)}
     kinds = [card["data-kind"] for card in cards]
     assert {"worst", "best", "middle"} <= set(kinds)
-    worst = min(cards, key=lambda card: float(card["data-figure"]))
+    worst = min(cards, key=lambda card: json.loads(card["data-figures"])[ranked][0])
     assert worst["data-path"] == job.rows[figure].idxmin()
 
 
@@ -126,6 +129,15 @@ def test_a_run_without_pictures_or_figures_has_a_page(run_job, folder):
     page = page_of(job)
     assert "1 matched = 0 written + 0 skipped + 1 failed" in page.text
     assert "Gallery" not in page.text
+
+
+@pytest.mark.parametrize("mode", ["evaluate", "restore"])
+def test_infinite_figures_have_a_place_in_the_gallery(run_job, tmp_path, mode):
+    flat = np.full((40, 40, 3), 128, np.uint8)
+    write_images(tmp_path / "in", {"flat.png": flat, "black.png": flat * 0})
+    job = run_job("--input", f"{tmp_path}/in/*.png", "--mode", mode, "--comparisons", 3)
+    assert job.code == 0, job.err
+    assert "flat.png" in page_of(job).text
 
 
 def test_the_page_of_an_output_lists_its_runs(run_job, folder):

@@ -1,8 +1,17 @@
 """Progress: events of many writers, seen by one reader."""
 
+import fcntl
+import os
 import re
+import struct
+import subprocess
+import sys
+import termios
 import threading
 import time
+
+import pytest
+from conftest import ROOT
 
 from pipeline.progress import ProgressFile, ProgressWatcher
 
@@ -63,3 +72,32 @@ def test_a_dumb_terminal_gets_lines(tmp_path, capfd, monkeypatch):
     err = capfd.readouterr().err
     assert "\r" not in err
     assert err.startswith("progress: 0 of 1 images")
+
+
+_WATCHED = """
+import sys, time
+from pipeline.progress import ProgressFile, ProgressWatcher
+file = ProgressFile(sys.argv[1])
+for _ in range(1234):
+    file.add("matched")
+with ProgressWatcher(file):
+    for _ in range(7):
+        file.add("failed")
+    for _ in range(500):
+        file.add("written", 2_000_000)
+    time.sleep(0.5)
+"""
+
+
+@pytest.mark.parametrize("columns", [80, 40])
+def test_the_bar_fits_the_terminal_and_tells_what_failed(tmp_path, columns):
+    ours, theirs = os.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    command = [sys.executable, "-c", _WATCHED, progress_file(tmp_path).path]
+    environment = os.environ | {"TERM": "xterm"}
+    subprocess.run(command, cwd=ROOT, stderr=theirs, env=environment, check=True, timeout=60)
+    shown = os.read(ours, 100_000).decode()
+    last = re.split(r"[\r\n]+", shown.strip())[-1]
+    assert "507/1234" in last
+    assert "7 failed" in last
+    assert len(last) <= columns

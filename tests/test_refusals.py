@@ -218,7 +218,7 @@ def test_help_shows_every_default_the_examples_and_the_exit_codes():
         "[2, or that of named weights]",
         "bilinear for opencv",
         "[keep]",
-        "[512]",
+        "[256]",
         "3 more failed",
         "130, 143",
     ):

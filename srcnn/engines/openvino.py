@@ -1,14 +1,22 @@
 """The fast engine for CPUs: OpenVINO, an optional extra. Imports no TensorFlow."""
 
+import sys
 import threading
 
 import numpy as np
-import openvino
-from openvino import opset13
 
-from srcnn.architecture import ConvLayer
-from srcnn.engines.base import Engine, cores
-from srcnn.weights import Tensors
+# Importing it would fork off a process that reports the use to its makers: of a process with
+# threads, and from a machine whose owner was not asked.
+_asked = sys.modules.setdefault("openvino_telemetry", None)
+import openvino  # noqa: E402
+from openvino import opset13  # noqa: E402
+
+if _asked is None:
+    del sys.modules["openvino_telemetry"]
+
+from srcnn.architecture import ConvLayer  # noqa: E402
+from srcnn.engines.base import Engine, cores  # noqa: E402
+from srcnn.weights import Tensors  # noqa: E402
 
 
 class OpenVinoEngine(Engine):

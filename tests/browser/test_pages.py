@@ -1,5 +1,7 @@
 """The pages in a real browser: they work, are quiet, ask nobody, and are accessible."""
 
+import json
+
 import pytest
 
 SIZES = [(1280, 900, "light"), (768, 1000, "dark"), (390, 800, "light"), (1280, 900, "dark")]
@@ -28,9 +30,9 @@ def names(page) -> list[str]:
     return [card.get_attribute("data-path") for card in cards.all()]
 
 
-def figures(page) -> list[float]:
+def figures(page, name="gain") -> list[float]:
     cards = page.locator("#gallery button:visible")
-    return [float(card.get_attribute("data-figure")) for card in cards.all()]
+    return [json.loads(card.get_attribute("data-figures"))[name][0] for card in cards.all()]
 
 
 def test_nothing_is_wider_than_the_screen(page):
@@ -40,8 +42,20 @@ def test_nothing_is_wider_than_the_screen(page):
 def test_filters_filter_and_orders_order(page):
     every = names(page)
     assert figures(page) == sorted(figures(page))
-    page.select_option("#order", "-figure")
+    page.select_option("#order", "-1")
     assert figures(page) == sorted(figures(page), reverse=True)
+    page.select_option("#figure", "SSIM")
+    similar = figures(page, "SSIM")
+    assert similar == sorted(similar, reverse=True)
+    assert page.locator("#gallery em").first.inner_text() == f"{similar[0]:.4f}"
+    page.fill("#from", str(similar[3]))
+    page.fill("#to", str(similar[1]))
+    assert figures(page, "SSIM") == similar[1:4]
+    page.fill("#from", "2")
+    assert page.locator("#none").is_visible()
+    page.fill("#from", "")
+    page.fill("#to", "")
+    page.select_option("#figure", "gain")
     page.select_option("#order", "path")
     assert names(page) == sorted(every)
     page.select_option("#folder", "cats")

@@ -1,0 +1,183 @@
+"""JPEG XL files (ISO 18181): what the header says, and pixels by imagecodecs."""
+
+import io
+from typing import NamedTuple
+
+import imagecodecs
+import numpy as np
+
+from codec.boxes import boxes
+from codec.errors import ImageError
+from codec.samples import scaled, split
+
+SIGNATURES = (b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n")
+_CODESTREAM = SIGNATURES[0]
+_RATIOS = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
+_ALPHA, _SPOT, _CFA = 0, 2, 5  # of extra channels
+_D65, _SRGB = 1, 1
+_PROFILE = "the colour profile of a JPEG XL cannot be read; it was left out"
+_ANIMATION = "the file is an animation, only the first picture was taken"
+
+# Numbers of few bits: (the smallest, bits to add) for each of four selectors.
+_ENUM = ((0, 0), (1, 0), (2, 4), (18, 6))
+_SIDE = ((1, 9), (1, 13), (1, 18), (1, 30))
+_PREVIEW_EIGHTHS = ((16, 0), (32, 0), (1, 5), (33, 9))
+_PREVIEW_SIDE = ((1, 6), (65, 8), (321, 10), (1345, 12))
+_INTEGER_BITS = ((8, 0), (10, 0), (12, 0), (1, 6))
+_FLOAT_BITS = ((32, 0), (16, 0), (24, 0), (1, 6))
+
+
+class JxlHeader(NamedTuple):
+    """What a JPEG XL says before its pixels.
+
+    Attributes:
+      width: pixels, as stored.
+      height: pixels, as stored.
+      bits: per sample.
+      info: EXIF and XMP, by the names that Pillow gives them.
+      notes: what is not read.
+    """
+
+    width: int
+    height: int
+    bits: int
+    info: dict[str, bytes]
+    notes: tuple[str, ...]
+
+
+def header_of_jxl(stream: io.BufferedIOBase) -> JxlHeader:
+    """Reads the header.
+
+    Raises:
+      ImageError: it is damaged, or its samples are floating-point.
+    """
+    stream.seek(0)
+    content = stream.read()
+    codestream, info = content, {}
+    if not content.startswith(_CODESTREAM):
+        codestream = b""
+        for kind, body in boxes(content):
+            if kind in (b"jxlc", b"jxlp"):
+                codestream = codestream or body[4 * (kind == b"jxlp") :]
+            elif kind == b"Exif":
+                info["exif"] = body[4 + int.from_bytes(body[:4]) :]
+            elif kind == b"xml ":
+                info["xmp"] = body
+    if not codestream.startswith(_CODESTREAM):
+        raise ImageError("the image's header is damaged: no JPEG XL codestream")
+    bits = _Bits(codestream[len(_CODESTREAM) :])
+    height, width = bits.size(_SIDE)
+    depth, notes = 8, []
+    if not bits.take(1):  # all_default
+        depth, notes = _metadata(bits)
+    return JxlHeader(width, height, depth, info, tuple(notes))
+
+
+def decode_jxl(content: bytes, bits: int) -> tuple[np.ndarray, np.ndarray | None]:
+    """Decodes the first picture, upright.
+
+    Args:
+      bits: per sample, by the header.
+
+    Returns:
+      (h, w, 3) RGB or (h, w), uint8 or uint16; alpha, (h, w) of the same type, or None.
+    """
+    samples = imagecodecs.jpegxl_decode(content, index=0)
+    if samples.dtype not in (np.uint8, np.uint16) or (samples.ndim == 3 and samples.shape[2] > 4):
+        raise ImageError(f"JPEG XL samples of shape {samples.shape} are not supported")
+    return split(scaled(samples, bits))
+
+
+class _Bits:
+    """The bits of a codestream, the least significant first."""
+
+    def __init__(self, content: bytes):
+        self._number = int.from_bytes(content[:4096], "little")
+        self._left = 8 * min(len(content), 4096)
+
+    def take(self, count: int) -> int:
+        self._left -= count
+        if self._left < 0:
+            raise ImageError("the image's header is damaged: the file is truncated")
+        value = self._number & ((1 << count) - 1)
+        self._number >>= count
+        return value
+
+    def choose(self, *choices: tuple[int, int]) -> int:
+        smallest, count = choices[self.take(2)]
+        return smallest + self.take(count)
+
+    def size(self, side: tuple, eighths: tuple | None = None) -> tuple[int, int]:
+        """Height and width."""
+        in_eighths = self.take(1)
+
+        def one() -> int:
+            if not in_eighths:
+                return self.choose(*side)
+            return 8 * (self.choose(*eighths) if eighths else 1 + self.take(5))
+
+        height = one()
+        ratio = self.take(3)
+        if not ratio:
+            return height, one()
+        wide, high = _RATIOS[ratio - 1]
+        return height, height * wide // high
+
+    def depth(self) -> tuple[int, bool]:
+        """Bits per sample, and whether they are floating-point."""
+        if not self.take(1):
+            return self.choose(*_INTEGER_BITS), False
+        bits = self.choose(*_FLOAT_BITS)
+        self.take(4)
+        return bits, True
+
+
+def _metadata(bits: _Bits) -> tuple[int, list[str]]:
+    """Bits per sample and notes of an ImageMetadata that is not all default."""
+    notes = []
+    if bits.take(1):  # extra_fields
+        bits.take(3)  # the orientation, which the library applies
+        if bits.take(1):
+            bits.size(_SIDE)
+        if bits.take(1):
+            bits.size(_PREVIEW_SIDE, _PREVIEW_EIGHTHS)
+        if bits.take(1):
+            notes.append(_ANIMATION)
+            bits.choose((100, 0), (1000, 0), (1, 10), (1, 30))
+            bits.choose((1, 0), (1001, 0), (1, 8), (1, 10))
+            bits.choose((0, 0), (0, 3), (0, 16), (0, 32))
+            bits.take(1)
+    depth, is_float = bits.depth()
+    if is_float or depth > 16:
+        kind = "floating-point" if is_float else "integer"
+        raise ImageError(f"{depth}-bit {kind} samples are not supported; 8 or 16 bits are")
+    bits.take(1)
+    for _ in range(bits.choose((0, 0), (1, 0), (2, 4), (1, 12))):
+        _pass_extra_channel(bits)
+    bits.take(1)  # xyb_encoded
+    if not bits.take(1) and _has_profile(bits):
+        notes.append(_PROFILE)
+    return depth, notes
+
+
+def _pass_extra_channel(bits: _Bits) -> None:
+    if bits.take(1):  # plain alpha
+        return
+    kind = bits.choose(*_ENUM)
+    bits.depth()
+    bits.choose((0, 0), (3, 0), (4, 0), (1, 3))
+    bits.take(8 * bits.choose((0, 0), (0, 4), (16, 5), (48, 10)))
+    if kind == _ALPHA:
+        bits.take(1)
+    elif kind == _SPOT:
+        bits.take(64)
+    elif kind == _CFA:
+        bits.choose((1, 0), (0, 2), (3, 4), (19, 8))
+
+
+def _has_profile(bits: _Bits) -> bool:
+    """Whether the colours are others than sRGB's, or gray of another white."""
+    if bits.take(1):  # an ICC profile
+        return True
+    is_gray = bits.choose(*_ENUM) == 1
+    return bits.choose(*_ENUM) != _D65 or (not is_gray and bits.choose(*_ENUM) != _SRGB)

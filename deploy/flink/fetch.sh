@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# Fetches a Flink distribution and Beam's job server, and makes the Python workers' environment.
+#
+# Flink comes out of two Python packages, unpacked together and not installed. The workers have the
+# project as a wheel that is built of its source distribution, as on another machine; their libraries
+# are those of .venv.
+set -euo pipefail
+source "$(dirname "$0")/versions.sh"
+mkdir -p "$HERE"
+
+if [ ! -e "$FLINK_HOME/.complete" ]; then
+  wheels=$(mktemp -d)
+  trap 'rm -rf "$wheels"' EXIT
+  "$PYTHON" -m pip download --quiet --disable-pip-version-check --no-deps --dest "$wheels" \
+    "apache-flink==$FLINK_VERSION" "apache-flink-libraries==$FLINK_VERSION"
+  for wheel in "$wheels"/*.whl; do
+    "$PYTHON" -m zipfile -e "$wheel" "$HERE/flink-$FLINK_VERSION"
+  done
+  chmod +x "$FLINK_HOME"/bin/*.sh "$FLINK_HOME/bin/flink"
+  touch "$FLINK_HOME/.complete"
+  echo "Flink $FLINK_VERSION is in $FLINK_HOME"
+fi
+
+sources=$(cd "$ROOT" && find pipeline transforms codec srcnn weights setup.py run_pipeline.py \
+  -type f ! -name '*.pyc' -newer "$WORKERS/.complete" 2>/dev/null | head -1 || true)
+if [ ! -e "$WORKERS/.complete" ] || [ -n "$sources" ]; then
+  built=$(mktemp -d)
+  "$PYTHON" -m build --no-isolation --skip-dependency-check --outdir "$built" "$ROOT" >"$HERE/build.log"
+  [ -x "$WORKERS/bin/python" ] || "$PYTHON" -m venv --without-pip "$WORKERS"
+  libraries=$("$PYTHON" -c 'import os, numpy; print(os.path.dirname(os.path.dirname(numpy.__file__)))')
+  site=$("$WORKERS/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+  # A plain path: what .venv has by a link to this checkout is not followed.
+  echo "$libraries" > "$site/libraries.pth"
+  "$PYTHON" -m pip --python "$WORKERS/bin/python" install --quiet --disable-pip-version-check \
+    --no-deps --no-index --force-reinstall "$built"/*.whl
+  rm -rf "$built"
+  touch "$WORKERS/.complete"
+  echo "the workers' Python is $WORKERS/bin/python"
+fi
+
+if [ ! -e "$JOB_SERVER" ]; then
+  artifact=org.apache.beam:beam-runners-flink-$FLINK_LINE-job-server:$BEAM_VERSION
+  if ! mvn -q dependency:get -Dtransitive=false -Dartifact="$artifact" >"$HERE/mvn.log" 2>&1 ||
+     ! mvn -q dependency:copy -Dartifact="$artifact" -DoutputDirectory="$HERE" >>"$HERE/mvn.log" 2>&1
+  then
+    echo "error: Maven has no $artifact here (see $HERE/mvn.log);" \
+      "put the jar at $JOB_SERVER or name it with FLINK_JOB_SERVER_JAR" >&2
+    exit 3
+  fi
+  echo "Beam's job server is $JOB_SERVER"
+fi

@@ -1,0 +1,210 @@
+"""The job on engines of other processes gives what the local runner gives, and survives kills."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from urllib.request import urlopen
+
+import pandas as pd
+import psutil
+import pytest
+from conftest import ROOT, Outcome, files_below, run_in_process, start_job, write_images
+
+from .conftest import FLINK, answers, prism_binary, wait_for
+
+IMAGES = 60
+# What differs between two runs of the same job.
+OF_THE_RUN = ["run_id", "output_uri", "infer_seconds", "total_seconds", "finished_at", "host"]
+
+
+@pytest.fixture
+def folder(tmp_path, photo):
+    images = {f"{i:03}.png": photo[i : i + 200, i : i + 300] for i in range(IMAGES)}
+    write_images(tmp_path / "in", images)
+    (tmp_path / "in" / "broken.png").write_bytes(b"no picture")
+    return tmp_path / "in"
+
+
+@pytest.fixture
+def arguments(folder, tiny_weights):
+    return [
+        "--input", f"{folder}/*.png", "--weights", tiny_weights, "--comparisons", "none",
+        "--max_failures", "1",
+    ]  # fmt: skip
+
+
+@pytest.fixture
+def local(arguments, tmp_path) -> Outcome:
+    """What the local runner makes of it."""
+    made = run_in_process(*arguments, output=tmp_path / "local")
+    assert made.code == 0, made.err
+    return made
+
+
+def start(engine, arguments, output, *more):
+    return start_job(*arguments, *engine.options, *more, "--output", output)
+
+
+def finish(process, output) -> Outcome:
+    out, err = process.communicate(timeout=240)
+    return Outcome(process.returncode, out, err, output)
+
+
+def written(output) -> int:
+    return len(list((output / "images").glob("*.png")))
+
+
+def wait_for_images(process, output, number=5):
+    wait_for(lambda: process.poll() is not None or written(output) >= number, 90)
+    assert process.poll() is None, process.communicate()
+
+
+def comparable(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows.drop(columns=OF_THE_RUN)
+
+
+def contents(output) -> dict[str, bytes]:
+    directory = output / "images"
+    return {name: (directory / name).read_bytes() for name in files_below(directory)}
+
+
+def assert_complete(outcome, local) -> None:
+    """Nothing lost, nothing twice, nothing half-written."""
+    assert outcome.code == 0, outcome.err
+    assert contents(outcome.output) == contents(local.output)
+    history = outcome.rows
+    runs = history.run_id.astype(str)
+    last = history[runs == runs.max()]
+    assert last.index.is_unique
+    assert set(last.index) == set(local.rows.index)
+    assert (last.status != "failed").sum() == IMAGES
+    done = history[history.status == "written"]
+    assert set(done.index) == set(local.rows.query("status == 'written'").index)
+    for _, rows in history.groupby(runs):
+        assert rows.index.is_unique
+    assert not (outcome.output / ".scratch").exists()
+    assert not list(outcome.output.glob("runs/*/rows/*"))
+
+
+def test_the_result_is_the_local_runners(engine, arguments, local, tmp_path):
+    output = tmp_path / "out"
+    outcome = finish(start(engine, arguments, output), output)
+    assert outcome.code == 0, outcome.err
+    assert contents(output) == contents(local.output)
+    pd.testing.assert_frame_equal(comparable(outcome.rows), comparable(local.rows))
+    if engine.name == "flink":
+        assert_both_task_managers_worked(engine)
+
+
+def rest(engine, path: str) -> dict:
+    with urlopen(f"http://127.0.0.1:{engine.rest}{path}", timeout=10) as answer:
+        return json.load(answer)
+
+
+def assert_both_task_managers_worked(engine) -> None:
+    """Each took references in and did something with them, by Flink's own figures."""
+    (job,) = rest(engine, "/jobs/overview")["jobs"]
+    records: dict[str, int] = {}
+    for vertex in rest(engine, f"/jobs/{job['jid']}")["vertices"]:
+        path = f"/jobs/{job['jid']}/vertices/{vertex['id']}/taskmanagers"
+        for one in rest(engine, path)["taskmanagers"]:
+            name = one["taskmanager-id"]
+            records[name] = records.get(name, 0) + one["metrics"]["read-records"]
+    assert len(records) == 2
+    assert min(records.values()) > IMAGES // 10, records
+
+
+VICTIMS = ["worker", "pool", "job-server", "taskmanager-2"]
+
+
+@pytest.mark.parametrize("victim", VICTIMS)
+def test_a_kill_loses_nothing(engine, arguments, local, tmp_path, victim):
+    if victim.startswith("taskmanager") and engine.name != "flink":
+        pytest.skip("only Flink has TaskManagers")
+    output = tmp_path / "out"
+    process = start(engine, arguments, output)
+    wait_for_images(process, output)
+    if victim == "worker":
+        engine.workers()[0].kill()
+    else:
+        engine.kill(victim)
+    outcome = finish(process, output)
+    if engine.name == "prism":
+        assert outcome.code == 1  # it has no retries
+    assert outcome.code in (0, 1), outcome.err
+    if outcome.code == 1:
+        assert outcome.err.count("error: the job failed") == 1
+        assert "Traceback" not in outcome.err
+        assert "What is done is skipped the next time" in outcome.err
+    again = run_in_process(*arguments, output=output)
+    assert_complete(again, local)
+
+
+def test_workers_end_with_their_pool(engine, arguments, tmp_path):
+    process = start(engine, arguments, tmp_path / "out")
+    wait_for_images(process, tmp_path / "out")
+    workers = engine.workers()
+    assert workers
+    engine.kill("pool")
+    _, alive = psutil.wait_procs(workers, timeout=10)
+    assert not alive
+    process.kill()
+    process.communicate(timeout=30)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interruption_cancels_the_job(engine, arguments, local, tmp_path, number, code):
+    output = tmp_path / "out"
+    process = start(engine, arguments, output)
+    wait_for_images(process, output)
+    process.send_signal(number)
+    outcome = finish(process, output)
+    assert outcome.code == code
+    assert "interrupted" in outcome.err
+    assert "Traceback" not in outcome.err
+    assert "warning" not in outcome.err
+    before = written(output)
+    assert before < IMAGES
+    time.sleep(3)
+    assert written(output) == before
+    if engine.name == "flink":
+        assert [job["state"] for job in rest(engine, "/jobs/overview")["jobs"]] == ["CANCELED"]
+    assert_complete(run_in_process(*arguments, output=output), local)
+
+
+def test_prism_by_its_own_name(arguments, local, tmp_path):
+    output = tmp_path / "out"
+    options = ["--runner", "PrismRunner", "--prism_location", prism_binary()]
+    outcome = finish(start_job(*arguments, *options, "--output", output), output)
+    assert outcome.code == 0, outcome.err
+    assert "Traceback" not in outcome.err
+    assert contents(output) == contents(local.output)
+    pd.testing.assert_frame_equal(comparable(outcome.rows), comparable(local.rows))
+
+
+def test_the_flink_cluster_is_reached_from_this_machine_alone(tmp_path):
+    environment = os.environ | {"VENV_PYTHON": sys.executable}
+    subprocess.run([FLINK / "fetch.sh"], env=environment, check=False)
+    try:
+        subprocess.run([FLINK / "start.sh", "--cluster"], env=environment, check=True)
+        pids = [
+            int(line.split()[1])
+            for line in (ROOT / ".flink" / "run" / "pids").read_text().splitlines()
+        ]
+        listening = {
+            connection.laddr.ip: connection.laddr.port
+            for pid in pids
+            for connection in psutil.Process(pid).net_connections()
+            if connection.status == psutil.CONN_LISTEN
+        }
+        assert listening
+        assert set(listening) <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
+        again = subprocess.run([FLINK / "start.sh"], env=environment, check=False)
+        assert again.returncode == 2
+    finally:
+        subprocess.run([FLINK / "stop.sh"], env=environment, check=True)
+    assert not any(answers(port) for port in listening.values())
+    assert not any(psutil.pid_exists(pid) for pid in pids)

@@ -1,0 +1,83 @@
+"""The source distribution, installed away from the checkout, is the whole job."""
+
+import json
+import os
+import subprocess
+import sys
+import sysconfig
+import tarfile
+import venv
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import ROOT, write_images
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory) -> Path:
+    """The directory of the commands of an environment that has the project as a package.
+
+    The libraries are those of this environment, by a plain path: what it has of the project by a
+    link to the checkout is not followed.
+    """
+    directory = tmp_path_factory.mktemp("package")
+    build = [sys.executable, "-m", "build", "--no-isolation", "--skip-dependency-check"]
+    subprocess.run(
+        [*build, "--outdir", directory / "built", ROOT], check=True, stdout=subprocess.DEVNULL
+    )  # a wheel by way of the source distribution
+    (archive,) = (directory / "built").glob("*.tar.gz")
+    with tarfile.open(archive) as file:
+        names = {name.partition("/")[2] for name in file.getnames()}
+    assert {"LICENSE", "README.md", "configs/paper.yaml", "setup.py"} <= names
+    environment = directory / "environment"
+    venv.create(environment)
+    python = environment / "bin" / "python"
+    paths = {"base": str(environment), "platbase": str(environment)}
+    site = Path(sysconfig.get_path("purelib", vars=paths))
+    libraries = Path(np.__file__).parents[1]
+    (site / "libraries.pth").write_text(f"{libraries}\n")
+    (wheel,) = (directory / "built").glob("*.whl")
+    pip = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet"]
+    subprocess.run([*pip, "--no-deps", "--no-index", "--force-reinstall", wheel], check=True)
+    return python.parent
+
+
+def run_away(installed: Path, directory: Path, *command: object) -> str:
+    """What a command of that environment prints, run in a directory that has nothing."""
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    return subprocess.run(
+        [installed / str(command[0]), *map(str, command[1:])],
+        cwd=directory, env=environment, check=True, capture_output=True, text=True,
+    ).stdout  # fmt: skip
+
+
+def test_the_job_runs_with_its_weights_and_pages(installed, tmp_path, photo):
+    write_images(tmp_path / "in", {"a.png": photo[:80, :90], "b/c.png": photo[50:120, :64]})
+    run_away(
+        installed, tmp_path, "srcnn-beam", "--input", "in/**/*.png", "--output", "out",
+        "--model", "srcnn-915", "--quiet",
+    )  # fmt: skip
+    rows = pd.read_parquet(tmp_path / "out" / "metrics")
+    assert set(rows.status) == {"written"} and len(rows) == 2
+    assert (rows.psnr_gain > 0).all()
+    (run,) = (tmp_path / "out" / "runs").iterdir()
+    assert (run / "_SUCCESS").exists()
+    assert "<html" in (run / "index.html").read_text()
+    assert json.loads((run / "summary.json").read_text())["exit_code"] == 0
+
+
+def test_nothing_is_taken_from_the_checkout(installed, tmp_path):
+    program = (
+        "import codec.worker, pipeline.run, pipeline.worker_pool, run_pipeline, srcnn.train\n"
+        "import weights, sys\n"
+        "from srcnn import load_model\n"
+        "print(*(m.__file__ for m in (codec, pipeline, run_pipeline, srcnn, weights)), sep='\\n')\n"
+        "print(load_model('srcnn-955_x2_bilinear').card.sha256)"
+    )
+    *files, digest = run_away(installed, tmp_path, "python", "-c", program).split()
+    assert len(files) == 5
+    assert all(Path(file).is_relative_to(installed.parent) for file in files)
+    card = json.loads((ROOT / "weights" / "srcnn-955_x2_bilinear.json").read_text())
+    assert digest == card["sha256"]
