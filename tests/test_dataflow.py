@@ -148,7 +148,8 @@ def test_the_metadata_is_that_of_the_options():
         cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
     )  # fmt: skip
     assert made.returncode == 0, made.stderr
-    assert (DEPLOY / "metadata.json").read_text() == made.stdout
+    same = (DEPLOY / "metadata.json").read_text() == made.stdout
+    assert same, "python deploy/dataflow/metadata.py > deploy/dataflow/metadata.json"
     parameters = json.loads(made.stdout)["parameters"]
     assert [parameter["name"] for parameter in parameters] == list(JobConfig.model_fields)
 
