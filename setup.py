@@ -53,9 +53,12 @@ setup(
     extras_require={
         # The fast engine for CPUs.
         "openvino": ["openvino>=2025.0"],
+        # Dataflow's client; see docs/dataflow.md.
+        "dataflow": ["apache-beam[gcp]>=2.77"],
         # Checked against requirements/lock.txt; see the Makefile.
         "dev": [
             "openvino>=2025.0",
+            "apache-beam[gcp]>=2.77",
             # Peers that the benchmarks compare with.
             "onnx>=1.17",
             "onnxruntime>=1.20",

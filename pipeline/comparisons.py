@@ -292,7 +292,7 @@ class WriteComparisons(beam.PTransform):
         )
         if not every:
             return sample
-        return (
+        others = (
             rows
             | beam.Flatten()
             | beam.Filter(lambda row: row.status == "written")
@@ -300,6 +300,7 @@ class WriteComparisons(beam.PTransform):
             | "SpreadAll" >> beam.Reshuffle()
             | "DrawAll" >> beam.ParDo(DrawPictures(config, store, None, True))
         )
+        return (sample, others) | "Pictures" >> beam.Flatten()
 
 
 def _figures(row: ReportRow, which: str) -> str:

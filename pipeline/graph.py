@@ -30,7 +30,7 @@ def build(
     past: list[str],
     progress: ProgressFile | None = None,
     engine_threads: int = 1,
-) -> None:
+) -> tuple[beam.PCollection, ...]:
     """Adds the job to a pipeline.
 
     Only references cross the shuffle in MatchImages, and only combined figures those behind the
@@ -43,6 +43,9 @@ def build(
       past: files of the report of earlier runs, below OUTPUT.
       progress: where to report progress to, on a runner of this machine.
       engine_threads: that the network and OpenCV take for one image, where the job does not say.
+
+    Returns:
+      Collections of what is written last; when they are complete, so is the run.
     """
     c, card, store = job.config, job.weights.card, job.store
     settings = {"scale": c.scale, "protocol": c.protocol, "border": c.border}
@@ -81,7 +84,7 @@ def build(
         unmeasured,
         unwritten,
     )
-    report(job, (refs, unmatched), ended, progress)
+    return report(job, (refs, unmatched), ended, progress)
 
 
 def report(
@@ -89,7 +92,7 @@ def report(
     matched: tuple[beam.PCollection, ...],
     ended: tuple[beam.PCollection, ...],
     progress: ProgressFile | None = None,
-) -> None:
+) -> tuple[beam.PCollection, ...]:
     """Adds the end of the job: rows to journal, totals and comparison pictures.
 
     Args:
@@ -97,6 +100,9 @@ def report(
       matched: collections of all that was matched, references or rows.
       ended: collections of rows.
       progress: where to report progress to, on a runner of this machine.
+
+    Returns:
+      See build.
     """
     # Ended where they arise: a runner may hold a flattened collection back until all are done.
     end = beam.ParDo(EndRow(run_columns(job), job.store, progress))
@@ -105,9 +111,10 @@ def report(
         some | f"Matched{index}" >> beam.FlatMap(_marker) for index, some in enumerate(matched)
     )
 
-    (*rows, *markers) | "WriteTotals" >> WriteTotals(job.store)
-    if job.config.comparisons != "none":
-        rows | "WriteComparisons" >> WriteComparisons(job)
+    totals = (*rows, *markers) | "WriteTotals" >> WriteTotals(job.store)
+    if job.config.comparisons == "none":
+        return (totals,)
+    return totals, rows | "WriteComparisons" >> WriteComparisons(job)
 
 
 def match(

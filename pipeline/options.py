@@ -122,7 +122,10 @@ def _build_parser() -> argparse.ArgumentParser:
         shown = f" [{extra['shown']}]" if extra["shown"] else " [required]"
         description = field.description + shown
         if field.annotation is bool:
-            group.add_argument(f"--{name}", action="store_true", default=None, help=description)
+            # With a value too, as templates and schedulers write it: --force=true.
+            group.add_argument(
+                f"--{name}", nargs="?", const=True, metavar="true|false", help=description
+            )
             continue
         group.add_argument(
             f"--{name}",

@@ -17,6 +17,7 @@ from apache_beam.options.pipeline_options import (
     StandardOptions,
     TypeOptions,
 )
+from apache_beam.runners.portability.fn_api_runner import worker_handlers
 from apache_beam.runners.worker import sdk_worker
 
 from pipeline.claim import Claim
@@ -38,6 +39,7 @@ from pipeline.terminal import printable
 from srcnn.engines import cores
 from transforms.storage import OutputFullError, end_writing
 
+_NEVER_MS = 1000 * 24 * 3600 * 365
 # What ends a run without being a bug, by the error's name: it may come from a worker, as text.
 _REMEDIES = {
     "OutputFullError": "make room and run it again",
@@ -148,6 +150,9 @@ def pipeline_options(arguments: list[str]) -> PipelineOptions:
         return options
     # Otherwise DirectRunner first tries to download Prism. There are no triggers here.
     options.view_as(TypeOptions).allow_unsafe_triggers = True
+    # A worker thread's output is flushed each second by another thread, which does not wait for the
+    # element that is being written and would cut it in two. It is sent by size and at the end.
+    worker_handlers.DATA_BUFFER_TIME_LIMIT_MS = _NEVER_MS
     given = {argument.partition("=")[0] for argument in arguments}
     direct = options.view_as(DirectOptions)
     if "--direct_running_mode" not in given:
@@ -206,7 +211,37 @@ def _check_shared(job: Job) -> None:
 
 
 def _conclude(job: Job, manifest: Manifest, command: Command, seconds: float) -> int:
-    """Writes the summary, shows it, marks the run as complete."""
+    """Concludes the run and tells what came of it."""
+    summary = conclude(job, manifest, seconds)
+    if command.json:
+        print(to_json(summary).decode())
+    elif not command.quiet:
+        print(format_summary(summary))
+        print(_where_to_look(job))
+    if summary["exit_code"] == ExitCode.FAILURES:
+        print(
+            f"error: {summary['counts']['failed']} images failed, more than --max_failures "
+            f"{job.config.max_failures} allows; mend them, run it again",
+            file=sys.stderr,
+        )
+    return summary["exit_code"]
+
+
+def conclude(job: Job, manifest: Manifest, seconds: float) -> dict[str, Any]:
+    """Makes report, summary and pages of what the workers left, and marks the run as complete.
+
+    Args:
+      job: whose pipeline has ended.
+      manifest: of the run.
+      seconds: that it took.
+
+    Returns:
+      The summary.
+
+    Raises:
+      RuntimeError: an image was lost or counted twice.
+      OSError: something could not be read or written.
+    """
     totals: dict[str, Any] = json.loads(job.store.read(totals_path(job.store)))
     rows = compact_journal(job.store, job.store.run_id)
     problem = reconcile(totals, rows)
@@ -232,18 +267,7 @@ def _conclude(job: Job, manifest: Manifest, command: Command, seconds: float) ->
     write_output_page(store)
     store.write(f"{directory}/_SUCCESS", b"")
     remove_journal(store, store.run_id)
-    if command.json:
-        print(to_json(summary).decode())
-    elif not command.quiet:
-        print(format_summary(summary))
-        print(_where_to_look(job))
-    if not within:
-        print(
-            f"error: {counts['failed']} images failed, more than --max_failures "
-            f"{job.config.max_failures} allows; mend them, run it again",
-            file=sys.stderr,
-        )
-    return code
+    return summary
 
 
 def _where_to_look(job: Job) -> str:

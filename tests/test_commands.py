@@ -16,6 +16,8 @@ import sys
 from pathlib import Path
 
 import cv2
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from conftest import ROOT, SHARED
 
@@ -89,6 +91,7 @@ def place(tmp_path_factory) -> Path:
     for name, model in (("old", "srcnn-915_x2_bilinear"), ("new", "srcnn-955_x2_bilinear")):
         for suffix in (".weights.h5", ".json"):
             shutil.copy(ROOT / f"weights/{model}{suffix}", place / f"{name}{suffix}")
+    write_lists(place, sorted(photos.iterdir()))
     (place / "nightly.yaml").write_text("input: photos/*\noutput: nightly\n")
     if SHARED.is_dir():
         (place / "Set5").symlink_to(SHARED / "data/Set5")
@@ -96,6 +99,18 @@ def place(tmp_path_factory) -> Path:
             for path in (SHARED / "weights").rglob(name):
                 (place / name).symlink_to(path)
     return place
+
+
+def write_lists(place: Path, photos: list[Path]) -> None:
+    """Writes what docs/lists.md and the README take for given."""
+    (place / "photos.txt").write_text("".join(f"{photo}\n" for photo in photos))
+    (place / "lists").mkdir()
+    names = [photo.name for photo in photos]
+    listed = pa.table({"uri": list(map(str, photos)), "relative_path": names})
+    pq.write_table(listed, place / "lists/0.parquet")
+    columns = {"bucket": ["b"], "key": ["a/x.JPG"], "size": [1]}
+    columns["last_modified_date"] = pa.array([0], pa.timestamp("ms"))
+    pq.write_table(pa.table(columns), place / "inventory.parquet")
 
 
 def run_here(command: str, place: Path) -> int:

@@ -1,6 +1,7 @@
 """The graph: its shape, its counters, its rows' constants."""
 
 import dataclasses
+import time
 from collections import Counter
 
 import apache_beam as beam
@@ -126,3 +127,21 @@ def test_the_local_runner_takes_a_thread_per_core(monkeypatch, arguments, mode, 
     monkeypatch.setattr(run, "cores", lambda: 3)
     options = pipeline_options(arguments).view_as(DirectOptions)
     assert (options.direct_running_mode, options.direct_num_workers) == (mode, workers)
+
+
+class _SlowToWrite:
+    """Takes a while to be pickled, so that whatever happens each second happens meanwhile."""
+
+    def __reduce__(self):
+        time.sleep(0.2)
+        return _SlowToWrite, ()
+
+
+def test_no_element_is_cut_in_two_while_it_is_written():
+    with beam.Pipeline(options=pipeline_options(["--direct_num_workers=1"])) as pipeline:
+        _ = (
+            pipeline
+            | beam.Create(range(12))
+            | beam.Map(lambda number: (number, _SlowToWrite()))
+            | beam.GroupByKey()
+        )

@@ -1,0 +1,16 @@
+"""The file that the launcher of a Flex Template runs: what the image fixes is added here."""
+
+import os
+import sys
+
+from pipeline.template import main
+
+_FIXED = (
+    "--sdk_location=container",
+    "--no_save_main_session",
+    "--number_of_worker_harness_threads=1",
+)
+
+if __name__ == "__main__":
+    image = f"--sdk_container_image={os.environ['WORKER_IMAGE']}"
+    sys.exit(main([*sys.argv[1:], image, *_FIXED]))

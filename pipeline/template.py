@@ -1,0 +1,86 @@
+"""Starts a run that nobody waits for: what a Dataflow Flex Template's launcher calls.
+
+The graph concludes the run itself, in a last step on a worker; run_pipeline.py does that in the
+process that waits. It holds no claim on OUTPUT while it is at work: see docs/dataflow.md.
+"""
+
+import sys
+from datetime import UTC, datetime
+
+import apache_beam as beam
+
+from pipeline.claim import Claim
+from pipeline.errors import ExitCode, UsageError
+from pipeline.graph import build
+from pipeline.job import Job, prepare_job
+from pipeline.manifest import Manifest
+from pipeline.options import Command, parse
+from pipeline.preflight import check_places
+from pipeline.recovery import past_files, recover
+from pipeline.remote import prepare_options
+from pipeline.run import conclude, pipeline_options
+from pipeline.terminal import printable
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Builds the job of a command line and hands it to its runner; returns the exit code."""
+    try:
+        return start(parse(sys.argv[1:] if arguments is None else arguments))
+    except UsageError as error:
+        print(f"error: {printable(str(error))}", file=sys.stderr)
+        return error.exit_code
+
+
+def start(command: Command) -> int:
+    """Starts a run.
+
+    Raises:
+      UsageError: nothing was touched; the message says why.
+    """
+    if command.dry_run:
+        raise UsageError("--dry_run shows what it finds to nobody here; use run_pipeline.py")
+    options = pipeline_options(command.beam_arguments)
+    prepare_options(options, command.config)
+    job = check_places(prepare_job(command.config))
+    try:
+        # Against a run that is at work now; it is let go of when the launcher ends.
+        with Claim(job.store, job.config.take_over, lambda _: None):
+            recover(job.store)
+            manifest = Manifest(job, command.beam_arguments)
+            manifest.write("running")
+            pipeline = beam.Pipeline(options=options)
+            ends = build(pipeline, job, past_files(job.store))
+            _ = ends | Conclude(job, manifest)
+            pipeline.run()
+    finally:
+        job.store.clean()
+    return ExitCode.OK
+
+
+class Conclude(beam.PTransform):
+    """The last step: when all that is written last is written, the run is concluded, once.
+
+    Args:
+      job: the job.
+      manifest: of the run.
+    """
+
+    def __init__(self, job: Job, manifest: Manifest):
+        super().__init__()
+        self._job, self._manifest = job, manifest
+
+    def expand(self, ends):
+        """Returns the number of what was waited for."""
+        return (
+            ends
+            | beam.Flatten()
+            | "Wait" >> beam.combiners.Count.Globally()
+            | "Conclude" >> beam.Map(self._conclude)
+        )
+
+    def _conclude(self, ends: int) -> int:
+        # A runner may do a step twice; a journal that is gone by then would make an empty report.
+        if self._job.store.size(f"{self._job.run_directory}/_SUCCESS") is None:
+            seconds = (datetime.now(UTC) - self._manifest.started_at).total_seconds()
+            conclude(self._job, self._manifest, seconds)
+        return ends
