@@ -5,7 +5,7 @@ RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 DEMO_PHOTOS := astronaut.png cat.png chelsea.png coffee.png motorcycle_left.png rocket.jpg
 
-.PHONY: help setup demo test browser-test docs-test airflow-test bench lint format lock clean
+.PHONY: help setup demo test browser-test gcs-test docs-test airflow-test bench lint format lock clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -30,6 +30,10 @@ test: $(READY) lint  ## lint and run the tests
 browser-test: $(READY)  ## test the pages in Debian's Chromium (apt-get install chromium)
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r requirements/browser.txt
 	$(RUN) -m pytest tests/browser
+
+gcs-test: $(READY)  ## test Google Cloud Storage on fake-gcs-server (needs Go)
+	GOBIN="$(CURDIR)/$(VENV)/bin" go install github.com/fsouza/fake-gcs-server@v1.56.1
+	GCS_SERVER="$(CURDIR)/$(VENV)/bin/fake-gcs-server" $(RUN) -m pytest tests/test_google_store.py
 
 docs-test: $(READY)  ## run every command of the documents as it stands (ten minutes)
 	SLOW=1 $(RUN) -m pytest tests/test_commands.py
