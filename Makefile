@@ -5,8 +5,8 @@ RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 DEMO_PHOTOS := astronaut.png cat.png chelsea.png coffee.png motorcycle_left.png rocket.jpg
 
-.PHONY: help setup demo test browser-test docs-test airflow-test flink-demo flink-test prism bench lint \
-  format lock clean
+.PHONY: help setup demo test browser-test gcs-test docs-test airflow-test flink-demo flink-test prism \
+  bench lint format lock clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -49,6 +49,10 @@ prism: .prism/prism  ## build Beam's Prism runner (needs Go)
 	GOBIN='$(CURDIR)/.prism' go install \
 	  github.com/apache/beam/sdks/v2/go/cmd/prism@v$$(sed -n 's/^apache-beam==\([0-9.]*\).*/\1/p' requirements/lock.txt)
 	touch $@
+
+gcs-test: $(READY)  ## test Google Cloud Storage on fake-gcs-server (needs Go)
+	GOBIN="$(CURDIR)/$(VENV)/bin" go install github.com/fsouza/fake-gcs-server@v1.56.1
+	GCS_SERVER="$(CURDIR)/$(VENV)/bin/fake-gcs-server" $(RUN) -m pytest tests/test_google_store.py
 
 docs-test: $(READY)  ## run every command of the documents as it stands (ten minutes)
 	SLOW=1 $(RUN) -m pytest tests/test_commands.py

@@ -53,12 +53,19 @@ setup(
     extras_require={
         # The fast engine for CPUs.
         "openvino": ["openvino>=2025.0"],
+        # Object stores: docs/object-stores.md.
+        "s3": ["boto3>=1.36"],
+        "gcs": ["google-cloud-storage>=3.1"],
         # Dataflow's client; see docs/dataflow.md.
         "dataflow": ["apache-beam[gcp]>=2.77"],
         # Checked against requirements/lock.txt; see the Makefile.
         "dev": [
             "openvino>=2025.0",
             "apache-beam[gcp]>=2.77",
+            "boto3>=1.36",
+            "google-cloud-storage>=3.1",
+            "moto[server]>=5.1",
+            "gcp-storage-emulator>=2024.8",
             # Peers that the benchmarks compare with.
             "onnx>=1.17",
             "onnxruntime>=1.20",

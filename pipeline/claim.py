@@ -15,6 +15,7 @@ import psutil
 
 from pipeline.errors import UsageError
 from pipeline.summary import to_json
+from transforms.objects import StoreError
 from transforms.storage import OutputStore, is_local
 
 CLAIM = ".claim.json"
@@ -28,8 +29,8 @@ class Claim:
 
     The claim is a file that names its holder and is renewed while the run is at work. A holder on
     this machine whose process is gone, and one that has not renewed for five minutes, is dead: its
-    claim is taken over. On a local file system the file is made at one stroke. Object stores offer
-    Beam no such stroke; there the last of several that come at once wins, and the others notice.
+    claim is taken over. The file is made at one stroke. On object stores that know no conditional
+    put the last of several that come at once wins, and the others notice.
 
     Args:
       store: OUTPUT, and the run's name.
@@ -54,8 +55,19 @@ class Claim:
         self._thread = threading.Thread(target=self._renew, daemon=True)
 
     def __enter__(self):
+        try:
+            self._come()
+        except (OSError, StoreError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise UsageError(f"output: {self._store.root!r} cannot be written: {reason}") from None
+        self._thread.start()
+        return self
+
+    def _come(self) -> None:
         while not self._take():
             holder = self._read()
+            if self._is_ours(holder):
+                break  # the answer to a put was lost, and its repetition refused
             if holder is None:
                 continue
             if not self._take_over and not self._is_dead(holder):
@@ -66,8 +78,6 @@ class Claim:
                     "is surely dead: --take_over"
                 )
             self._remove(holder)
-        self._thread.start()
-        return self
 
     def __exit__(self, *_):
         self.release()
@@ -75,17 +85,18 @@ class Claim:
     def release(self) -> None:
         """Gives the claim back, if it is still this run's."""
         self._over.set()
-        with suppress(OSError):
+        with suppress(OSError, StoreError):
             if self._is_ours(self._read()):
                 self._store.delete(CLAIM)
 
     def _take(self) -> bool:
         content = to_json(self._held | {"renewed": time.time()})
-        if is_local(self._store.root):
-            return self._store.create(CLAIM, content)
-        if self._read() is not None:
+        local = is_local(self._store.root)
+        if not local and self._read() is not None or not self._store.create(CLAIM, content):
             return False
-        self._store.write(CLAIM, content)
+        if local or not self._store.create(CLAIM, content):
+            return True
+        # Written twice: this store knows no conditions.
         time.sleep(_SETTLE_SECONDS)
         return self._is_ours(self._read())
 
@@ -96,11 +107,9 @@ class Claim:
             self._store.delete(CLAIM)
 
     def _read(self) -> dict[str, Any] | None:
-        if self._store.size(CLAIM) is None:
-            return None
         try:
             holder = json.loads(self._store.read(CLAIM))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except ValueError:
             holder = None
@@ -120,7 +129,7 @@ class Claim:
 
     def _renew(self) -> None:
         while not self._over.wait(_BEAT_SECONDS):
-            with suppress(OSError):  # tried again at the next beat
+            with suppress(OSError, StoreError):  # tried again at the next beat
                 holder = self._read()
                 if not self._is_ours(holder):
                     who = (holder or {}).get("run_id", "somebody")

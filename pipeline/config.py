@@ -4,14 +4,16 @@ Imports nothing heavy, so that `--help` is quick.
 """
 
 import difflib
+import os
 import re
-from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from pipeline.errors import UsageError
 from srcnn.settings import SettingsError, read_settings, shown
+from transforms.objects import StoreError
+from transforms.storage import read_small
 
 _KERNELS = {
     "opencv": ("nearest", "bilinear", "bicubic", "area", "lanczos"),
@@ -28,6 +30,10 @@ def _option(default: Any, group: str, help: str, shown: str | None = None, **bou
 
 def _as_tuple(value: Any) -> Any:
     return (value,) if isinstance(value, str) else value
+
+
+def _as_text(value: Any) -> Any:
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
 def _failure_budget(value: Any) -> str:
@@ -113,7 +119,7 @@ class JobConfig(BaseModel):
         "Model",
         "architecture, completed by scale and kernel, or the whole name of shipped weights",
     )
-    weights: Path | None = _option(
+    weights: Annotated[str | None, BeforeValidator(_as_text)] = _option(
         None, "Model", "weights file (.weights.h5, model card beside it) instead", shown="shipped"
     )
     engine: Literal["auto", "openvino", "tensorflow"] = _option(
@@ -228,7 +234,7 @@ def load_config(values: dict[str, Any], file: str | None = None) -> JobConfig:
 
     Args:
       values: what was given on the command line, by field name.
-      file: path of a YAML file, or None.
+      file: path or URI of a YAML file, or None.
 
     Raises:
       UsageError: something is unknown or invalid; the message names it and what would be right.
@@ -257,8 +263,8 @@ def _did_you_mean(word: str, known: Any) -> str:
 
 def _read_yaml(path: str) -> dict[str, Any]:
     try:
-        content = read_settings(Path(path))
-    except SettingsError as error:
+        content = read_settings(path, read_small)
+    except (SettingsError, StoreError) as error:
         raise UsageError(str(error)) from None
     values = {}
     for key, value in content.items():

@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 from pipeline.errors import ExitCode, UsageError
 from pipeline.summary import to_json
 from pipeline.terminal import printable
+from transforms.objects import StoreError
 from transforms.storage import OutputStore
 
 _FIGURES = {
@@ -196,9 +197,9 @@ def main(arguments: list[str] | None = None) -> int:
         runs = list_runs(store, options.limit)
         if not runs:
             raise UsageError(f"output: {options.output!r} has no runs")
-    except UsageError as error:
+    except (UsageError, StoreError, OSError) as error:
         print(f"error: {printable(str(error))}", file=sys.stderr)
-        return error.exit_code
+        return ExitCode.USAGE
     if options.json:
         print(json.dumps([asdict(run) for run in runs], indent=2))
     else:

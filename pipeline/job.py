@@ -14,7 +14,8 @@ from pipeline.errors import UsageError
 from srcnn.engines import choose_engine
 from srcnn.errors import EngineError, WeightsError
 from srcnn.weights import ModelCard, Weights, choose_weights, list_weights, load_weights
-from transforms.storage import OutputStore
+from transforms.objects import StoreError
+from transforms.storage import OutputStore, read_small
 from weights import DIRECTORY
 
 
@@ -78,9 +79,9 @@ def prepare_job(config: JobConfig) -> Job:
       UsageError: there are no such weights, or they are damaged; the engine is not installed.
     """
     try:
-        weights = load_weights(config.weights or _choose(config))
+        weights = load_weights(config.weights or _choose(config), read_small)
         engine = choose_engine(config.engine)
-    except (WeightsError, EngineError) as error:
+    except (WeightsError, EngineError, StoreError) as error:
         raise UsageError(str(error)) from None
     if config.weights or config.model == weights.card.name:
         config = _completed(config, weights.card)

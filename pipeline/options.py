@@ -30,9 +30,12 @@ examples:
         --runner PortableRunner --job_endpoint localhost:8099 \\
         --environment_type EXTERNAL --environment_config localhost:50000
 
+object stores (extras s3 and gcs; credentials from the environment, docs/object-stores.md):
+    python run_pipeline.py --input 's3://photos/**/*.jpg' --output s3://results
+
 exit codes:
   0  all images written, or failures within --max_failures
-  1  the job crashed, a worker process died, or OUTPUT is full; run it again
+  1  the job crashed, a worker process died, OUTPUT is full or its store fails; run it again
   2  bad usage or configuration; nothing was touched
   3  more failed images than --max_failures
   4  no input matched anything; nothing was touched
@@ -95,6 +98,12 @@ def parse(arguments: list[str]) -> Command:
     parser = _build_parser()
     options, rest = parser.parse_known_args([_with_underscores(a) for a in arguments])
     _refuse_unknown(rest, parser)
+    if stores := [word for word in rest if word.startswith("--s3_")]:
+        # Workers know nothing of them, and the manifest would show them.
+        raise UsageError(
+            f"{stores[0].partition('=')[0]}: object stores take credentials and endpoints from the "
+            "environment: AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, ..."
+        )
     given = {
         name: value
         for name, value in vars(options).items()
@@ -134,7 +143,9 @@ def _build_parser() -> argparse.ArgumentParser:
             help=description,
         )
     run = parser.add_argument_group("Running")
-    run.add_argument("--config", metavar="FILE", help="YAML file of these options; flags win")
+    run.add_argument(
+        "--config", metavar="FILE", help="YAML file (or URI) of these options; flags win"
+    )
     run.add_argument("--dry_run", action="store_true", help="list what would happen, touch nothing")
     run.add_argument(
         "--verbose", action="store_true", help="show the libraries' logs, and tracebacks"

@@ -24,6 +24,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from pipeline.errors import ExitCode, UsageError
 from pipeline.history import find_run, list_runs
 from pipeline.terminal import printable
+from transforms.objects import StoreError
 from transforms.storage import OutputStore
 
 _HISTORY = 365
@@ -126,9 +127,9 @@ def main(arguments: list[str] | None = None) -> int:
         summary = json.loads(store.read(f"runs/{run.run_id}/summary.json"))
         write_run_page(store, run.run_id, summary)
         write_output_page(store)
-    except UsageError as error:
+    except (UsageError, StoreError, OSError) as error:
         print(f"error: {printable(str(error))}", file=sys.stderr)
-        return error.exit_code
+        return ExitCode.USAGE
     finally:
         store.clean()
     print(printable(store.uri(f"runs/{run.run_id}/index.html")))

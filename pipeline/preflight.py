@@ -7,13 +7,18 @@ import uuid
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from fnmatch import fnmatchcase
+from itertools import islice
 
 from pipeline.errors import NothingMatchedError, UsageError
 from pipeline.job import Job
 from transforms.lists import ListError, check_list, list_files, read_list
 from transforms.match import expand_glob, fixed_prefix
+from transforms.objects import StoreError, list_objects, read_object
+from transforms.records import ImageRef
 from transforms.storage import is_local
 
+# Objects that are read before a run to see whether any may be.
+_PROBED = 3
 # Files of a list that are looked at side by side: each costs a store's answer.
 _LOOKERS = 16
 _DIRECTORIES = (".scratch", "images", "metrics", "runs", "comparisons")
@@ -33,13 +38,14 @@ def check_places(job: Job) -> Job:
     """
     config = job.config
     for pattern in config.input:
-        if is_local(pattern) and os.path.isdir(pattern):
+        if os.path.isdir(pattern) if is_local(pattern) else _names_directory(pattern):
             raise UsageError(
                 f"input: {pattern!r} is a directory; "
                 f"name its images, such as '{pattern.rstrip('/')}/**/*.png'"
             )
-        both_local = is_local(pattern) and is_local(config.output)
-        if both_local and could_match_below(pattern, config.output):
+        if is_local(pattern) == is_local(config.output) and could_match_below(
+            pattern, config.output
+        ):
             raise UsageError(
                 f"output: {config.output!r} lies inside the input glob {pattern!r}; "
                 "results would be taken for inputs. Write somewhere else"
@@ -52,6 +58,8 @@ def check_places(job: Job) -> Job:
         raise NothingMatchedError(f"input: {', '.join(empty)}")
     warnings = (*job.warnings, *empty)
     names_fold = is_local(config.output) and _check_writable(config.output)
+    if not is_local(config.output):
+        _check_store(config.output)
     if config.run_id and job.store.size(f"{job.run_directory}/manifest.json") is not None:
         raise UsageError(
             f"run_id: {config.run_id!r} is a run in {config.output!r} already; name another, or "
@@ -67,9 +75,11 @@ def could_match_below(pattern: str, directory: str) -> bool:
     the input lead to is only known when it is listed.
 
     Args:
-      pattern: local glob.
-      directory: local path.
+      pattern: glob.
+      directory: local path where the glob is local, else a URI.
     """
+    if not is_local(pattern):
+        return _reaches_below(pattern.split("/"), directory.rstrip("/").split("/"))
     prefix = fixed_prefix(pattern)
     rest = os.path.normpath(pattern[len(prefix) :])
     variants = {
@@ -81,11 +91,53 @@ def could_match_below(pattern: str, directory: str) -> bool:
     )
 
 
+def _names_directory(uri: str) -> bool:
+    return uri.endswith("/") or "/" not in uri.partition("://")[2]
+
+
 def _any_match(pattern: str) -> bool:
     try:
-        return next(expand_glob(pattern), None) is not None
-    except (OSError, ValueError) as error:
-        raise UsageError(f"input: {pattern!r}: {error}") from None
+        if is_local(pattern):
+            return next(expand_glob(pattern), None) is not None
+        found = list(islice(expand_glob(pattern), _PROBED))
+        _check_readable([ref for ref in found if isinstance(ref, ImageRef) and ref.size])
+        return bool(found)
+    except (OSError, ValueError, StoreError) as error:
+        raise UsageError(f"input: {pattern!r}: {reason(error)}") from None
+
+
+def _check_readable(refs: list[ImageRef]) -> None:
+    """One object that is denied is a bad image; all that are tried are a lack of rights.
+
+    Raises:
+      PermissionError: none may be read.
+    """
+    for index, ref in enumerate(refs):
+        try:
+            read_object(ref.uri, 0, 1)
+            return
+        except PermissionError:
+            if index == len(refs) - 1:
+                raise
+        except OSError:  # its row will say so
+            return
+
+
+def _check_store(output: str) -> None:
+    """Whether an object store is there and can be listed.
+
+    Raises:
+      UsageError: it cannot; the message says why.
+    """
+    try:
+        next(list_objects(output.rstrip("/") + "/"), None)
+    except (OSError, StoreError) as error:
+        raise UsageError(f"output: {output!r}: {reason(error)}") from None
+
+
+def reason(error: Exception) -> str:
+    """An error in one line, without its number."""
+    return getattr(error, "strerror", None) or str(error)
 
 
 def _any_listed(pattern: str) -> bool:
@@ -100,16 +152,15 @@ def _any_listed(pattern: str) -> bool:
             for _ in pool.map(_check_list, files):
                 pass
         return any(next(read_list(file), None) is not None for file in files)
-    except (OSError, ListError) as error:
-        raise UsageError(f"input_list: {pattern!r}: {error}") from None
+    except (OSError, ListError, StoreError) as error:
+        raise UsageError(f"input_list: {pattern!r}: {reason(error)}") from None
 
 
 def _check_list(file: str) -> None:
     try:
         check_list(file)
-    except (OSError, ListError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UsageError(f"input_list: {file!r}: {reason}") from None
+    except (OSError, ListError, StoreError) as error:
+        raise UsageError(f"input_list: {file!r}: {reason(error)}") from None
 
 
 def _check_writable(output: str) -> bool:

@@ -37,12 +37,14 @@ from pipeline.report import compact_journal, remove_journal
 from pipeline.summary import format_summary, reconcile, to_json, totals_path
 from pipeline.terminal import printable
 from srcnn.engines import cores
+from transforms.objects import StoreError, hurry
 from transforms.storage import OutputFullError, end_writing
 
 _NEVER_MS = 1000 * 24 * 3600 * 365
 # What ends a run without being a bug, by the error's name: it may come from a worker, as text.
 _REMEDIES = {
     "OutputFullError": "make room and run it again",
+    "StoreError": "run it again",
     "DamagedReportError": "move it away and run it again: what it tells of is restored again",
 }
 _LOCAL_RUNNERS = (None, "DirectRunner", "FnApiRunner", "BundleBasedDirectRunner")
@@ -281,6 +283,7 @@ def _where_to_look(job: Job) -> str:
 
 
 def _let_go(job: Job, manifest: Manifest, claim: Claim, state: str) -> None:
+    hurry()
     _write_last(manifest, state)
     end_writing()
     job.store.clean()
@@ -290,5 +293,5 @@ def _let_go(job: Job, manifest: Manifest, claim: Claim, state: str) -> None:
 def _write_last(manifest: Manifest, state: str) -> None:
     try:
         manifest.write(state)
-    except (OSError, OutputFullError) as error:
+    except (OSError, OutputFullError, StoreError) as error:
         logging.getLogger(__name__).warning("the manifest could not be updated: %s", error)

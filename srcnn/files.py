@@ -3,10 +3,9 @@
 import errno
 import os
 import stat
-from pathlib import Path
 
 
-def read_regular(path: Path, limit: int) -> bytes:
+def read_regular(path: str | os.PathLike, limit: int) -> bytes:
     """Reads a whole regular file of at most `limit` bytes.
 
     Pipes, devices and directories are refused without being opened: they may wait or go on for
@@ -17,7 +16,7 @@ def read_regular(path: Path, limit: int) -> bytes:
       OSError: the file cannot be read; `strerror` says why.
     """
     try:
-        mode = path.stat().st_mode
+        mode = os.stat(path).st_mode
         if stat.S_ISDIR(mode):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         if not stat.S_ISREG(mode):

@@ -1,7 +1,8 @@
 """YAML files of settings: plain keys and values, nothing that expands or makes objects."""
 
+import os
 import re
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import yaml
@@ -19,17 +20,23 @@ class SettingsError(ValueError):
     """A file of settings cannot be read or is no plain YAML; one line that names the file."""
 
 
-def read_settings(path: Path) -> dict[str, Any]:
+def read_settings(
+    path: str | os.PathLike, read: Callable[[str | os.PathLike, int], bytes] = read_regular
+) -> dict[str, Any]:
     """Reads one YAML mapping; an empty file is an empty one.
 
     Aliases, tags, duplicate keys, keys that are not text and further documents are refused: each
     makes the file mean something else than it seems to.
 
+    Args:
+      path: of the file, or whatever `read` takes.
+      read: as read_regular, for files elsewhere.
+
     Raises:
       SettingsError: the file is missing, too large, not a regular file, or no such mapping.
     """
     try:
-        content = yaml.load(read_regular(path, _MAX_BYTES), _PlainLoader)
+        content = yaml.load(read(path, _MAX_BYTES), _PlainLoader)
     except OSError as error:
         raise SettingsError(f"{path}: cannot read the configuration: {error.strerror}") from None
     except yaml.MarkedYAMLError as error:

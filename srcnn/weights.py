@@ -10,6 +10,7 @@ import io
 import json
 import math
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -31,6 +32,8 @@ _MAX_CARD_DEPTH = 16
 # Beside the tensors: HDF5's own structure, and an optimiser's state if Keras wrote the file.
 _MAX_EXTRA_BYTES = 1024 * 1024
 _MAX_COPIES = 4
+
+Reader = Callable[[str | os.PathLike, int], bytes]
 
 
 class ModelCard(BaseModel):
@@ -74,24 +77,26 @@ class Weights:
 
 def card_path(weights_path: Path) -> Path:
     """Where the model card of a weights file stands."""
-    name = weights_path.name
-    stem = name.removesuffix(WEIGHTS_SUFFIX) if name.endswith(WEIGHTS_SUFFIX) else None
-    if stem is None:
+    return Path(_card_of(str(weights_path)))
+
+
+def _card_of(weights: str) -> str:
+    if not weights.endswith(WEIGHTS_SUFFIX):
         raise WeightsError(
-            f"{weights_path}: a weights file's name ends in {WEIGHTS_SUFFIX}; "
+            f"{weights}: a weights file's name ends in {WEIGHTS_SUFFIX}; "
             "other layouts are imported with `python -m srcnn.convert`"
         )
-    return weights_path.with_name(stem + CARD_SUFFIX)
+    return weights.removesuffix(WEIGHTS_SUFFIX) + CARD_SUFFIX
 
 
-def load_card(path: Path) -> ModelCard:
-    """Reads one model card.
+def load_card(path: str | os.PathLike, read: Reader = read_regular) -> ModelCard:
+    """Reads one model card; see load_weights.
 
     Raises:
       WeightsError: the card is missing or says something impossible.
     """
     try:
-        return ModelCard.model_validate(_parse_card(read_regular(path, _MAX_CARD_BYTES)))
+        return ModelCard.model_validate(_parse_card(read(path, _MAX_CARD_BYTES)))
     except FileNotFoundError:
         raise WeightsError(
             f"{path}: no model card beside the weights; `python -m srcnn.convert` writes one"
@@ -106,18 +111,22 @@ def load_card(path: Path) -> ModelCard:
         raise WeightsError(f"{path}: bad model card: {one_line(error)}") from None
 
 
-def load_weights(path: str | os.PathLike) -> Weights:
+def load_weights(path: str | os.PathLike, read: Reader = read_regular) -> Weights:
     """Loads and verifies a weights file by its model card.
+
+    Args:
+      path: of the file, or whatever `read` takes; the card's differs in its ending.
+      read: as read_regular, for files elsewhere.
 
     Raises:
       WeightsError: a file is missing, too large for the card's network, its hash is not the
         card's, it is damaged, or a tensor is missing, of another shape, or not finite.
     """
-    path = Path(path)
-    card = load_card(card_path(path))
+    path = os.fspath(path)
+    card = load_card(_card_of(path), read)
     size = 4 * card.architecture.parameters
     try:
-        content = read_regular(path, _MAX_COPIES * size + _MAX_EXTRA_BYTES)
+        content = read(path, _MAX_COPIES * size + _MAX_EXTRA_BYTES)
     except FileNotFoundError:
         raise WeightsError(f"{path}: no such weights file") from None
     except OSError as error:

@@ -2,16 +2,16 @@
 
 import io
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC
-from fnmatch import fnmatchcase
 from typing import Literal
 
 import apache_beam as beam
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from transforms.globs import matches
 from transforms.records import SCHEMA, ImageRef, ReportRow, as_unicode
 from transforms.storage import OutputStore, is_gone
 
@@ -51,6 +51,11 @@ class PastRow:
     output_path: str | None
     output_bytes: int | None
     finished: float
+
+
+# Bytes of the results at a place of the output, by path below images/, as one listing of the store
+# had them; None: each is looked at, which costs nothing on a local file system.
+Sizes = Mapping[str, int] | None
 
 
 @dataclass(frozen=True)
@@ -121,10 +126,12 @@ def last_written(past: Iterable[PastRow]) -> PastRow | None:
     return last if last and last.status == "written" else None
 
 
-def decide(ref: ImageRef, past: Iterable[PastRow], policy: Policy) -> ImageRef | ReportRow:
+def decide(
+    ref: ImageRef, past: Iterable[PastRow], policy: Policy, sizes: Sizes = None
+) -> ImageRef | ReportRow:
     """The reference, with the reason to restore it, or the row of an image that is skipped."""
     past, store = list(past), policy.store
-    change = change_of(ref, past, store.size(f"images/{ref.output_path}") if past else None)
+    change = change_of(ref, past, _size_of(ref.output_path, policy, sizes) if past else None)
     last, done = _last(past), change == "unchanged"
     if policy.take == "failed":
         taken = last is not None and last.status == "failed"
@@ -148,7 +155,7 @@ def decide(ref: ImageRef, past: Iterable[PastRow], policy: Policy) -> ImageRef |
     )
 
 
-def vanished(past: Iterable[PastRow], policy: Policy) -> Iterator[ReportRow]:
+def vanished(past: Iterable[PastRow], policy: Policy, sizes: Sizes = None) -> Iterator[ReportRow]:
     """The row of an output whose source is gone, if that is so; removes it where that is asked for.
 
     Only sources that the inputs cover; one that cannot be looked at is not taken for gone.
@@ -156,12 +163,13 @@ def vanished(past: Iterable[PastRow], policy: Policy) -> Iterator[ReportRow]:
     Args:
       past: rows of a place in the output for which no source was found.
       policy: what to do.
+      sizes: see Sizes.
     """
     written = last_written(past)
     if written is None or not any(matches(p, written.source_uri) for p in policy.covers):
         return
     store, path = policy.store, f"images/{written.output_path}"
-    if store.size(path) is None or not is_gone(written.source_uri):
+    if _size_of(written.output_path, policy, sizes) is None or not is_gone(written.source_uri):
         return
     if policy.prune and not policy.dry:
         store.delete(path)
@@ -180,31 +188,8 @@ def vanished(past: Iterable[PastRow], policy: Policy) -> Iterator[ReportRow]:
     )
 
 
-def matches(pattern: str, uri: str) -> bool:
-    """Whether a glob matches a URI, which need not exist; `**` stands for any directories."""
-    return _match_parts(pattern.split("/"), uri.split("/"))
-
-
-def _match_parts(pattern: list[str], parts: list[str]) -> bool:
-    reached = {0}  # how much of the pattern can have been used up
-    for part in parts:
-        reached = _skipping(pattern, reached)
-        reached = {
-            index if pattern[index] == "**" else index + 1
-            for index in reached
-            if index < len(pattern) and fnmatchcase(part, pattern[index])
-        }
-    return len(pattern) in _skipping(pattern, reached)
-
-
-def _skipping(pattern: list[str], reached: set[int]) -> set[int]:
-    """What is reached where `**` stand for nothing."""
-    found = set(reached)
-    for index in sorted(reached):
-        while index < len(pattern) and pattern[index] == "**":
-            index += 1
-            found.add(index)
-    return found
+def _size_of(output_path: str, policy: Policy, sizes: Sizes) -> int | None:
+    return policy.store.size(f"images/{output_path}") if sizes is None else sizes.get(output_path)
 
 
 def _last(past: Iterable[PastRow]) -> PastRow | None:

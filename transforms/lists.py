@@ -18,10 +18,10 @@ from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from apache_beam.io.filesystems import FileSystems
 
 from codec.errors import ImageError
 from transforms.errors import EXPECTED_ERRORS
+from transforms.globs import find_objects
 from transforms.records import as_unicode
 from transforms.storage import is_local, open_file
 
@@ -82,11 +82,7 @@ def list_files(pattern: str) -> list[str]:
         files = sorted(glob.glob(pattern, recursive=True)) or [pattern]
         files = [file for file in files if os.path.lexists(file)]
     else:
-        try:
-            found = FileSystems.match([pattern])[0].metadata_list
-        except ValueError as error:  # no such file system
-            raise ListError(str(error)) from None
-        files = sorted(metadata.path for metadata in found)
+        files = sorted(stored.uri for stored in find_objects(pattern))
     if not files:
         raise ListError("there is no such file; name a file of URIs, or a glob of such files")
     return files

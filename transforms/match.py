@@ -13,20 +13,18 @@ from itertools import chain
 from pathlib import PurePosixPath
 
 import apache_beam as beam
-from apache_beam.io.filesystem import BeamIOError, FileMetadata
-from apache_beam.io.filesystems import FileSystems
 
 from codec.encode import SUFFIXES_OF, WRITABLE_SUFFIXES
 from codec.errors import ImageError
-from transforms.done import PastRow, Policy, ReadPast, decide, vanished
+from transforms.done import PastRow, Policy, ReadPast, Sizes, decide, vanished
 from transforms.errors import EXPECTED_ERRORS
+from transforms.globs import WILDCARD, find_objects
 from transforms.lists import Listed, Part, list_files, parts_of, read_part
+from transforms.objects import look_at
 from transforms.records import ImageRef, ReportRow, as_unicode
 from transforms.stage import failed_row
 from transforms.storage import is_local
 from transforms.walk import walk
-
-_WILDCARD = re.compile(r"[*?\[]")
 
 Refused = tuple[ImageRef, Exception]
 
@@ -36,7 +34,7 @@ def fixed_prefix(pattern: str) -> str:
 
     `photos/2026/*/a*.png` has `photos/2026/`; a path without wildcards has its directory.
     """
-    wildcard = _WILDCARD.search(pattern)
+    wildcard = WILDCARD.search(pattern)
     head = pattern[: wildcard.start()] if wildcard else pattern
     return head[: head.rfind("/") + 1]
 
@@ -93,8 +91,15 @@ def expand_glob(
         return ImageRef(uri, relative, output_path, size, modified, order)
 
     if not is_local(pattern):
-        for found in _objects(pattern):
-            yield ref_of(found.path, found.size_in_bytes, found.last_updated_in_seconds or 0.0)
+        for found in find_objects(pattern):
+            ref = ref_of(*found)
+            if {"", ".", ".."}.isdisjoint(found.uri[len(prefix) :].split("/")):
+                yield ref
+            else:
+                yield (
+                    ref,
+                    ImageError("a key with an empty, '.' or '..' part is no path of a result"),
+                )
         return
     for path, error in walk(pattern, output if output and is_local(output) else None):
         path = path.rstrip("/")
@@ -104,16 +109,6 @@ def expand_glob(
         except OSError:  # a dangling link, say: reading it will name the reason
             ref = ref_of(path, 0, 0.0)
         yield (ref, error) if error else ref
-
-
-def _objects(pattern: str) -> Iterable[FileMetadata]:
-    """What an object store has for a glob, page by page; FileSystems.match would gather it all."""
-    store = FileSystems.get_filesystem(pattern)
-    pattern = pattern + "*" if pattern.endswith("/") else pattern
-    wildcard = _WILDCARD.search(pattern)
-    if wildcard is None or store.has_dirs():
-        return FileSystems.match([pattern])[0].metadata_list
-    return store.match_files(store._list(pattern[: wildcard.start()]), pattern)
 
 
 @dataclass(frozen=True)
@@ -218,22 +213,16 @@ def _look_up(uri: str) -> tuple[int, float]:
     """Size and time of modification of a file.
 
     Raises:
-      ImageError: nothing here can read such a URI.
-      OSError: it is not there, or cannot be looked at.
+      OSError: it is not there, cannot be looked at, or nothing here can read such a URI.
+      StoreError: its store cannot be used.
     """
     if is_local(uri):
         status = os.stat(uri)
         return status.st_size, status.st_mtime
-    try:
-        found = FileSystems.get_filesystem(uri).metadata(uri)
-    except ValueError as error:
-        raise ImageError(str(error)) from None
-    except BeamIOError as error:
-        cause = next(iter((error.exception_details or {}).values()), None)
-        if getattr(cause, "code", None) == 404:
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), uri) from None
-        raise
-    return found.size_in_bytes, found.last_updated_in_seconds or 0.0
+    found = look_at(uri)
+    if found is None:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), uri)
+    return found.size, found.modified
 
 
 def claim_key(output_path: str, names_fold: bool) -> str:
@@ -274,7 +263,10 @@ def _row_of(outcome: ImageRef | Refused) -> ImageRef | ReportRow:
 
 
 def settle(
-    found: Iterable[ImageRef | ReportRow], past: Iterable[PastRow], policy: Policy
+    found: Iterable[ImageRef | ReportRow],
+    past: Iterable[PastRow],
+    policy: Policy,
+    sizes: Sizes = None,
 ) -> Iterator[ImageRef | ReportRow]:
     """Settles what becomes of everything that was found for one place in the output.
 
@@ -282,6 +274,7 @@ def settle(
       found: references, and rows of what could not be listed.
       past: what earlier runs did there.
       policy: what of it is done again.
+      sizes: see Sizes.
 
     Yields:
       The reference that is to be restored; rows of the others.
@@ -289,13 +282,13 @@ def settle(
     found, past = list(found), list(past)
     for outcome in claim_output(one for one in found if isinstance(one, ImageRef)):
         if isinstance(outcome, ImageRef):
-            yield decide(outcome, past, policy)
+            yield decide(outcome, past, policy, sizes)
         else:
             yield _row_of(outcome)
     # Two globs meet the same unreadable directory.
     yield from {row.source_uri: row for row in found if isinstance(row, ReportRow)}.values()
     if not found:
-        yield from vanished(past, policy)
+        yield from vanished(past, policy, sizes)
 
 
 @dataclass
@@ -355,15 +348,23 @@ class MatchImages(beam.PTransform):
         def place_of(row: PastRow) -> tuple[bytes, PastRow]:
             return place(output_path_of(row.relative_path, rules.output_format)), row
 
+        def sizes_of(directory: str) -> Iterator[tuple[bytes, tuple[str, int]]]:
+            for path, size in policy.store.sizes(directory):
+                path = path.removeprefix(f"{directory}/")
+                yield place(path), (path, size)
+
         def settled(group) -> Iterator[ImageRef | ReportRow]:
             _, sides = group
             past, claims = list(sides["past"]), {}
+            sizes = dict(sides["results"]) if listing else None
             for one in chain(sides["globbed"], sides["listed"]):
                 key = claim_key(one.output_path, names_fold) if isinstance(one, ImageRef) else None
                 claims.setdefault(key, []).append(one)
             for found in claims.values() or [()]:
-                yield from settle(found, past, policy)
+                yield from settle(found, past, policy, sizes)
 
+        # Nothing was done before: nothing needs to be looked up.
+        listing = bool(self.past) and not is_local(policy.store.root)
         sides = {
             # Globs and parts of lists are spread, for one may name millions.
             "globbed": pbegin
@@ -378,6 +379,9 @@ class MatchImages(beam.PTransform):
             "past": pbegin
             | "ReadPast" >> ReadPast(self.past, policy.store, policy.fingerprint)
             | "PlaceOf" >> beam.Map(place_of),
+            "results": pbegin
+            | "Results" >> beam.Create(["images"] if listing else [])
+            | "ListResults" >> beam.FlatMap(sizes_of),
         }
         ended = (
             sides

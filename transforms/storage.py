@@ -12,10 +12,18 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from apache_beam.io.filesystem import CompressionTypes
-from apache_beam.io.filesystems import FileSystems
-
 from codec.errors import ImageError
+from srcnn.files import read_regular
+from transforms.globs import find_objects
+from transforms.objects import (
+    delete_object,
+    list_objects,
+    look_at,
+    open_object,
+    read_object,
+    read_small_object,
+    write_object,
+)
 
 
 def is_local(uri: str) -> bool:
@@ -33,11 +41,11 @@ def is_gone(uri: str) -> bool:
     """Whether there surely is no file of that name; False where that cannot be found out."""
     try:
         if not is_local(uri):
-            return not FileSystems.exists(uri)
+            return look_at(uri) is None
         os.lstat(uri)
     except (FileNotFoundError, NotADirectoryError):
         return True
-    except OSError:  # BeamIOError is one
+    except OSError:
         return False
     return False
 
@@ -48,9 +56,10 @@ def open_file(uri: str) -> BinaryIO:
     Raises:
       ImageError: it is a directory, or a device or pipe that could block for ever.
       OSError: it cannot be read.
+      StoreError: its store cannot be used.
     """
     if not is_local(uri):
-        return FileSystems.open(uri, compression_type=CompressionTypes.UNCOMPRESSED)
+        return open_object(uri)
     kind = os.stat(uri).st_mode
     if stat.S_ISDIR(kind):
         raise ImageError("is a directory, not an image; use ** to reach the images in it")
@@ -61,8 +70,16 @@ def open_file(uri: str) -> BinaryIO:
 
 def read_file(uri: str) -> bytes:
     """The content of a file; see open_file for the errors."""
+    if not is_local(uri):
+        return read_object(uri)
     with open_file(uri) as file:
         return file.read()
+
+
+def read_small(uri: str | os.PathLike, limit: int) -> bytes:
+    """The content of a file of at most `limit` bytes; see read_regular and read_small_object."""
+    uri = os.fspath(uri)
+    return read_regular(uri, limit) if is_local(uri) else read_small_object(uri, limit)
 
 
 class OutputFullError(Exception):
@@ -151,11 +168,11 @@ class OutputStore:
           ImageError: a directory on its path is a link.
           OutputFullError: there is no room, or no file system any more that can be written.
           OSError: it could not be written; a former file of that name stands untouched.
+          StoreError: the store cannot be used.
         """
         uri = self.uri(path)
         if not is_local(self.root):
-            with FileSystems.create(uri, compression_type=CompressionTypes.UNCOMPRESSED) as file:
-                file.write(content)
+            write_object(uri, content)
             return uri
         try:
             with _writers.one_more():
@@ -170,11 +187,15 @@ class OutputStore:
         return uri
 
     def create(self, path: str, content: bytes) -> bool:
-        """Makes a local file at one stroke; returns whether there was none.
+        """Makes a file at one stroke; returns whether there was none.
+
+        Object stores that know no conditions write over one that is there.
 
         Raises:
-          OSError, OutputFullError: see write.
+          OSError, OutputFullError, StoreError: see write.
         """
+        if not is_local(self.root):
+            return write_object(self.uri(path), content, only_new=True)
         draft = f"{path}.{uuid.uuid4().hex}"
         self.write(draft, content)
         try:
@@ -225,8 +246,8 @@ class OutputStore:
         """Paths below OUTPUT that match a glob, in order; `*` stays within a directory."""
         if is_local(self.root):
             return sorted(glob.glob(pattern, root_dir=self.root))
-        found = FileSystems.match([self.uri(pattern)])[0].metadata_list
-        return sorted(metadata.path[len(self.uri("")) :] for metadata in found)
+        found = find_objects(self.uri(pattern))
+        return sorted(stored.uri[len(self.uri("")) :] for stored in found)
 
     def size(self, path: str) -> int | None:
         """Bytes of a file below OUTPUT, or None if it is not there."""
@@ -235,13 +256,18 @@ class OutputStore:
                 return os.stat(self.uri(path)).st_size
             except (FileNotFoundError, NotADirectoryError):
                 return None
-        found = FileSystems.match([self.uri(path)])[0].metadata_list
-        return found[0].size_in_bytes if found else None
+        found = look_at(self.uri(path))
+        return found.size if found else None
+
+    def sizes(self, directory: str) -> Iterator[tuple[str, int]]:
+        """Path and bytes of all that an object store has below a directory of OUTPUT."""
+        for stored in list_objects(self.uri(f"{directory}/")):
+            yield stored.uri[len(self.uri("")) :], stored.size
 
     def delete(self, path: str) -> None:
         """Removes a file below OUTPUT, if it is there."""
         if not is_local(self.root):
-            FileSystems.delete([self.uri(path)])
+            delete_object(self.uri(path))
             return
         with suppress(FileNotFoundError):
             os.unlink(self.uri(path))
