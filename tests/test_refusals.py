@@ -211,7 +211,7 @@ def test_help_shows_every_default_the_examples_and_the_exit_codes():
         capture_output=True, text=True, cwd="/", timeout=60,
     )  # fmt: skip
     assert done.returncode == 0
-    assert done.stdout.count("python run_pipeline.py") == 5
+    assert done.stdout.count("python run_pipeline.py") == 6
     text = " ".join(done.stdout.split())
     for words in (
         "[evaluate]",
