@@ -13,6 +13,7 @@ where --keep is given; its number and the seed make it again.
 import argparse
 import io
 import math
+import struct
 import sys
 import time
 import traceback
@@ -66,6 +67,8 @@ def sources() -> dict[str, bytes]:
         tifffile.imwrite(buffer, samples, **options)
         return buffer.getvalue()
 
+    samples = np.asarray(picture)
+    psd_head = struct.pack(">4sH6xHIIHH", b"8BPS", 1, 3, *samples.shape[:2], 8, 3)
     files = {
         f"{suffix} {name}": encode_image(pixels, alpha, suffix).content
         for suffix in sorted(WRITABLE_SUFFIXES - {".jpeg", ".jpe", ".jfif", ".dib", ".tiff"})
@@ -94,6 +97,11 @@ def sources() -> dict[str, bytes]:
         ".bmp palette": pillow(picture.quantize(16), "BMP"),
         ".avif": pillow(picture, "AVIF"),
         ".avif 10 bits": imagecodecs.avif_encode(deep >> 6, bitspersample=10),
+        ".jxl": imagecodecs.jpegxl_encode(samples),
+        ".jxl 16 bits": imagecodecs.jpegxl_encode(deep, lossless=True),
+        ".psd": psd_head + bytes(12) + b"\0\0" + np.moveaxis(samples, -1, 0).tobytes(),
+        ".xpm": b'/* XPM */\nchar *x[] = {\n"4 2 2 1",\n"a c #123456",\n"b c None",\n'
+        b'"abba",\n"baab"};\n',
         ".jpg 12 bits": imagecodecs.jpeg8_encode(deep >> 4, bitspersample=12),
     }
     for file_format in ("TGA", "PCX", "ICO", "ICNS", "SGI", "DDS", "QOI", "IM"):

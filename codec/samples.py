@@ -3,6 +3,7 @@
 import numpy as np
 
 from srcnn.colour import peak_of, quantise_half_up
+from srcnn.strips import map_strips
 
 # What decoders return: (h, w, 3) RGB or (h, w), uint8 or uint16, upright; alpha or None.
 Planes = tuple[np.ndarray, np.ndarray | None]
@@ -46,10 +47,14 @@ def straight_from_premultiplied(colours: np.ndarray, alpha: np.ndarray) -> np.nd
       alpha: (h, w) of the same type.
     """
     peak = peak_of(colours)
-    divisor = alpha[..., np.newaxis]
-    straight = np.zeros(colours.shape, np.float64)
-    np.divide(colours * float(peak), divisor, out=straight, where=divisor > 0)
-    return quantise_half_up(straight, colours.dtype)
+
+    def divided(colours: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+        divisor = alpha[..., np.newaxis]
+        straight = np.zeros(colours.shape, np.float64)
+        np.divide(colours * float(peak), divisor, out=straight, where=divisor > 0)
+        return quantise_half_up(straight, colours.dtype)
+
+    return map_strips(divided, colours.dtype, colours, alpha)
 
 
 def turned(pixels: np.ndarray, orientation: int) -> np.ndarray:

@@ -11,6 +11,7 @@ import tifffile
 from PIL import Image, ImageCms
 from support import pillow_file, png_chunk, random_image, tiff_file
 
+from codec.apart import decode_apart
 from codec.decode import decode_image, read_header
 from codec.errors import ImageError
 from codec.picture import Picture
@@ -91,6 +92,13 @@ def test_colours_of_a_psd_that_are_mixed_with_white_are_taken_apart():
     np.testing.assert_array_equal(picture.alpha, alpha[0])
     straight = decode(psd_file(planes, 3, 8))  # says nothing of mixing
     np.testing.assert_array_equal(rgb(straight), np.moveaxis(mixed, 0, -1))
+
+
+def test_large_transparent_psds_fit_into_the_childs_memory():
+    planes = np.full((4, 5000, 8000), 200, np.uint8)
+    content = psd_file(planes, 3, 8, layers=-1, compression=2)
+    picture = decode_apart(content, 50, 60)
+    assert picture.pixels.shape == (5000, 8000, 3)
 
 
 def test_other_modes_of_psd():
