@@ -27,7 +27,7 @@ _GRACE = 2.0
 
 @contextmanager
 def leaving_on_signals() -> Iterator[None]:
-    """Leaves at once with 128 + signal, while there is nothing to clean yet."""
+    """Leaves at once with 128 + signal, while there is nothing to clean but child processes."""
     before = {number: signal.signal(number, _leave) for number in _SIGNALS}
     try:
         yield
@@ -141,20 +141,13 @@ class Lifetime:
         terminal = os.dup(sys.__stderr__.fileno())
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stderr__.fileno())
         os.write(terminal, last_words.encode())
-        self._end_children()
+        _kill([*_children(), *self._orphans()])
         try:
             self.on_end(state)
         finally:
             shutil.rmtree(self.temporary, ignore_errors=True)
             # Not sys.exit: Beam's threads would keep the process alive.
             os._exit(code)
-
-    def _end_children(self) -> None:
-        children = [*psutil.Process().children(recursive=True), *self._orphans()]
-        for child in children:
-            with suppress(psutil.NoSuchProcess):
-                child.kill()
-        psutil.wait_procs(children, timeout=5)
 
     def _orphans(self) -> Iterator[psutil.Process]:
         """Processes of this run whose parent was killed, told by their temporary directory."""
@@ -166,7 +159,19 @@ class Lifetime:
 
 def _leave(number: int, _frame) -> None:
     _announce(number)
+    _kill(_children())  # weights are parsed in one
     os._exit(128 + number)
+
+
+def _children() -> list[psutil.Process]:
+    return psutil.Process().children(recursive=True)
+
+
+def _kill(processes: list[psutil.Process]) -> None:
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(processes, timeout=5)
 
 
 def _announce(number: int) -> None:

@@ -2,6 +2,7 @@
 
 import signal
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -80,6 +81,25 @@ def test_a_signal_during_start_up_ends_everything(folder, tmp_path, tiny_weights
     assert process.returncode == 130
     assert not [child for child in children if child.is_running()]
     assert temporary_directories() == before
+
+
+def test_a_signal_before_the_job_ends_child_processes():
+    """Such as the one that parses the weights."""
+    program = """
+import subprocess, time
+from pipeline.lifetime import leaving_on_signals
+with leaving_on_signals():
+    print(subprocess.Popen(["sleep", "60"]).pid, flush=True)
+    time.sleep(60)
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    child = psutil.Process(int(process.stdout.readline()))
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=30)
+    assert process.returncode == 143
+    assert not child.is_running()
 
 
 @pytest.mark.parametrize("number", [1, 7, 20])
