@@ -15,6 +15,7 @@ _RLE4 = 2
 _WHOLE_FILES = (4, 5)  # a JPEG, a PNG
 _BIT_FIELDS = (3, 6)  # without and with alpha
 _SHORTEST_HEADER = 40  # that has a compression
+_LENGTHS = (40, 52, 56, 64, 108, 124)  # that are known; 64 is OS/2's
 _SHORT_OS2 = 16  # version 2, without what may be left out
 _LONGEST_BEGINNING = 14 + 40
 
@@ -22,8 +23,8 @@ _LONGEST_BEGINNING = 14 + 40
 def plain_bmp(stream: io.BufferedIOBase) -> bytes | None:
     """The same picture as a file that others read, where they do not read this one.
 
-    They know neither JPEG and PNG in a BMP, nor OS/2's short headers, nor palettes that say that
-    they are longer than the pixels can count.
+    They know neither JPEG and PNG in a BMP, nor OS/2's short headers, nor headers of odd lengths,
+    nor some palettes that are longer or shorter than the pixels can count.
     """
     stream.seek(0)
     content = stream.read(_LONGEST_BEGINNING)
@@ -38,9 +39,33 @@ def plain_bmp(stream: io.BufferedIOBase) -> bytes | None:
         return content[:10] + struct.pack("<II", moved, _SHORTEST_HEADER) + header[4:] + rest
     if length >= _SHORTEST_HEADER and compression in _WHOLE_FILES:
         return (content + stream.read())[offset : offset + stored]
+    odd = _SHORTEST_HEADER < length <= offset - 14 and length not in _LENGTHS
+    if odd and compression not in _BIT_FIELDS:
+        moved = offset + _SHORTEST_HEADER - length
+        rest = (content + stream.read())[14 + length :]
+        return content[:10] + struct.pack("<II", moved, _SHORTEST_HEADER) + content[18:] + rest
     if length >= _SHORTEST_HEADER and bits <= 8 and colours > 1 << bits:
         return content[:46] + bytes(4) + content[50:] + stream.read()
+    if length >= _SHORTEST_HEADER and _is_short_palette(bits, colours):
+        dib = content[14:] + stream.read()
+        full = with_full_palette(dib)
+        return content[:10] + struct.pack("<I", offset + len(full) - len(dib)) + full
     return None
+
+
+def with_full_palette(dib: bytes) -> bytes:
+    """A bitmap (what stands behind a BMP's first 14 bytes) with a colour for each code."""
+    length, bits, colours = struct.unpack_from("<I10xH16xI", dib)
+    if not _is_short_palette(bits, colours):
+        return dib
+    end = length + 4 * colours
+    missing = bytes(4 * ((1 << bits) - colours))
+    return dib[:32] + bytes(4) + dib[36:end] + missing + dib[end:]
+
+
+def _is_short_palette(bits: int, colours: int) -> bool:
+    """Whether Pillow may take pixels for deeper or shallower than they are: of grays it does."""
+    return (bits == 4 and 0 < colours < 16) or (bits == 8 and colours == 2)
 
 
 class BmpHeader(NamedTuple):

@@ -11,7 +11,7 @@ from PIL import Image, ImageOps
 from codec import bmp, deep, jxl, png, psd, tiff, xpm
 from codec.colour import rgb_from_cmyk
 from codec.errors import ImageError, damaged
-from codec.header import PNG_MENDED, ImageHeader, OpenImage, open_image
+from codec.header import MENDED, ImageHeader, OpenImage, open_image
 from codec.jpeg import ended_jpeg
 from codec.metadata import metadata_of
 from codec.picture import Picture
@@ -106,7 +106,7 @@ def _mended(header: ImageHeader, content: bytes, error: Exception) -> tuple[byte
         return ended_jpeg(content), _NO_END
     if header.format == "PNG" and isinstance(error, SyntaxError):
         pixels = png.only_pixels(content)
-        return (pixels if len(pixels) < len(content) else None), PNG_MENDED
+        return (pixels if 0 < len(pixels) < len(content) else None), MENDED
     return None, ""
 
 
@@ -136,7 +136,7 @@ def _decode(opened: OpenImage) -> tuple[np.ndarray, np.ndarray | None, list[str]
 def _decode_by_pillow(image: Image.Image) -> tuple[np.ndarray, np.ndarray | None, list[str]]:
     notes = [_CUT] if _has_deep_sgi_samples(image) else []
     _scale_transparent_gray(image)
-    image.load()
+    _clear_what_no_frame_covers(image)
     profile = image.info.get("icc_profile")
     ImageOps.exif_transpose(image, in_place=True)  # else it copies those that stand upright too
     upright = image
@@ -162,6 +162,17 @@ def _decode_by_pillow(image: Image.Image) -> tuple[np.ndarray, np.ndarray | None
     if upright.mode in ("L", "RGB"):
         return samples, None, notes
     return samples[..., 0] if upright.mode == "LA" else samples[..., :3], samples[..., -1], notes
+
+
+def _clear_what_no_frame_covers(image: Image.Image) -> None:
+    """Loads a picture; what the first frame of a GIF leaves open is transparent, as in browsers."""
+    frame = image.tile[0].extents if image.format == "GIF" and image.tile else None
+    image.load()
+    # With a transparent colour Pillow fills with it.
+    if frame and frame != (0, 0, *image.size) and "transparency" not in image.info:
+        covered = Image.new("L", image.size)
+        covered.paste(255, frame)
+        image.putalpha(covered)
 
 
 def _has_deep_sgi_samples(image: Image.Image) -> bool:

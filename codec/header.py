@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from PIL import Image, UnidentifiedImageError
 from tifffile import TiffPage
 
-from codec import bmp, deep, icon, jxl, png, psd, tiff, xpm
+from codec import bmp, deep, icon, jp2, jxl, png, psd, tiff, xpm
 from codec.errors import NO_PIXELS, ImageError, damaged
 from codec.refused import SIGNATURE_LENGTH, has_no_pixels, name_of_refused
 
@@ -25,7 +25,9 @@ _FORMATS = (
     "PCD", "PIXAR",
 )  # fmt: skip
 _NOT_AN_IMAGE = "not an image, or of a format that cannot be decoded"
-PNG_MENDED = "what stands beside the pixels is damaged and was left out"
+MENDED = "what stands beside the pixels is damaged and was left out"
+# Of these, what is damaged, or too large, may stand beside the pixels.
+_MENDED = {png.SIGNATURE: png.only_pixels, jp2.SIGNATURE: jp2.only_pixels}
 _DAMAGED_HEADER = "the image's header is damaged"
 # What Pillow warns of, of formats that are told by a signature.
 _FAILED = re.compile(r"(?!TGA|IM|DIB)\w+ opening failed\. (?!not an? )(.+)", re.DOTALL)
@@ -167,15 +169,14 @@ def _open_by_pillow(
     try:
         return Image.open(stream, formats=_FORMATS), stream, ()
     except Exception:
-        if not beginning.startswith(png.SIGNATURE):
-            raise
-        # What is damaged, or too large, may stand beside the pixels.
         stream.seek(0)
-        pixels = png.only_pixels(stream.read())
-        if b"IDAT" not in pixels:
+        content = stream.read()
+        mend = next((_MENDED[start] for start in _MENDED if beginning.startswith(start)), None)
+        pixels = mend(content) if mend else b""
+        if not pixels:
             raise
         stream = io.BytesIO(pixels)
-        return Image.open(stream, formats=["PNG"]), stream, (PNG_MENDED,)
+        return Image.open(stream, formats=_FORMATS), stream, (MENDED,)
 
 
 def _open_ico(stream: io.BufferedIOBase, max_megapixels: float) -> OpenImage:

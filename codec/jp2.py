@@ -6,6 +6,9 @@ from fractions import Fraction
 
 from codec.boxes import boxes
 
+SIGNATURE = b"\0\0\0\x0cjP  \r\n\x87\n"
+# What of the header box is about pixels: size, depths, colour space, palette, channels.
+_PIXELS = frozenset({b"ihdr", b"bpcc", b"colr", b"pclr", b"cmap", b"cdef"})
 # What stands before the header box in the files of OpenJPEG: the signature and the file type.
 _HEADER = 32
 EXIF = b"JpgTiffExif->JP2"
@@ -16,6 +19,16 @@ def block_in(content: bytes, uuid: bytes) -> bytes | None:
     """What a file holds in its box of a UUID: EXIF or XMP."""
     found = (body for kind, body in boxes(content) if kind == b"uuid")
     return next((body[len(uuid) :] for body in found if body.startswith(uuid)), None)
+
+
+def only_pixels(content: bytes) -> bytes:
+    """A file of nothing but the boxes that its pixels need; empty where it has no pixels."""
+    found = dict(boxes(content))
+    if b"jp2h" not in found or b"jp2c" not in found:
+        return b""
+    header = b"".join(_box(kind, body) for kind, body in boxes(found[b"jp2h"]) if kind in _PIXELS)
+    parts = [(b"jP  ", SIGNATURE[8:]), (b"ftyp", b"jp2 \0\0\0\0jp2 "), (b"jp2h", header)]
+    return b"".join(_box(kind, body) for kind, body in [*parts, (b"jp2c", found[b"jp2c"])])
 
 
 def profile_in(content: bytes) -> bytes | None:

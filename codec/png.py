@@ -27,14 +27,14 @@ def chunks(content: bytes, kinds: Container[bytes]) -> Iterator[tuple[bytes, byt
 
 
 def only_pixels(content: bytes) -> bytes:
-    """A PNG file of nothing but the chunks that its pixels need."""
+    """A PNG file of nothing but the chunks that its pixels need; empty where it has no pixels."""
     parts, position = [SIGNATURE], len(SIGNATURE)
     while position + 12 <= len(content):
         size, kind = struct.unpack_from(">I4s", content, position)
         if kind in _PIXELS:
             parts.append(content[position : position + size + 12])
         position += size + 12
-    return b"".join(parts)
+    return b"".join(parts) if any(part[4:8] == b"IDAT" for part in parts) else b""
 
 
 def with_chunks(content: bytes, added: list[tuple[bytes, bytes]]) -> bytes:

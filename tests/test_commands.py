@@ -76,10 +76,12 @@ def place(tmp_path_factory) -> Path:
     shutil.copytree(ROOT / "docs", place / "docs")
     (place / ".venv").symlink_to(sys.prefix)
     photos = place / "demo/photos"
-    photos.mkdir(parents=True)
-    if not SLOW:
+    if SLOW:
+        assert run_in_a_shell("make demo/photos", place) == 0
+    else:
         import skimage
 
+        photos.mkdir(parents=True)
         for name in ("astronaut", "cat", "chelsea", "coffee"):
             picture = cv2.imread(str(Path(skimage.__file__).parent / f"data/{name}.png"))
             if picture is not None:

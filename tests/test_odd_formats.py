@@ -322,6 +322,61 @@ def test_bmps_that_say_odd_things_of_themselves():
     offset = struct.unpack_from("<I", content, 10)[0]
     short = content[:10] + struct.pack("<II", offset - 24, 16) + content[18:30] + content[54:]
     np.testing.assert_array_equal(rgb(decode(short)), shown)
+    stretched = content[18:54] + bytes(26) + content[54:]
+    odd = content[:10] + struct.pack("<II", offset + 26, 66) + stretched
+    np.testing.assert_array_equal(rgb(decode(odd)), shown)
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+@pytest.mark.parametrize("grays", [(0, 255), (0, 1, 2), tuple(range(15))])
+def test_short_palettes_of_grays_do_not_change_the_depth(bits, grays):
+    codes = np.random.default_rng(1).integers(0, len(grays), (4, 8), np.uint8)
+    rows = codes if bits == 8 else codes[:, ::2] << 4 | codes[:, 1::2]
+    palette = b"".join(bytes([gray, gray, gray, 0]) for gray in grays)
+    offset = 54 + len(palette)
+    content = (
+        struct.pack("<2sIII", b"BM", offset + rows.size, 0, offset)
+        + struct.pack("<IiiHHIIiiII", 40, 8, -4, 1, bits, 0, 0, 0, 0, len(grays), 0)
+        + palette + rows.tobytes()
+    )  # fmt: skip
+    shown = rgb(decode(content))
+    expected = np.array(grays, np.uint8)[codes]
+    np.testing.assert_array_equal(shown if shown.ndim == 2 else shown[..., 1], expected)
+
+
+def cursor_of(bits: int, palette: bytes, rows: bytes, mask: bytes) -> bytes:
+    """A cursor of 1 x 4 pixels in an icon of two, whose directory states wrong sizes."""
+    dib = struct.pack("<IiiHHIIiiII", 40, 1, 8, 1, bits, 0, 0, 0, 0, len(palette) // 4, 0)
+    dib += palette + rows + mask
+    small = struct.pack("<IiiHHIIiiII", 40, 1, 2, 1, 1, 0, 0, 0, 0, 0, 0) + bytes(16)
+    places = (38, 38 + len(dib))
+    entries = (struct.pack("<BBBBHHII", 1, 4, 0, 0, 0, 0, 8, place) for place in places)
+    return struct.pack("<HHH", 0, 2, 2) + b"".join(entries) + dib + small
+
+
+@pytest.mark.parametrize(("bits", "white"), [(1, 0x80), (8, 1)])
+def test_the_sizes_that_a_cursor_states_are_not_needed(bits, white):
+    palette = b"\0\0\0\0\xff\xff\xff\0"
+    rows = b"".join(bytes([code, 0, 0, 0]) for code in (white, 0, white, 0))
+    mask = b"".join(bytes([code, 0, 0, 0]) for code in (0x80, 0x80, 0, 0))
+    picture = decode(cursor_of(bits, palette, rows, mask))  # the lowest row is stored first
+    assert rgb(picture)[:, 0].max(axis=-1).tolist() == [0, 255, 0, 255]
+    assert picture.alpha[:, 0].tolist() == [255, 255, 0, 0]
+    assert picture.notes == ("the file holds 2 pictures, only the largest was taken",)
+
+
+def test_what_the_first_frame_of_a_gif_leaves_open_is_transparent():
+    frame = Image.new("P", (2, 1), 1)
+    frame.putpalette([0, 0, 255, 200, 100, 50])
+    content = bytearray(pillow_file(frame, "GIF"))
+    struct.pack_into("<HH", content, 6, 4, 3)
+    struct.pack_into("<HH", content, content.index(b",\0\0\0\0\2\0\1\0") + 1, 1, 2)
+    picture = decode(bytes(content))
+    expected = np.zeros((3, 4), np.uint8)
+    expected[2, 1:3] = 255
+    np.testing.assert_array_equal(picture.alpha, expected)
+    assert (rgb(picture)[2, 1:3] == [200, 100, 50]).all()
+    assert decode(pillow_file(frame, "GIF")).alpha is None
 
 
 @pytest.mark.parametrize(("file_format", "compression"), [("JPEG", 4), ("PNG", 5)])
@@ -365,6 +420,19 @@ def test_a_png_whose_animation_is_damaged_shows_its_picture():
     picture = decode(broken)
     np.testing.assert_array_equal(rgb(picture), pixels)
     assert any("damaged" in note for note in picture.notes)
+
+
+def test_a_jpeg_2000_of_which_a_box_beside_the_pixels_is_damaged_shows_its_picture():
+    pixels = random_image((6, 6, 3))
+    whole = pillow_file(Image.fromarray(pixels), "JPEG2000", irreversible=False)
+    place = whole.index(b"jp2h") - 4
+    (size,) = struct.unpack_from(">I", whole, place)
+    resolution = struct.pack(">I4sI4s10x", 26, b"res ", 34, b"resc")  # longer than what it is in
+    header = struct.pack(">I", size + 26) + whole[place + 4 : place + size] + resolution
+    picture = decode(whole[:place] + header + whole[place + size :])
+    np.testing.assert_array_equal(rgb(picture), pixels)
+    assert any("damaged" in note for note in picture.notes)
+    assert "damaged" in refusal(whole[:place] + header)
 
 
 def test_a_reader_that_closes_its_file_is_no_bug():
