@@ -242,6 +242,8 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     directory = options.directory.resolve()
     files = [str(p.relative_to(directory)) for p in sorted(directory.rglob("*")) if p.is_file()]
+    if not files:
+        parser.error(f"no file below {directory}")
     with tempfile.TemporaryDirectory(prefix="srcnn-corpus-") as output:
         code = run_job(directory, Path(output), options.mode, options.max_megapixels)
         rows = pd.read_parquet(f"{output}/metrics").set_index("relative_path")
