@@ -1,5 +1,6 @@
 """Runs a prepared command: checks, builds, runs, sums up. Returns the exit code."""
 
+import gc
 import json
 import logging
 import os
@@ -76,6 +77,7 @@ def run(command: Command) -> int:
 
 def _plan(job: Job, lifetime: Lifetime) -> int:
     path = os.path.join(lifetime.temporary, "plan.json")
+    _end_start_up()
     with beam.Pipeline(options=pipeline_options([])) as pipeline:
         build_plan(pipeline, job, past_files(job.store), path)
     print("\n".join(describe_plan(job, path)))
@@ -176,6 +178,7 @@ def _run_graph(
     options, local = pipeline.options, _is_local(pipeline.options)
     if not local and not works_here(options):
         build(pipeline, job, past)
+        _end_start_up()
         run_remote(pipeline, lifetime, command.verbose)
         _check_shared(job)
         return
@@ -184,6 +187,7 @@ def _run_graph(
         pass
     workers = options.view_as(DirectOptions).direct_num_workers if local else cores()
     build(pipeline, job, past, progress, max(1, cores() // workers))
+    _end_start_up()
     # It prints the traceback of every error that it also hands on, and nothing else.
     sdk_worker.print = print if command.verbose else lambda *_, **__: None
     with nullcontext() if command.quiet else ProgressWatcher(progress):
@@ -191,6 +195,12 @@ def _run_graph(
             pipeline.run().wait_until_finish()
         else:
             run_remote(pipeline, lifetime, command.verbose)
+
+
+def _end_start_up() -> None:
+    """Garbage is looked for again, but not in what there is now, which stays."""
+    gc.freeze()
+    gc.enable()
 
 
 def _check_shared(job: Job) -> None:

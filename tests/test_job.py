@@ -1,6 +1,7 @@
 """The whole job from outside: images and arguments in; images, report, summary, exit code out."""
 
 import errno
+import gc
 import json
 import os
 import time
@@ -15,6 +16,7 @@ from PIL import Image, ImageCms
 from support import random_weights
 
 from codec.encode import encode_image
+from pipeline.graph import build
 from srcnn.architecture import Architecture, ConvLayer
 from srcnn.engines import choose_engine, create_engine
 from srcnn.weights import load_weights
@@ -52,6 +54,26 @@ def photos(tmp_path, photo):
         },
     )
     return directory
+
+
+def test_start_up_alone_looks_for_no_garbage(run_job, photos, monkeypatch):
+    seen = {}
+
+    def watch(place, function):
+        def watched(*arguments, **options):
+            seen[place] = gc.isenabled()
+            return function(*arguments, **options)
+
+        return watched
+
+    monkeypatch.setattr("pipeline.run.build", watch("start-up", build))
+    monkeypatch.setattr("transforms.write.encode_image", watch("work", encode_image))
+    assert run_job("--input", f"{photos}/photo.jpg").code == 0
+    assert seen == {"start-up": False, "work": True}
+    assert gc.isenabled()
+    assert gc.get_freeze_count() == 0
+    assert run_job("--input", f"{photos}/none/*").code == 4
+    assert gc.isenabled()
 
 
 def test_evaluate_writes_the_tree_and_one_row_per_image(run_job, photos):

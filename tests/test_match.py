@@ -3,6 +3,7 @@
 import errno
 import glob
 import os
+import random
 import subprocess
 from pathlib import Path
 
@@ -13,7 +14,14 @@ from support import quick
 
 from codec.encode import WRITABLE_SUFFIXES
 from codec.errors import ImageError
-from transforms.match import claim_key, claim_output, expand_glob, fixed_prefix, output_path_of
+from transforms.match import (
+    by_size,
+    claim_key,
+    claim_output,
+    expand_glob,
+    fixed_prefix,
+    output_path_of,
+)
 from transforms.records import ImageRef
 from transforms.walk import walk
 
@@ -365,3 +373,19 @@ def test_claims_do_not_depend_on_the_order_of_arrival(orders):
     kept, refused = first
     assert len(kept) == 1
     assert {*kept, *refused} == {uri for uri, _ in orders[0]}
+
+
+@given(st.integers(1, 3000), st.integers(2, 16), st.integers(0, 999))
+@quick
+def test_workers_that_take_references_in_turn_get_as_much_to_do(count, workers, seed):
+    draw = random.Random(seed)
+    sizes = [int(draw.lognormvariate(12, 1)) for _ in range(count)]
+    found = [ImageRef(f"/{n}", f"{n}", f"{n}", size, 0.0, 0) for n, size in enumerate(sizes)]
+    refused = (ImageRef("/bad", "bad", "bad", 7, 0.0, 0), ImageError("is none"))
+    ordered = list(by_size([refused, *found]))
+    assert refused in ordered
+    ordered.remove(refused)
+    assert sorted(ordered, key=lambda ref: int(ref.relative_path)) == found
+    shares = [sum(ref.size for ref in ordered[first::workers]) for first in range(workers)]
+    windows = -(-(count + 1) // 1024)
+    assert max(shares) - min(shares) <= windows * max(sizes)

@@ -9,7 +9,7 @@ import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import chain
+from itertools import chain, islice
 from pathlib import PurePosixPath
 
 import apache_beam as beam
@@ -27,6 +27,7 @@ from transforms.storage import is_local
 from transforms.walk import walk
 
 Refused = tuple[ImageRef, Exception]
+_WINDOW = 1024
 
 
 def fixed_prefix(pattern: str) -> str:
@@ -258,6 +259,21 @@ def claim_output(refs: Iterable[ImageRef]) -> Iterator[ImageRef | Refused]:
             yield ref, ImageError(f"would write the same output as {first.uri}")
 
 
+def by_size(outcomes: Iterable[ImageRef | Refused]) -> Iterator[ImageRef | Refused]:
+    """The same, the smaller files first, within windows of bounded memory.
+
+    The local runner deals what was grouped to its workers in turn: of neighbours of like size each
+    gets as much to do, and all end together.
+    """
+    outcomes = iter(outcomes)
+    while window := list(islice(outcomes, _WINDOW)):
+        yield from sorted(window, key=lambda outcome: _ref_of(outcome).size)
+
+
+def _ref_of(outcome: ImageRef | Refused) -> ImageRef:
+    return outcome if isinstance(outcome, ImageRef) else outcome[0]
+
+
 def _row_of(outcome: ImageRef | Refused) -> ImageRef | ReportRow:
     return outcome if isinstance(outcome, ImageRef) else failed_row(outcome[0], "match", outcome[1])
 
@@ -335,11 +351,10 @@ class MatchImages(beam.PTransform):
             return placed(refer(read_part(numbered[1]), first_list + numbered[0], rules))
 
         def placed(outcomes) -> Iterator[tuple[bytes, ImageRef | ReportRow]]:
-            for outcome in outcomes:
+            for outcome in by_size(outcomes):
                 if on_match:
                     on_match()
-                ref = outcome if isinstance(outcome, ImageRef) else outcome[0]
-                yield place(ref.output_path), _row_of(outcome)
+                yield place(_ref_of(outcome).output_path), _row_of(outcome)
 
         def place(output_path: str) -> bytes:
             # Escaped, as the report has it; `settled` tells apart what that makes equal.

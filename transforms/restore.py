@@ -1,6 +1,7 @@
 """Runs the network over the luma planes and puts the restored pictures together."""
 
 import math
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -22,6 +23,9 @@ from transforms.stage import ImageStage
 
 # Images share a batch up to this many pixels; larger ones go alone.
 BATCH_PIXELS = 1 << 20
+
+# The most that a thread which comes back from computing waits for another that runs Python.
+_SWITCH_SECONDS = 0.0005
 
 # A fainter picture may well become even.
 _SOME_CONTRAST = 1 / 16
@@ -124,6 +128,7 @@ class SrcnnModelHandler(ModelHandler[ImageRecord, ImageRecord, Engine]):
     def load_model(self) -> Engine:
         name, threads = self._engine
         cv2.setNumThreads(threads)  # images go side by side; OpenCV would take all cores for each
+        sys.setswitchinterval(_SWITCH_SECONDS)
         return create_engine(name, self._weights, threads)
 
     def run_inference(
