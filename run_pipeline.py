@@ -35,6 +35,8 @@ def _main(arguments: list[str]) -> int:
         if "--verbose" not in arguments:
             _silence_libraries()  # before parsing, which asks Beam for the names of its options
         command = parse(arguments)
+        # Arrow's own pools keep what each of many threads once needed to write rows.
+        os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
         # Imported after parsing: it loads Apache Beam, and --help should not wait for that.
         from pipeline.run import run
 

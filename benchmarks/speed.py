@@ -23,6 +23,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -48,6 +49,7 @@ PEERS = {
     "opencv": "process pool, OpenCV dnn",
 }
 _MATRIX = 2048
+_ROUNDS = 3
 
 
 def repeated(paths: list[str], megapixels: float, directory: Path) -> float:
@@ -131,27 +133,31 @@ def beside_tutorial(weights: Path, images: str, megapixels: float, scratch: Path
 def ideal(weights: Path, images: str, megapixels: float, scratch: Path) -> list[str]:
     """The table of one network: where the seconds go, and the job's share of the ideal.
 
-    The loops run in one process and in one per core; the quicker is the ideal.
+    The loops run in one process and in one per core; the quicker is the ideal. Job and loops take
+    turns, for a machine's speed drifts; figures are means of all rounds.
     """
     generate(scratch / "tiny", 1, 32, 32)
-    starts, walls, loops = [], [], []
-    for number in (1, 2):
+    starts, walls = [], []
+    loops: dict[int, Counter] = {processes: Counter() for processes in (1, cores())}
+    for number in tqdm(range(_ROUNDS), desc="ideal"):
         for measured, pattern in ((starts, f"{scratch}/tiny/*"), (walls, images)):
             output = scratch / f"{len(measured)}-of-{number}"
-            measured.append(ends_well(job(pattern, output, "--weights", str(weights))))
-    for processes in {1, cores()}:
-        loop = [
-            sys.executable, "-m", "benchmarks.loop", "--input", images, "--weights", str(weights),
-            "--output", str(scratch / "loop"), "--processes", str(processes),
-        ]  # fmt: skip
-        done = subprocess.run(
-            loop, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True
-        )
-        loops.append(json.loads(done.stdout)["seconds"])
-    stages = min(loops, key=lambda seconds: sum(seconds.values()))
-    total = sum(stages.values())
-    start = min(m.seconds for m in starts)
-    wall = sum(m.seconds for m in walls) / len(walls) - start
+            command = job(pattern, output, "--weights", str(weights))
+            measured.append(ends_well(command).seconds)
+        for processes, seconds in loops.items():
+            loop = [
+                sys.executable, "-m", "benchmarks.loop", "--input", images, "--weights",
+                str(weights), "--output", str(scratch / "loop"), "--processes", str(processes),
+            ]  # fmt: skip
+            done = subprocess.run(
+                loop, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True
+            )
+            for name, spent in json.loads(done.stdout)["seconds"].items():
+                seconds[name] += spent / _ROUNDS
+    stages = min(loops.values(), key=lambda seconds: seconds.total())
+    total = stages.total()
+    start = sum(starts) / _ROUNDS
+    wall = sum(walls) / _ROUNDS - start
     best = total / cores()
     return [
         "| stage | core-seconds/MP | |",
