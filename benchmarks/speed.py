@@ -140,11 +140,12 @@ def ideal(weights: Path, images: str, megapixels: float, scratch: Path) -> list[
     starts, walls = [], []
     loops: dict[int, Counter] = {processes: Counter() for processes in (1, cores())}
     for number in tqdm(range(_ROUNDS), desc="ideal"):
-        for measured, pattern in ((starts, f"{scratch}/tiny/*"), (walls, images)):
-            output = scratch / f"{len(measured)}-of-{number}"
-            command = job(pattern, output, "--weights", str(weights))
-            measured.append(ends_well(command).seconds)
-        for processes, seconds in loops.items():
+        for name, pattern, seconds in (
+            ("start", f"{scratch}/tiny/*", starts), ("wall", images, walls)
+        ):  # fmt: skip
+            command = job(pattern, scratch / f"{name}-{number}", "--weights", str(weights))
+            seconds.append(ends_well(command).seconds)
+        for processes, stages in loops.items():
             loop = [
                 sys.executable, "-m", "benchmarks.loop", "--input", images, "--weights",
                 str(weights), "--output", str(scratch / "loop"), "--processes", str(processes),
@@ -153,8 +154,8 @@ def ideal(weights: Path, images: str, megapixels: float, scratch: Path) -> list[
                 loop, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True
             )
             for name, spent in json.loads(done.stdout)["seconds"].items():
-                seconds[name] += spent / _ROUNDS
-    stages = min(loops.values(), key=lambda seconds: seconds.total())
+                stages[name] += spent / _ROUNDS
+    stages = min(loops.values(), key=Counter.total)
     total = stages.total()
     start = sum(starts) / _ROUNDS
     wall = sum(walls) / _ROUNDS - start

@@ -11,7 +11,8 @@ from codec.errors import ImageError
 from codec.samples import scaled
 
 SIGNATURE = b"BM"
-_RLE4 = 2
+RUN_LENGTHS = (1, 2)  # of 8 and 4 bits
+_RLE4 = RUN_LENGTHS[1]
 _WHOLE_FILES = (4, 5)  # a JPEG, a PNG
 _BIT_FIELDS = (3, 6)  # without and with alpha
 _SHORTEST_HEADER = 40  # that has a compression
@@ -33,24 +34,28 @@ def plain_bmp(stream: io.BufferedIOBase) -> bytes | None:
     offset, length = struct.unpack_from("<II", content, 10)
     bits, compression, stored, colours = struct.unpack_from("<HII8xI", content, 28)
     if _SHORT_OS2 <= length < _SHORTEST_HEADER:
-        rest = content[14 + length :] + stream.read()
-        header = content[14 : 14 + min(length, _SHORT_OS2)].ljust(_SHORTEST_HEADER, b"\0")
-        moved = offset + _SHORTEST_HEADER - length
-        return content[:10] + struct.pack("<II", moved, _SHORTEST_HEADER) + header[4:] + rest
-    if length >= _SHORTEST_HEADER and compression in _WHOLE_FILES:
+        return _with_plain_header(content + stream.read(), offset, length, _SHORT_OS2)
+    if length < _SHORTEST_HEADER:
+        return None
+    if compression in _WHOLE_FILES:
         return (content + stream.read())[offset : offset + stored]
-    odd = _SHORTEST_HEADER < length <= offset - 14 and length not in _LENGTHS
-    if odd and compression not in _BIT_FIELDS:
-        moved = offset + _SHORTEST_HEADER - length
-        rest = (content + stream.read())[14 + length :]
-        return content[:10] + struct.pack("<II", moved, _SHORTEST_HEADER) + content[18:] + rest
-    if length >= _SHORTEST_HEADER and bits <= 8 and colours > 1 << bits:
+    if length not in _LENGTHS and length <= offset - 14 and compression not in _BIT_FIELDS:
+        return _with_plain_header(content + stream.read(), offset, length, _SHORTEST_HEADER)
+    if bits <= 8 and colours > 1 << bits:
         return content[:46] + bytes(4) + content[50:] + stream.read()
-    if length >= _SHORTEST_HEADER and _is_short_palette(bits, colours):
+    if _is_short_palette(bits, colours):
         dib = content[14:] + stream.read()
         full = with_full_palette(dib)
         return content[:10] + struct.pack("<I", offset + len(full) - len(dib)) + full
     return None
+
+
+def _with_plain_header(content: bytes, offset: int, length: int, kept: int) -> bytes:
+    """A BMP whose header, of a length, is one of 40 bytes: its first ones that are kept, then 0."""
+    header = content[18 : 14 + kept].ljust(_SHORTEST_HEADER - 4, b"\0")
+    moved = offset + _SHORTEST_HEADER - length
+    begin = content[:10] + struct.pack("<II", moved, _SHORTEST_HEADER)
+    return begin + header + content[14 + length :]
 
 
 def with_full_palette(dib: bytes) -> bytes:
@@ -61,6 +66,14 @@ def with_full_palette(dib: bytes) -> bytes:
     end = length + 4 * colours
     missing = bytes(4 * ((1 << bits) - colours))
     return dib[:32] + bytes(4) + dib[36:end] + missing + dib[end:]
+
+
+def start_of_pixels(dib: bytes) -> int:
+    """The bytes of a bitmap's header, of masks behind one without room for them, and palette."""
+    length, bits, compression, colours = struct.unpack_from("<I10xHI12xI", dib)
+    if length == _SHORTEST_HEADER and compression in _BIT_FIELDS:
+        length += 12 if compression == _BIT_FIELDS[0] else 16
+    return length + (4 * (colours or 1 << bits) if bits <= 8 else 0)
 
 
 def _is_short_palette(bits: int, colours: int) -> bool:

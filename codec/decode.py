@@ -136,7 +136,7 @@ def _decode(opened: OpenImage) -> tuple[np.ndarray, np.ndarray | None, list[str]
 def _decode_by_pillow(image: Image.Image) -> tuple[np.ndarray, np.ndarray | None, list[str]]:
     notes = [_CUT] if _has_deep_sgi_samples(image) else []
     _scale_transparent_gray(image)
-    _clear_what_no_frame_covers(image)
+    _load(image)
     profile = image.info.get("icc_profile")
     ImageOps.exif_transpose(image, in_place=True)  # else it copies those that stand upright too
     upright = image
@@ -164,7 +164,7 @@ def _decode_by_pillow(image: Image.Image) -> tuple[np.ndarray, np.ndarray | None
     return samples[..., 0] if upright.mode == "LA" else samples[..., :3], samples[..., -1], notes
 
 
-def _clear_what_no_frame_covers(image: Image.Image) -> None:
+def _load(image: Image.Image) -> None:
     """Loads a picture; what the first frame of a GIF leaves open is transparent, as in browsers."""
     frame = image.tile[0].extents if image.format == "GIF" and image.tile else None
     image.load()

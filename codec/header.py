@@ -27,7 +27,7 @@ _FORMATS = (
 _NOT_AN_IMAGE = "not an image, or of a format that cannot be decoded"
 MENDED = "what stands beside the pixels is damaged and was left out"
 # Of these, what is damaged, or too large, may stand beside the pixels.
-_MENDED = {png.SIGNATURE: png.only_pixels, jp2.SIGNATURE: jp2.only_pixels}
+_ONLY_PIXELS = {png.SIGNATURE: png.only_pixels, jp2.SIGNATURE: jp2.only_pixels}
 _DAMAGED_HEADER = "the image's header is damaged"
 # What Pillow warns of, of formats that are told by a signature.
 _FAILED = re.compile(r"(?!TGA|IM|DIB)\w+ opening failed\. (?!not an? )(.+)", re.DOTALL)
@@ -169,10 +169,12 @@ def _open_by_pillow(
     try:
         return Image.open(stream, formats=_FORMATS), stream, ()
     except Exception:
+        of_format = (only for start, only in _ONLY_PIXELS.items() if beginning.startswith(start))
+        only_pixels = next(of_format, None)
+        if only_pixels is None:
+            raise
         stream.seek(0)
-        content = stream.read()
-        mend = next((_MENDED[start] for start in _MENDED if beginning.startswith(start)), None)
-        pixels = mend(content) if mend else b""
+        pixels = only_pixels(stream.read())
         if not pixels:
             raise
         stream = io.BytesIO(pixels)

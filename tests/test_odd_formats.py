@@ -365,6 +365,21 @@ def test_the_sizes_that_a_cursor_states_are_not_needed(bits, white):
     assert picture.notes == ("the file holds 2 pictures, only the largest was taken",)
 
 
+def test_the_mask_of_an_icon_of_bit_fields_stands_behind_its_pixels():
+    codes = np.random.default_rng(0).integers(0, 2**16, (4, 6), np.uint16)
+    hidden = np.array([[1, 0, 0, 0, 0, 0], [0] * 6, [0, 1, 0, 0, 0, 1], [0] * 6], np.uint8)
+    dib = (
+        struct.pack("<IiiHHIIiiII", 40, 6, 8, 1, 16, 3, 0, 0, 0, 0, 0)
+        + struct.pack("<3I", 0xF800, 0x07E0, 0x001F) + codes[::-1].astype("<u2").tobytes()
+        + np.pad(np.packbits(hidden[::-1], axis=1), ((0, 0), (0, 3))).tobytes()
+    )  # fmt: skip
+    icon = struct.pack("<HHHBBBBHHII", 0, 1, 1, 6, 4, 0, 0, 1, 16, len(dib), 22) + dib
+    picture = decode(icon)
+    np.testing.assert_array_equal(picture.alpha, 255 * (1 - hidden))
+    # Pillow's way from 5 and 6 bits to 8 is not in question here.
+    np.testing.assert_allclose(rgb(picture)[..., 0], (codes >> 11) * (255 / 31), atol=1)
+
+
 def test_what_the_first_frame_of_a_gif_leaves_open_is_transparent():
     frame = Image.new("P", (2, 1), 1)
     frame.putpalette([0, 0, 255, 200, 100, 50])
