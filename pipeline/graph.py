@@ -33,9 +33,9 @@ def build(
 ) -> tuple[beam.PCollection, ...]:
     """Adds the job to a pipeline.
 
-    Only references cross the shuffle in MatchImages, and only combined figures those behind the
-    chain: images live within one fused stage. Every stage's failures are rows already and meet in
-    `rows`.
+    Only references and old rows cross the shuffles in MatchImages, and only combined figures those
+    behind the chain: images live within one fused stage. Every stage's failures are rows already
+    and meet in `rows`.
 
     Args:
       pipeline: an empty pipeline.

@@ -5,8 +5,10 @@ import glob
 import os
 import random
 import subprocess
+from collections import defaultdict
 from pathlib import Path
 
+import apache_beam as beam
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,15 +16,18 @@ from support import quick
 
 from codec.encode import WRITABLE_SUFFIXES
 from codec.errors import ImageError
+from transforms.blocks import to_blocks
+from transforms.done import Policy
 from transforms.match import (
-    by_size,
+    Settle,
     claim_key,
     claim_output,
     expand_glob,
     fixed_prefix,
     output_path_of,
 )
-from transforms.records import ImageRef
+from transforms.records import ImageRef, ReportRow
+from transforms.storage import OutputStore
 from transforms.walk import walk
 
 
@@ -381,11 +386,27 @@ def test_workers_that_take_references_in_turn_get_as_much_to_do(count, workers, 
     draw = random.Random(seed)
     sizes = [int(draw.lognormvariate(12, 1)) for _ in range(count)]
     found = [ImageRef(f"/{n}", f"{n}", f"{n}", size, 0.0, 0) for n, size in enumerate(sizes)]
-    refused = (ImageRef("/bad", "bad", "bad", 7, 0.0, 0), ImageError("is none"))
-    ordered = list(by_size([refused, *found]))
-    assert refused in ordered
-    ordered.remove(refused)
-    assert sorted(ordered, key=lambda ref: int(ref.relative_path)) == found
-    shares = [sum(ref.size for ref in ordered[first::workers]) for first in range(workers)]
-    windows = -(-(count + 1) // 1024)
+    unreadable = ReportRow(source_uri="/bad", relative_path="bad", status="failed")
+    pairs = [(ref.output_path.encode(), ref) for ref in found] + [(b"bad", unreadable)]
+    listed = defaultdict(list)
+    for bucket, block in to_blocks(pairs):
+        listed[bucket].append(block)
+
+    settle = Settle(Policy(OutputStore("/nowhere", "run"), "settings"), False, False)
+    settle.start_bundle()
+    ended = [
+        one
+        for bucket, blocks in listed.items()
+        for one in settle.process(
+            (bucket, {"globbed": [], "listed": blocks, "past": [], "results": []})
+        )
+    ]
+    ended += [one.value for one in settle.finish_bundle()]
+    (row,) = (one.value for one in ended if isinstance(one, beam.pvalue.TaggedOutput))
+    assert row == unreadable
+    refs = [one for one in ended if isinstance(one, ImageRef)]
+    assert {ref.change for ref in refs} == {"new"}
+    assert sorted(ref.uri for ref in refs) == sorted(ref.uri for ref in found)
+    shares = [sum(ref.size for ref in refs[first::workers]) for first in range(workers)]
+    windows = count // 1024 + 1
     assert max(shares) - min(shares) <= windows * max(sizes)

@@ -1,13 +1,11 @@
 """What earlier runs did, and what of it still holds."""
 
 import io
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC
 from typing import Literal
 
-import apache_beam as beam
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -28,7 +26,7 @@ class DamagedReportError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class PastRow:
-    """A row of an earlier run's report, as far as a later run needs it. Crosses a shuffle.
+    """A row of an earlier run's report, as far as a later run needs it.
 
     Attributes:
       run_id: the run.
@@ -79,17 +77,25 @@ class Policy:
     dry: bool = False
 
 
-def read_past(content: bytes, fingerprint: str) -> Iterator[PastRow]:
+def read_past(store: OutputStore, path: str, fingerprint: str) -> Iterator[PastRow]:
     """The rows of a Parquet file of the report that say what became of an image.
 
     Args:
-      content: the file; columns that it lacks are null.
+      store: OUTPUT.
+      path: of the file, below OUTPUT; columns that it lacks are null.
       fingerprint: of the present settings.
+
+    Raises:
+      DamagedReportError: it cannot be read.
     """
     schema = SCHEMA.empty_table().select(list(_COLUMNS)).schema
-    table = pq.read_table(
-        io.BytesIO(content), schema=schema, filters=[("status", "in", list(_ENDED))]
-    )
+    content = io.BytesIO(store.read(path))
+    try:
+        table = pq.read_table(content, schema=schema, filters=[("status", "in", list(_ENDED))])
+    except pa.ArrowInvalid as error:
+        raise DamagedReportError(
+            f"the report of an earlier run is damaged: {store.uri(path)}: {error}"
+        ) from None
     for batch in table.to_batches(max_chunksize=1000):
         for row in batch.to_pylist():
             finished = row.pop("finished_at")
@@ -194,38 +200,3 @@ def _size_of(output_path: str, policy: Policy, sizes: Sizes) -> int | None:
 
 def _last(past: Iterable[PastRow]) -> PastRow | None:
     return max(past, key=lambda row: row.finished, default=None)
-
-
-@dataclass
-class ReadPast(beam.PTransform):
-    """Files of earlier runs' reports to PastRow.
-
-    Attributes:
-      paths: the files, below OUTPUT.
-      store: OUTPUT.
-      fingerprint: of the present settings.
-    """
-
-    paths: list[str]
-    store: OutputStore
-    fingerprint: str
-
-    def expand(self, pbegin):
-        """Returns the rows."""
-        store, fingerprint = self.store, self.fingerprint
-
-        def rows(path: bytes) -> Iterator[PastRow]:
-            name = os.fsdecode(path)
-            try:
-                yield from read_past(store.read(name), fingerprint)
-            except pa.ArrowInvalid as error:
-                raise DamagedReportError(
-                    f"the report of an earlier run is damaged: {store.uri(name)}: {error}"
-                ) from None
-
-        return (
-            pbegin
-            | beam.Create([os.fsencode(path) for path in self.paths])
-            | "SpreadFiles" >> beam.Reshuffle()
-            | "ReadRows" >> beam.FlatMap(rows)
-        )

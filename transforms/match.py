@@ -9,14 +9,16 @@ import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import chain, islice
+from itertools import chain
 from pathlib import PurePosixPath
 
 import apache_beam as beam
+from apache_beam.transforms.window import GlobalWindows
 
 from codec.encode import SUFFIXES_OF, WRITABLE_SUFFIXES
 from codec.errors import ImageError
-from transforms.done import PastRow, Policy, ReadPast, Sizes, decide, vanished
+from transforms.blocks import Block, from_blocks, to_blocks
+from transforms.done import PastRow, Policy, Sizes, decide, read_past, vanished
 from transforms.errors import EXPECTED_ERRORS
 from transforms.globs import WILDCARD, find_objects
 from transforms.lists import Listed, Part, list_files, parts_of, read_part
@@ -259,17 +261,6 @@ def claim_output(refs: Iterable[ImageRef]) -> Iterator[ImageRef | Refused]:
             yield ref, ImageError(f"would write the same output as {first.uri}")
 
 
-def by_size(outcomes: Iterable[ImageRef | Refused]) -> Iterator[ImageRef | Refused]:
-    """The same, the smaller files first, within windows of bounded memory.
-
-    The local runner deals what was grouped to its workers in turn: of neighbours of like size each
-    gets as much to do, and all end together.
-    """
-    outcomes = iter(outcomes)
-    while window := list(islice(outcomes, _WINDOW)):
-        yield from sorted(window, key=lambda outcome: _ref_of(outcome).size)
-
-
 def _ref_of(outcome: ImageRef | Refused) -> ImageRef:
     return outcome if isinstance(outcome, ImageRef) else outcome[0]
 
@@ -307,12 +298,87 @@ def settle(
         yield from vanished(past, policy, sizes)
 
 
+@dataclass(frozen=True)
+class Places:
+    """Which place of the output something belongs to: the key of the join.
+
+    Attributes:
+      output_format: see output_path_of.
+      names_fold: see claim_key.
+    """
+
+    output_format: str = "same"
+    names_fold: bool = False
+
+    def of_path(self, output_path: str) -> bytes:
+        """The place of a path below OUTPUT/images."""
+        # Escaped, as the report has it; Settle tells apart what that makes equal.
+        return as_unicode(claim_key(output_path, self.names_fold)).encode()
+
+    def of_row(self, row: PastRow) -> bytes:
+        """The place of an image that an earlier run has seen."""
+        return self.of_path(output_path_of(row.relative_path, self.output_format))
+
+
+class Settle(beam.DoFn):
+    """What was found and what earlier runs did, a bucket of places at a time, to what is left.
+
+    References leave ordered by size within windows of bounded memory: a runner that deals them to
+    its workers in turn gives each as much to do, and all end together.
+
+    Args:
+      policy: what is done again.
+      names_fold: see claim_key.
+      listing: whether the sizes of results were listed.
+    """
+
+    ROWS = "rows"
+
+    def __init__(self, policy: Policy, names_fold: bool, listing: bool):
+        self._policy = policy
+        self._names_fold = names_fold
+        self._listing = listing
+
+    def start_bundle(self):
+        self._refs: list[ImageRef] = []
+
+    def process(self, group: tuple[int, dict[str, Iterable[bytes]]]):
+        """Yields references, and tagged ROWS of what ends here."""
+        sides = group[1]
+        found = from_blocks(chain(sides["globbed"], sides["listed"]))
+        past, results = from_blocks(sides["past"]), from_blocks(sides["results"])
+        for place in found.keys() | past.keys():
+            sizes = dict(results.get(place, ())) if self._listing else None
+            claims: dict[str | None, list[ImageRef | ReportRow]] = {}
+            for one in found.get(place, ()):
+                is_ref = isinstance(one, ImageRef)
+                key = claim_key(one.output_path, self._names_fold) if is_ref else None
+                claims.setdefault(key, []).append(one)
+            for claimed in claims.values() or [()]:
+                for one in settle(claimed, past.get(place, ()), self._policy, sizes):
+                    if isinstance(one, ImageRef):
+                        self._refs.append(one)
+                    else:
+                        yield beam.pvalue.TaggedOutput(self.ROWS, one)
+        if len(self._refs) >= _WINDOW:
+            yield from self._by_size()
+
+    def finish_bundle(self):
+        """Yields the references that are left."""
+        yield from map(GlobalWindows.windowed_value, self._by_size())
+
+    def _by_size(self) -> list[ImageRef]:
+        refs, self._refs = sorted(self._refs, key=lambda ref: (ref.size, ref.uri)), []
+        return refs
+
+
 @dataclass
 class MatchImages(beam.PTransform):
     """Globs and lists to references; expands to (references, rows of what ends here).
 
-    Grouping by output path finds clashes and what is done without a list in memory, and spreads
-    the references over the workers as a reshuffle would.
+    Grouping by place in the output finds clashes and what is done; neither what was found nor what
+    earlier runs did is ever in one memory, but for blocks of it (see transforms.blocks). The
+    references that are left are spread over the workers.
 
     Attributes:
       inputs: globs of images.
@@ -334,11 +400,11 @@ class MatchImages(beam.PTransform):
 
     def expand(self, pbegin):
         """Returns the two outputs."""
-        policy, rules = self.policy, self.rules
-        names_fold, on_match = self.names_fold, self.on_match
+        policy, rules, on_match = self.policy, self.rules, self.on_match
+        places = Places(rules.output_format, self.names_fold)
         first_list = len(self.inputs)
 
-        def globbed(pattern: tuple[int, bytes]) -> Iterator[tuple[bytes, ImageRef | ReportRow]]:
+        def globbed(pattern: tuple[int, bytes]) -> Iterator[Block]:
             name = os.fsdecode(pattern[1])
             return placed(expand_glob(name, pattern[0], rules.output, rules.output_format))
 
@@ -347,36 +413,27 @@ class MatchImages(beam.PTransform):
                 for part in parts_of(file):
                     yield pattern[0], part
 
-        def listed(numbered: tuple[int, Part]) -> Iterator[tuple[bytes, ImageRef | ReportRow]]:
+        def listed(numbered: tuple[int, Part]) -> Iterator[Block]:
             return placed(refer(read_part(numbered[1]), first_list + numbered[0], rules))
 
-        def placed(outcomes) -> Iterator[tuple[bytes, ImageRef | ReportRow]]:
-            for outcome in by_size(outcomes):
-                if on_match:
-                    on_match()
-                yield place(_ref_of(outcome).output_path), _row_of(outcome)
+        def placed(outcomes: Iterable[ImageRef | Refused]) -> Iterator[Block]:
+            return to_blocks(map(announced, outcomes))
 
-        def place(output_path: str) -> bytes:
-            # Escaped, as the report has it; `settled` tells apart what that makes equal.
-            return as_unicode(claim_key(output_path, names_fold)).encode()
+        def announced(outcome: ImageRef | Refused) -> tuple[bytes, ImageRef | ReportRow]:
+            if on_match:
+                on_match()
+            return places.of_path(_ref_of(outcome).output_path), _row_of(outcome)
 
-        def place_of(row: PastRow) -> tuple[bytes, PastRow]:
-            return place(output_path_of(row.relative_path, rules.output_format)), row
+        def past(path: bytes) -> Iterator[Block]:
+            rows = read_past(policy.store, os.fsdecode(path), policy.fingerprint)
+            return to_blocks((places.of_row(row), row) for row in rows)
 
-        def sizes_of(directory: str) -> Iterator[tuple[bytes, tuple[str, int]]]:
-            for path, size in policy.store.sizes(directory):
-                path = path.removeprefix(f"{directory}/")
-                yield place(path), (path, size)
-
-        def settled(group) -> Iterator[ImageRef | ReportRow]:
-            _, sides = group
-            past, claims = list(sides["past"]), {}
-            sizes = dict(sides["results"]) if listing else None
-            for one in chain(sides["globbed"], sides["listed"]):
-                key = claim_key(one.output_path, names_fold) if isinstance(one, ImageRef) else None
-                claims.setdefault(key, []).append(one)
-            for found in claims.values() or [()]:
-                yield from settle(found, past, policy, sizes)
+        def results(directory: str) -> Iterator[Block]:
+            paths = (
+                (path.removeprefix(f"{directory}/"), size)
+                for path, size in policy.store.sizes(directory)
+            )
+            return to_blocks((places.of_path(path), (path, size)) for path, size in paths)
 
         # Nothing was done before: nothing needs to be looked up.
         listing = bool(self.past) and not is_local(policy.store.root)
@@ -392,19 +449,22 @@ class MatchImages(beam.PTransform):
             | "SpreadParts" >> beam.Reshuffle()
             | "ReadLists" >> beam.FlatMap(listed),
             "past": pbegin
-            | "ReadPast" >> ReadPast(self.past, policy.store, policy.fingerprint)
-            | "PlaceOf" >> beam.Map(place_of),
+            | "Past" >> beam.Create([os.fsencode(path) for path in self.past])
+            | "SpreadPast" >> beam.Reshuffle()
+            | "ReadPast" >> beam.FlatMap(past),
             "results": pbegin
             | "Results" >> beam.Create(["images"] if listing else [])
-            | "ListResults" >> beam.FlatMap(sizes_of),
+            | "ListResults" >> beam.FlatMap(results),
         }
-        ended = (
+        settled = (
             sides
-            | "GroupByOutput" >> beam.CoGroupByKey()
-            | "Settle" >> beam.FlatMap(settled)
-            | "Split" >> beam.Partition(lambda one, _: int(isinstance(one, ReportRow)), 2)
+            | "GroupByPlace" >> beam.CoGroupByKey()
+            | "Settle"
+            >> beam.ParDo(Settle(policy, self.names_fold, listing)).with_outputs(
+                Settle.ROWS, main="refs"
+            )
         )
-        return ended[0], ended[1]
+        return settled.refs | "Spread" >> beam.Reshuffle(), settled[Settle.ROWS]
 
 
 def _numbered(patterns: tuple[str, ...]) -> list[tuple[int, bytes]]:

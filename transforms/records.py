@@ -13,7 +13,7 @@ from codec.picture import Metadata
 
 @dataclass(frozen=True, slots=True)  # no names of fields in each reference's bytes
 class ImageRef:
-    """A source image, before anything of it is read. The only record that crosses a shuffle.
+    """A source image, before anything of it is read.
 
     Attributes:
       uri: where it is, as the file system named it.
