@@ -35,6 +35,7 @@ setup(
         "keras>=3.6",
         "opencv-python-headless>=4.10",
         "numpy>=2.0",
+        "numba>=0.61",
         "scipy>=1.14",
         "scikit-image>=0.24",
         "pandas>=2.2",

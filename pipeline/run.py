@@ -9,6 +9,7 @@ import sys
 import time
 import traceback
 from contextlib import nullcontext, suppress
+from threading import Thread
 from typing import Any
 
 import apache_beam as beam
@@ -38,6 +39,7 @@ from pipeline.report import compact_journal, remove_journal
 from pipeline.summary import format_summary, reconcile, to_json, totals_path
 from pipeline.terminal import printable
 from srcnn.engines import cores
+from srcnn.metrics import load_ssim
 from transforms.objects import StoreError, hurry
 from transforms.storage import OutputFullError, end_writing
 
@@ -61,6 +63,9 @@ def run(command: Command) -> int:
     options = pipeline_options(command.beam_arguments)
     if not _is_local(options):
         prepare_options(options, command.config)
+    elif command.config.mode == "evaluate" and not command.dry_run:
+        # Half a second, most of which passes while a child reads the weights.
+        Thread(target=load_ssim, name="load_ssim").start()
     job = check_places(prepare_job(command.config))
     for warning in job.warnings:
         print(f"warning: {printable(warning)}", file=sys.stderr)

@@ -6,7 +6,7 @@ that a 100-megapixel image needs no more than a few megabytes beside itself.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -19,8 +19,10 @@ PEAK = 255.0
 # The constants of SSIM.
 _C1, _C2 = (0.01 * PEAK) ** 2, (0.03 * PEAK) ** 2
 
-# A window is (radius, filter, covariance normalisation).
-Window = tuple[int, Callable[[np.ndarray], np.ndarray], float]
+# Half the side of a window, less the pixel in its middle.
+_RADIUS = {"uniform": 3, "gaussian": 5}
+# Strips of equal weights are copied only where a picture's rows do not lie side by side.
+_COPIED_SAMPLES = 1 << 22
 
 
 def mse(reference: np.ndarray, candidate: np.ndarray) -> float:
@@ -74,72 +76,51 @@ def ssim(
     """
     for candidate in candidates:
         _check_pair(reference, candidate)
-    radius, smooth, normalisation = _WINDOWS[window]
+    radius = _RADIUS[window]
     height, width = reference.shape[:2]
     if min(height, width) < 2 * radius + 1:
         return [None] * len(candidates)
-    if window == "uniform" and reference.dtype == np.uint8:
-        totals = _totals_in_integers(reference, candidates)
-    else:
-        totals = _totals_in_doubles(reference, candidates, radius, smooth, normalisation)
+    totals = _uniform_totals if window == "uniform" else _gaussian_totals
     channels = 1 if reference.ndim == 2 else reference.shape[2]
     windows = (height - 2 * radius) * (width - 2 * radius) * channels
-    return [total / windows for total in totals]
+    return [total / windows for total in totals(reference, candidates, radius)]
 
 
-def _totals_in_integers(reference: np.ndarray, candidates: Sequence[np.ndarray]) -> list[float]:
-    """Sums of the similarities over all windows of 7 x 7, for 8-bit samples.
+def load_ssim() -> None:
+    """Loads or compiles what `ssim` of 8-bit images needs, for the first image not to wait."""
+    image = np.zeros((7, 7, 3), np.uint8)
+    ssim(image, [image])
 
-    With sums over the n = 49 samples of a window in place of means, everything but the constants
-    and the quotient is an exact integer of 29 bits: sums Sx, Sy, Sxx, Syy, Sxy make
-    (2 Sx Sy + n^2 c1) (2 (n Sxy - Sx Sy) + n (n - 1) c2) /
-    ((Sx^2 + Sy^2 + n^2 c1) (n (Sxx + Syy) - Sx^2 - Sy^2 + n (n - 1) c2)).
-    """
-    radius, n = 3, 49
-    c1, c2 = n * n * _C1, n * (n - 1) * _C2
 
-    def sums(samples: np.ndarray) -> np.ndarray:
-        """Over each window; those in the first and last three columns are not whole."""
-        return cv2.boxFilter(samples, cv2.CV_32S, (7, 7), normalize=False)[radius:-radius]
+def _uniform_totals(
+    reference: np.ndarray, candidates: Sequence[np.ndarray], radius: int
+) -> list[float]:
+    """Sums of the similarities over all windows of equal weights."""
+    # Not wanted in restore mode, and a quarter of a second to import.
+    from srcnn.similarity import sum_of_similarities
 
+    scale = (peak_of(reference) / PEAK) ** 2
     totals = [0.0] * len(candidates)
-    for rows in strips(reference, radius):
-        x = reference[rows].astype(np.uint16)
-        sum_x, variance_x = sums(x), sums(x * x)
-        square_x = sum_x * sum_x
-        variance_x *= n
-        variance_x -= square_x
+    for rows in strips(reference, radius, _COPIED_SAMPLES):
         for index, candidate in enumerate(candidates):
-            y = candidate[rows].astype(np.uint16)
-            squares, covariance, variances = sums(y), sums(x * y), sums(y * y)
-            products = sum_x * squares
-            squares *= squares
-            covariance *= n
-            covariance -= products
-            covariance *= 2
-            products *= 2
-            variances *= n
-            variances -= squares
-            variances += variance_x
-            squares += square_x
-            similarity = products + c1
-            similarity *= covariance + c2
-            below = squares + c1
-            below *= variances + c2
-            similarity /= below
-            totals[index] += float(similarity[:, radius:-radius].sum())
+            totals[index] += sum_of_similarities(
+                reference[rows], candidate[rows], _C1 * scale, _C2 * scale
+            )
     return totals
 
 
-def _totals_in_doubles(
-    reference: np.ndarray, candidates: Sequence[np.ndarray], radius: int,
-    smooth: Callable[[np.ndarray], np.ndarray], normalisation: float,
-) -> list[float]:  # fmt: skip
-    """Sums of the similarities over all windows, for any samples and weights."""
+def _gaussian_totals(
+    reference: np.ndarray, candidates: Sequence[np.ndarray], radius: int
+) -> list[float]:
+    """Sums of the similarities over all windows of Gaussian weights."""
+    positions = np.arange(-radius, radius + 1)
+    weights = np.exp(-0.5 * (positions / 1.5) ** 2)
+    weights /= weights.sum()
 
     def inner_mean(samples: np.ndarray) -> np.ndarray:
         """Over each window, of the windows that lie wholly inside."""
-        return smooth(samples)[radius:-radius, radius:-radius]
+        means = cv2.sepFilter2D(samples, cv2.CV_64F, weights, weights)
+        return means[radius:-radius, radius:-radius]
 
     totals = [0.0] * len(candidates)
     for rows in strips(reference, radius):
@@ -154,11 +135,10 @@ def _totals_in_doubles(
             # ((2 means + c1) (2 covariance + c2)) / ((mean squares + c1) (variances + c2)), in
             # place: new arrays for each term would take longer than the windows.
             covariance -= means
-            covariance *= 2 * normalisation
+            covariance *= 2
             covariance += _C2
             variances += square_x
             variances -= mean_squares
-            variances *= normalisation
             variances += _C2
             means *= 2
             means += _C1
@@ -168,19 +148,6 @@ def _totals_in_doubles(
             covariance /= variances
             totals[index] += float(covariance.sum())
     return totals
-
-
-def _gaussian(samples: np.ndarray) -> np.ndarray:
-    positions = np.arange(-5, 6)
-    weights = np.exp(-0.5 * (positions / 1.5) ** 2)
-    weights /= weights.sum()
-    return cv2.sepFilter2D(samples, cv2.CV_64F, weights, weights)
-
-
-_WINDOWS: dict[str, Window] = {
-    "uniform": (3, lambda samples: cv2.blur(samples, (7, 7)), 49 / 48),
-    "gaussian": (5, _gaussian, 1.0),
-}
 
 
 def _on_eight_bit_scale(image: np.ndarray) -> np.ndarray:

@@ -9,19 +9,20 @@ _SAMPLES = 1 << 16
 _LEAST_ROWS = 16
 
 
-def strips(image: np.ndarray, halo: int = 0) -> Iterator[slice]:
+def strips(image: np.ndarray, halo: int = 0, samples: int | None = None) -> Iterator[slice]:
     """Cuts a picture into strips of rows.
 
     Args:
       image: (h, w) or (h, w, c).
       halo: rows that each strip shares with its neighbours on both sides.
+      samples: of a strip, about; None: as many as a processor's cache holds in double precision.
 
     Yields:
       Slices of rows; without `halo` rows at both ends they partition the picture's rows without
       its first and last `halo`.
     """
     height = image.shape[0]
-    step = max(_LEAST_ROWS, _SAMPLES // max(1, image[0].size))
+    step = max(_LEAST_ROWS, (samples or _SAMPLES) // max(1, image[0].size))
     for start in range(halo, height - halo, step):
         yield slice(start - halo, min(start + step, height - halo) + halo)
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from support import golden, quick, random_image
 
-from srcnn import metrics, strips
+from srcnn import metrics, similarity, strips
 from srcnn.resample import degrade_opencv
 
 WINDOWS = {
@@ -80,7 +80,8 @@ def test_ssim_of_8_bits_is_scikit_images_default():
 def test_ssim_and_mse_of_strips_are_those_of_the_whole(window, height):
     image = random_image((height, 13, 3), seed=height)
     candidate = noisy(image, height)
-    with mock.patch.object(strips, "_SAMPLES", 1):  # strips of 16 rows
+    few = mock.patch.object(strips, "_SAMPLES", 1), mock.patch.object(metrics, "_COPIED_SAMPLES", 1)
+    with few[0], few[1]:  # strips of 16 rows
         assert len(list(strips.strips(image, halo=5))) > 1 or height < 75
         (figure,) = metrics.ssim(image, [candidate], window)
         error = metrics.mse(image, candidate)
@@ -94,6 +95,22 @@ def test_ssim_of_an_image_of_several_strips(window):
     candidate = noisy(image, 0)
     expected = skimage_ssim(image, candidate, window)
     assert metrics.ssim(image, [candidate], window) == pytest.approx([expected], abs=1e-10)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_ssim_of_a_part_of_a_picture_and_of_the_largest_codes(dtype):
+    image = random_image((60, 50, 3), dtype)
+    image[20:40] = np.iinfo(dtype).max
+    candidate = noisy(image, 3)
+    part = (slice(5, -5), slice(6, -6))  # its rows do not lie side by side
+    expected = skimage_ssim(image[part], candidate[part], "uniform")
+    assert metrics.ssim(image[part], [candidate[part]]) == pytest.approx([expected], abs=1e-10)
+
+
+def test_what_is_compiled_need_not_be_kept(monkeypatch):
+    monkeypatch.setattr("numba.core.caching.CacheImpl._locator_classes", [])
+    double = similarity._compiled(lambda number: 2 * number)
+    assert double(3) == 6
 
 
 @quick
