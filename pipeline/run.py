@@ -40,6 +40,7 @@ from pipeline.summary import format_summary, reconcile, to_json, totals_path
 from pipeline.terminal import printable
 from srcnn.engines import cores
 from srcnn.metrics import load_ssim
+from srcnn.protocols import PROTOCOLS
 from transforms.objects import StoreError, hurry
 from transforms.storage import OutputFullError, end_writing
 
@@ -65,7 +66,8 @@ def run(command: Command) -> int:
         prepare_options(options, command.config)
     elif command.config.mode == "evaluate" and not command.dry_run:
         # Half a second, most of which passes while a child reads the weights.
-        Thread(target=load_ssim, name="load_ssim").start()
+        window = PROTOCOLS[command.config.protocol].ssim_window
+        Thread(target=load_ssim, args=(window,), name="load_ssim").start()
     job = check_places(prepare_job(command.config))
     for warning in job.warnings:
         print(f"warning: {printable(warning)}", file=sys.stderr)

@@ -21,7 +21,9 @@ _C1, _C2 = (0.01 * PEAK) ** 2, (0.03 * PEAK) ** 2
 
 # Half the side of a window, less the pixel in its middle.
 _RADIUS = {"uniform": 3, "gaussian": 5}
-# Strips of equal weights are copied only where a picture's rows do not lie side by side.
+_WEIGHTS = np.exp(-0.5 * (np.arange(-5, 6) / 1.5) ** 2)
+_WEIGHTS /= _WEIGHTS.sum()
+# What is copied where a picture's rows do not lie side by side.
 _COPIED_SAMPLES = 1 << 22
 
 
@@ -80,79 +82,28 @@ def ssim(
     height, width = reference.shape[:2]
     if min(height, width) < 2 * radius + 1:
         return [None] * len(candidates)
-    totals = _uniform_totals if window == "uniform" else _gaussian_totals
-    channels = 1 if reference.ndim == 2 else reference.shape[2]
-    windows = (height - 2 * radius) * (width - 2 * radius) * channels
-    return [total / windows for total in totals(reference, candidates, radius)]
-
-
-def load_ssim() -> None:
-    """Loads or compiles what `ssim` of 8-bit images needs, for the first image not to wait."""
-    image = np.zeros((7, 7, 3), np.uint8)
-    ssim(image, [image])
-
-
-def _uniform_totals(
-    reference: np.ndarray, candidates: Sequence[np.ndarray], radius: int
-) -> list[float]:
-    """Sums of the similarities over all windows of equal weights."""
     # Not wanted in restore mode, and a quarter of a second to import.
-    from srcnn.similarity import sum_of_similarities
+    from srcnn.similarity import sum_uniform, sum_weighted
 
     scale = (peak_of(reference) / PEAK) ** 2
+    constants = (_C1 * scale, _C2 * scale)
     totals = [0.0] * len(candidates)
     for rows in strips(reference, radius, _COPIED_SAMPLES):
         for index, candidate in enumerate(candidates):
-            totals[index] += sum_of_similarities(
-                reference[rows], candidate[rows], _C1 * scale, _C2 * scale
-            )
-    return totals
+            pair = reference[rows], candidate[rows]
+            if window == "uniform":
+                totals[index] += sum_uniform(*pair, *constants)
+            else:
+                totals[index] += sum_weighted(*pair, _WEIGHTS, *constants)
+    channels = 1 if reference.ndim == 2 else reference.shape[2]
+    windows = (height - 2 * radius) * (width - 2 * radius) * channels
+    return [total / windows for total in totals]
 
 
-def _gaussian_totals(
-    reference: np.ndarray, candidates: Sequence[np.ndarray], radius: int
-) -> list[float]:
-    """Sums of the similarities over all windows of Gaussian weights."""
-    positions = np.arange(-radius, radius + 1)
-    weights = np.exp(-0.5 * (positions / 1.5) ** 2)
-    weights /= weights.sum()
-
-    def inner_mean(samples: np.ndarray) -> np.ndarray:
-        """Over each window, of the windows that lie wholly inside."""
-        means = cv2.sepFilter2D(samples, cv2.CV_64F, weights, weights)
-        return means[radius:-radius, radius:-radius]
-
-    totals = [0.0] * len(candidates)
-    for rows in strips(reference, radius):
-        x = _on_eight_bit_scale(reference[rows])
-        mean_x, square_x = inner_mean(x), inner_mean(x * x)
-        for index, candidate in enumerate(candidates):
-            y = _on_eight_bit_scale(candidate[rows])
-            mean_y = inner_mean(y)
-            means, covariance = mean_x * mean_y, inner_mean(x * y)
-            mean_squares, variances = mean_x * mean_x, inner_mean(y * y)
-            mean_squares += mean_y * mean_y
-            # ((2 means + c1) (2 covariance + c2)) / ((mean squares + c1) (variances + c2)), in
-            # place: new arrays for each term would take longer than the windows.
-            covariance -= means
-            covariance *= 2
-            covariance += _C2
-            variances += square_x
-            variances -= mean_squares
-            variances += _C2
-            means *= 2
-            means += _C1
-            mean_squares += _C1
-            covariance *= means
-            variances *= mean_squares
-            covariance /= variances
-            totals[index] += float(covariance.sum())
-    return totals
-
-
-def _on_eight_bit_scale(image: np.ndarray) -> np.ndarray:
-    samples = image.astype(np.float64)
-    return samples if image.dtype == np.uint8 else samples * (PEAK / peak_of(image))
+def load_ssim(window: str) -> None:
+    """Loads or compiles what `ssim` of 8-bit images needs, for the first image not to wait."""
+    image = np.zeros((11, 11), np.uint8)
+    ssim(image, [image], window)
 
 
 def _check_pair(reference: np.ndarray, candidate: np.ndarray) -> None:

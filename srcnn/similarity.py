@@ -1,7 +1,7 @@
-"""The sums of SSIM over windows of equal weights, compiled when it is first needed.
+"""The sums of SSIM over all windows, compiled when they are first needed.
 
 NumPy takes some twenty passes over as many arrays for them, and in each of them other threads wait
-for Python's lock; compiled, it is one pass, a seventh of the time, and no lock.
+for Python's lock; compiled, it is one pass, a fifth of the time or less, and no lock.
 """
 
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 from numba import njit
 
-SIDE = 7
+SIDE = 7  # of a window of equal weights
 _PIXELS = SIDE * SIDE
 
 
@@ -21,10 +21,13 @@ def _compiled(function: Callable) -> Callable:
         return njit(**options)(function)
 
 
+# Functions take views, for an index that may be negative keeps a loop from being vectorised, and
+# arrays are made where they are used, for those that might overlap do the same.
+
+
 @_compiled
 def _sum_across(columns, pairs, sums, step):
     """sums[j] = the seven columns[j], columns[j + step], ..., by sums of two and of four."""
-    # Views, for an index that may be negative keeps a loop from being vectorised.
     second, last = columns[step:], columns[6 * step :]
     for j in range(second.size):
         pairs[j] = columns[j] + second[j]
@@ -34,8 +37,18 @@ def _sum_across(columns, pairs, sums, step):
 
 
 @_compiled
-def _similarities_by_column(x, y, dtype, step, c1, c2):
-    """The sum of the similarities of the windows that begin in each column.
+def _weigh_across(columns, weights, means, step):
+    """means[j] = the sum of weights[k] * columns[j + k * step]."""
+    means[:] = 0
+    for k in range(weights.size):
+        weight, shifted = weights[k], columns[k * step :]
+        for j in range(means.size):
+            means[j] += weight * shifted[j]
+
+
+@_compiled
+def _uniform(x, y, dtype, step, c1, c2):
+    """The sum of the similarities of the windows that begin in each column, equal weights.
 
     With sums over the n = 49 samples of a window in place of means, everything but the constants
     and the quotient is an exact integer below 2 ** 53: sums Sx, Sy, Sxx + Syy, Sxy make
@@ -45,7 +58,6 @@ def _similarities_by_column(x, y, dtype, step, c1, c2):
     height, width = x.shape
     inner = width - (SIDE - 1) * step
     c1, c2 = _PIXELS**2 * c1, _PIXELS * (_PIXELS - 1) * c2
-    # Made here: arrays that might overlap keep a loop from being vectorised.
     xs, ys = np.zeros(width, dtype), np.zeros(width, dtype)
     squares, products = np.zeros(width, dtype), np.zeros(width, dtype)
     pairs = np.empty(width, dtype)
@@ -85,21 +97,72 @@ def _similarities_by_column(x, y, dtype, step, c1, c2):
     return totals
 
 
-def sum_of_similarities(
-    reference: np.ndarray, candidate: np.ndarray, c1: float, c2: float
-) -> float:
+@_compiled
+def _weighted(x, y, weights, step, c1, c2):
+    """The sum of the similarities of the windows that begin in each column, by separable weights.
+
+    Population covariance: of the weighted means Mx, My, Mxx + Myy, Mxy
+    (2 Mx My + C1) (2 (Mxy - Mx My) + C2) / ((Mx^2 + My^2 + C1) (Mxx + Myy - Mx^2 - My^2 + C2)).
+    """
+    height, width = x.shape
+    inner = width - (weights.size - 1) * step
+    xs, ys, squares, products = np.empty(width), np.empty(width), np.empty(width), np.empty(width)
+    mean_x, mean_y = np.empty(inner), np.empty(inner)
+    mean_squares, mean_products = np.empty(inner), np.empty(inner)
+    totals = np.zeros(inner)
+    for top in range(height - weights.size + 1):
+        xs[:], ys[:], squares[:], products[:] = 0, 0, 0, 0
+        for k in range(weights.size):
+            weight, row_x, row_y = weights[k], x[top + k], y[top + k]
+            for j in range(width):
+                a, b = np.float64(row_x[j]), np.float64(row_y[j])
+                xs[j] += weight * a
+                ys[j] += weight * b
+                squares[j] += weight * (a * a + b * b)
+                products[j] += weight * (a * b)
+        _weigh_across(xs, weights, mean_x, step)
+        _weigh_across(ys, weights, mean_y, step)
+        _weigh_across(squares, weights, mean_squares, step)
+        _weigh_across(products, weights, mean_products, step)
+        for j in range(inner):
+            product = mean_x[j] * mean_y[j]
+            square = mean_x[j] * mean_x[j] + mean_y[j] * mean_y[j]
+            covariance, variances = mean_products[j] - product, mean_squares[j] - square
+            totals[j] += ((2 * product + c1) * (2 * covariance + c2)) / (
+                (square + c1) * (variances + c2)
+            )
+    return totals
+
+
+def sum_uniform(reference: np.ndarray, candidate: np.ndarray, c1: float, c2: float) -> float:
     """The sum of SSIM over all windows of 7 x 7 that lie wholly inside, and over the channels.
 
-    Equal weights and sample covariance, as scikit-image's default.
+    Equal weights, sample covariance.
 
     Args:
-      reference: (h, w) or (h, w, c), uint8 or uint16, at least 7 x 7.
+      reference: (h, w) or (h, w, c), uint8 or uint16, at least as large as a window.
       candidate: same shape and type.
       c1, c2: SSIM's constants (K L)^2 on the scale of the samples.
     """
-    height, step = len(reference), reference[0, 0].size
-    x = np.ascontiguousarray(reference).reshape(height, -1)
-    y = np.ascontiguousarray(candidate).reshape(height, -1)
     # Of 16-bit samples the sums of squares need more than 32 bits.
     dtype = np.dtype(np.int32 if reference.dtype == np.uint8 else np.int64)
-    return float(_similarities_by_column(x, y, dtype, step, c1, c2).sum())
+    step = reference[0, 0].size
+    return float(_uniform(_rows(reference), _rows(candidate), dtype, step, c1, c2).sum())
+
+
+def sum_weighted(
+    reference: np.ndarray, candidate: np.ndarray, weights: np.ndarray, c1: float, c2: float
+) -> float:
+    """The same with other windows: population covariance.
+
+    Args:
+      reference, candidate, c1, c2: see sum_uniform.
+      weights: of a window's rows and of its columns, float64, with the sum 1.
+    """
+    step = reference[0, 0].size
+    return float(_weighted(_rows(reference), _rows(candidate), weights, step, c1, c2).sum())
+
+
+def _rows(image: np.ndarray) -> np.ndarray:
+    """(h, w * c), contiguous."""
+    return np.ascontiguousarray(image).reshape(len(image), -1)
