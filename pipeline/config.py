@@ -250,9 +250,9 @@ def load_config(values: dict[str, Any], file: str | None = None) -> JobConfig:
         raise UsageError(_one_line(error)) from None
 
 
-def nearest(word: str, known: Any) -> str | None:
+def nearest(word: str, known: Any, cutoff: float = 0.6) -> str | None:
     """The known word that is most like a misspelt one, if any is."""
-    matches = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    matches = difflib.get_close_matches(word, list(known), n=1, cutoff=cutoff)
     return matches[0] if matches else None
 
 

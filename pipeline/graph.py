@@ -1,5 +1,6 @@
 """The data flow of the whole job, in one function."""
 
+import os
 from functools import partial
 
 import apache_beam as beam
@@ -143,7 +144,7 @@ def match(
         dry=dry,
     )
     on_match = partial(progress.add, "matched") if progress else None
-    rules = ListRules(c.input_root, job.store.root, c.output_format)
+    rules = ListRules(c.input_root, job.store.root, c.output_format, os.getcwd())
     return pipeline | "MatchImages" >> MatchImages(
         c.input, c.input_list, policy, past, rules, job.names_fold, on_match
     )

@@ -46,6 +46,9 @@ Every option of Apache Beam is passed through: --runner, --direct_num_workers, .
 Dashes and underscores are the same in option names.
 """
 
+# Beam asks their job server which options it has, when the job is handed in.
+_WITH_JOB_SERVER = ("portablerunner", "flinkrunner", "sparkrunner", "prismrunner")
+
 
 @dataclass(frozen=True)
 class Command:
@@ -184,14 +187,30 @@ def _refuse_unknown(rest: list[str], parser: argparse.ArgumentParser) -> None:
     beam_parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     for options in PipelineOptions.__subclasses__():
         options._add_argparse_args(beam_parser)
-    _, unknown = beam_parser.parse_known_args(rest)
+    own = [flag for action in parser._actions for flag in action.option_strings]
+    beams = [flag for action in beam_parser._actions for flag in action.option_strings]
+    known, unknown = beam_parser.parse_known_args(rest)
+    if (known.runner or "").rpartition(".")[2].lower() in _WITH_JOB_SERVER:
+        unknown = _without_job_servers(unknown, own + beams)
     if not unknown:
         return
     word = unknown[0].partition("=")[0]
     if not word.startswith("-"):
         raise UsageError(f"unexpected argument {unknown[0]!r}; globs go behind --input, in quotes")
-    own = [flag for action in parser._actions for flag in action.option_strings]
-    beams = [flag for action in beam_parser._actions for flag in action.option_strings]
     found = nearest(word, own) or nearest(word, beams)
     hint = f"did you mean {found}?" if found else "see --help"
     raise UsageError(f"unknown option {word}; {hint}")
+
+
+def _without_job_servers(words: list[str], known: list[str]) -> list[str]:
+    """Leaves out options, and their values, that a job server may know: it alone can tell.
+
+    Misspellings of known ones stay.
+    """
+    left, value_follows = [], False
+    for word in words:
+        is_option = word.startswith("--")
+        if nearest(word.partition("=")[0], known, cutoff=0.85) if is_option else not value_follows:
+            left.append(word)
+        value_follows = is_option and "=" not in word
+    return left

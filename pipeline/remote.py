@@ -62,10 +62,10 @@ def prepare_options(options: PipelineOptions, config: JobConfig) -> None:
     ):
         portable.job_server_timeout = _NEVER
     if not works_here(options):
-        for name in ("input", "input_list", "output"):
+        for name in ("input", "input_list", "input_root", "output"):
             value = getattr(config, name)
             for path in [value] if isinstance(value, str) else value:
-                if is_local(path) and not os.path.isabs(path):
+                if path and is_local(path) and not os.path.isabs(path):
                     raise UsageError(
                         f"{name}: {path!r} is relative, and the workers' directory is another; "
                         f"name it in full ({os.path.abspath(path)!r}), where all of them see it"

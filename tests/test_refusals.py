@@ -6,11 +6,19 @@ import sys
 import pytest
 from conftest import ROOT, files_below, write_images
 
+from pipeline.options import parse
+
 
 @pytest.fixture
 def image(tmp_path, photo):
     write_images(tmp_path / "in", {"a.png": photo[:40, :40]})
     return tmp_path / "in" / "a.png"
+
+
+def test_options_of_a_job_server_are_handed_on():
+    words = ["--runner", "FlinkRunner", "--max_bundle_size", "500", "--objectReuse", "--x_y=1"]
+    command = parse(["--input", "a.png", "--output", "out", "--scale", "3", *words])
+    assert command.beam_arguments == words
 
 
 @pytest.mark.parametrize(
@@ -38,6 +46,10 @@ def image(tmp_path, photo):
         (["--scalee", "2"], "did you mean --scale?"),
         (["--max-falures", "2"], "did you mean --max_failures?"),
         (["--direct_num_wrkers", "2"], "did you mean --direct_num_workers?"),
+        (["--max_bundle_size", "2"], "unknown option --max_bundle_size"),
+        (["--runner", "FlinkRunner", "--paralelism=2"], "did you mean --parallelism?"),
+        (["--runner", "FlinkRunner", "--max_falures", "2"], "did you mean --max_failures?"),
+        (["--runner", "FlinkRunner", "--max_bundle_size=2", "b.png"], "unexpected argument 'b.png'"),
         (["--engine", "onnx"], "engine: 'onnx'"),
         (["stray.png"], "unexpected argument 'stray.png'"),
         (["--config", "missing.yaml"], "missing.yaml: cannot read"),

@@ -122,11 +122,26 @@ class ListRules:
       root: what relative paths start from, a directory or URI; empty: the bucket, or `/`.
       output: OUTPUT, in which no source may lie.
       output_format: see output_path_of.
+      directory: of the command, to which relative paths refer; empty: of whoever reads them.
     """
 
     root: str = ""
     output: str | None = None
     output_format: str = "same"
+    directory: str = ""
+
+    def check(self, uri: str) -> None:
+        """Refuses a relative path that means something else here.
+
+        Raises:
+          ImageError: see there.
+        """
+        relative = is_local(uri) and not os.path.isabs(uri)
+        if relative and self.directory not in ("", os.getcwd()):
+            raise ImageError(
+                f"is relative to {as_unicode(self.directory)}, and the worker's directory is "
+                "another: list it in full, where all workers see it"
+            )
 
     def relative_path(self, listed: Listed) -> str:
         """Where the result of an entry goes, below OUTPUT/images but for its ending.
@@ -200,6 +215,7 @@ def refer(entries: Iterable[Listed], order: int, rules: ListRules) -> Iterator[I
         try:
             if listed.problem:
                 raise ImageError(listed.problem)
+            rules.check(uri)
             relative = rules.relative_path(listed)
             if lies_in_output(uri):
                 raise ImageError("lies in the output directory")
