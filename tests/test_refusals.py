@@ -49,7 +49,7 @@ def test_options_of_a_job_server_are_handed_on():
         (["--max_bundle_size", "2"], "unknown option --max_bundle_size"),
         (["--runner", "FlinkRunner", "--paralelism=2"], "did you mean --parallelism?"),
         (["--runner", "FlinkRunner", "--max_falures", "2"], "did you mean --max_failures?"),
-        (["--runner", "FlinkRunner", "--max_bundle_size=2", "b.png"], "unexpected argument 'b.png'"),
+        (["--runner", "FlinkRunner", "--max_bundle=2", "b.png"], "unexpected argument 'b.png'"),
         (["--engine", "onnx"], "engine: 'onnx'"),
         (["stray.png"], "unexpected argument 'stray.png'"),
         (["--config", "missing.yaml"], "missing.yaml: cannot read"),
