@@ -210,7 +210,8 @@ def _without_job_servers(words: list[str], known: list[str]) -> list[str]:
     left, value_follows = [], False
     for word in words:
         is_option = word.startswith("--")
-        if nearest(word.partition("=")[0], known, cutoff=0.85) if is_option else not value_follows:
+        misspelt = is_option and nearest(word.partition("=")[0], known, cutoff=0.85)
+        if misspelt or not (is_option or value_follows):
             left.append(word)
         value_follows = is_option and "=" not in word
     return left

@@ -47,6 +47,12 @@ def _weigh_across(columns, weights, means, step):
 
 
 @_compiled
+def _similarity(product, square, covariance, variances, c1, c2):
+    """SSIM of a window; `square` and `variances` are those of both images together."""
+    return ((2 * product + c1) * (2 * covariance + c2)) / ((square + c1) * (variances + c2))
+
+
+@_compiled
 def _uniform(x, y, dtype, step, c1, c2):
     """The sum of the similarities of the windows that begin in each column, equal weights.
 
@@ -91,9 +97,7 @@ def _uniform(x, y, dtype, step, c1, c2):
             product, square = a * b, a * a + b * b
             covariance = _PIXELS * np.float64(sum_products[j]) - product
             variances = _PIXELS * np.float64(sum_squares[j]) - square
-            totals[j] += ((2 * product + c1) * (2 * covariance + c2)) / (
-                (square + c1) * (variances + c2)
-            )
+            totals[j] += _similarity(product, square, covariance, variances, c1, c2)
     return totals
 
 
@@ -128,9 +132,7 @@ def _weighted(x, y, weights, step, c1, c2):
             product = mean_x[j] * mean_y[j]
             square = mean_x[j] * mean_x[j] + mean_y[j] * mean_y[j]
             covariance, variances = mean_products[j] - product, mean_squares[j] - square
-            totals[j] += ((2 * product + c1) * (2 * covariance + c2)) / (
-                (square + c1) * (variances + c2)
-            )
+            totals[j] += _similarity(product, square, covariance, variances, c1, c2)
     return totals
 
 

@@ -405,8 +405,8 @@ def test_workers_that_take_references_in_turn_get_as_much_to_do(count, workers, 
     (row,) = (one.value for one in ended if isinstance(one, beam.pvalue.TaggedOutput))
     assert row == unreadable
     refs = [one for one in ended if isinstance(one, ImageRef)]
-    assert {ref.change for ref in refs} == {"new"}
-    assert sorted(ref.uri for ref in refs) == sorted(ref.uri for ref in found)
+    expected = [ref.because("new") for ref in found]
+    assert sorted(refs, key=lambda ref: int(ref.relative_path)) == expected
     shares = [sum(ref.size for ref in refs[first::workers]) for first in range(workers)]
     windows = count // 1024 + 1
     assert max(shares) - min(shares) <= windows * max(sizes)

@@ -134,7 +134,7 @@ class ListRules:
         """Refuses a relative path that means something else here.
 
         Raises:
-          ImageError: see there.
+          ImageError: it is one, and this process has another directory than the command.
         """
         relative = is_local(uri) and not os.path.isabs(uri)
         if relative and self.directory not in ("", os.getcwd()):
@@ -314,28 +314,6 @@ def settle(
         yield from vanished(past, policy, sizes)
 
 
-@dataclass(frozen=True)
-class Places:
-    """Which place of the output something belongs to: the key of the join.
-
-    Attributes:
-      output_format: see output_path_of.
-      names_fold: see claim_key.
-    """
-
-    output_format: str = "same"
-    names_fold: bool = False
-
-    def of_path(self, output_path: str) -> bytes:
-        """The place of a path below OUTPUT/images."""
-        # Escaped, as the report has it; Settle tells apart what that makes equal.
-        return as_unicode(claim_key(output_path, self.names_fold)).encode()
-
-    def of_row(self, row: PastRow) -> bytes:
-        """The place of an image that an earlier run has seen."""
-        return self.of_path(output_path_of(row.relative_path, self.output_format))
-
-
 class Settle(beam.DoFn):
     """What was found and what earlier runs did, a bucket of places at a time, to what is left.
 
@@ -416,8 +394,8 @@ class MatchImages(beam.PTransform):
 
     def expand(self, pbegin):
         """Returns the two outputs."""
-        policy, rules, on_match = self.policy, self.rules, self.on_match
-        places = Places(rules.output_format, self.names_fold)
+        policy, rules = self.policy, self.rules
+        names_fold, on_match = self.names_fold, self.on_match
         first_list = len(self.inputs)
 
         def globbed(pattern: tuple[int, bytes]) -> Iterator[Block]:
@@ -438,18 +416,24 @@ class MatchImages(beam.PTransform):
         def announced(outcome: ImageRef | Refused) -> tuple[bytes, ImageRef | ReportRow]:
             if on_match:
                 on_match()
-            return places.of_path(_ref_of(outcome).output_path), _row_of(outcome)
+            return place(_ref_of(outcome).output_path), _row_of(outcome)
+
+        def place(output_path: str) -> bytes:
+            # Escaped, as the report has it; Settle tells apart what that makes equal.
+            return as_unicode(claim_key(output_path, names_fold)).encode()
 
         def past(path: bytes) -> Iterator[Block]:
             rows = read_past(policy.store, os.fsdecode(path), policy.fingerprint)
-            return to_blocks((places.of_row(row), row) for row in rows)
+            return to_blocks(
+                (place(output_path_of(row.relative_path, rules.output_format)), row) for row in rows
+            )
 
         def results(directory: str) -> Iterator[Block]:
             paths = (
                 (path.removeprefix(f"{directory}/"), size)
                 for path, size in policy.store.sizes(directory)
             )
-            return to_blocks((places.of_path(path), (path, size)) for path, size in paths)
+            return to_blocks((place(path), (path, size)) for path, size in paths)
 
         # Nothing was done before: nothing needs to be looked up.
         listing = bool(self.past) and not is_local(policy.store.root)
@@ -476,7 +460,7 @@ class MatchImages(beam.PTransform):
             sides
             | "GroupByPlace" >> beam.CoGroupByKey()
             | "Settle"
-            >> beam.ParDo(Settle(policy, self.names_fold, listing)).with_outputs(
+            >> beam.ParDo(Settle(policy, names_fold, listing)).with_outputs(
                 Settle.ROWS, main="refs"
             )
         )
