@@ -10,6 +10,7 @@ _LIBRARIES = (
     "openvino",
     "opencv-python-headless",
     "numpy",
+    "numba",
     "scipy",
     "pyarrow",
 )
