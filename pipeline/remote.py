@@ -12,19 +12,24 @@ import apache_beam as beam
 import grpc
 from apache_beam.options.pipeline_options import (
     FlinkRunnerOptions,
+    GoogleCloudOptions,
     PipelineOptions,
     PortableOptions,
     StandardOptions,
 )
+from apache_beam.runners.portability.flink_runner import MAGIC_HOST_NAMES
 from apache_beam.runners.runner import PipelineState
 
 from pipeline.config import JobConfig
 from pipeline.errors import UsageError
+from pipeline.flink import FlinkJobs
 from pipeline.lifetime import Lifetime
 from transforms.storage import is_local
 
 _ANSWER_SECONDS = 10.0
 _CANCEL_SECONDS = 30.0
+# A job that was handed over as it was cancelled appears in the cluster a moment later.
+_LATE_SECONDS = 5.0
 # Beam gives what watches a job the time limit of a request, and some runners end the watch then.
 _NEVER = 10 * 366 * 24 * 3600
 _REASON_LENGTH = 400
@@ -42,10 +47,7 @@ def works_here(options: PipelineOptions) -> bool:
     """Whether a runner of another process lets the work itself be done in this one."""
     runner = options.view_as(StandardOptions).runner
     environment = options.view_as(PortableOptions).environment_type
-    embedded = runner == "PrismRunner" or (
-        runner == "FlinkRunner"
-        and options.view_as(FlinkRunnerOptions).flink_master in ("[local]", "[auto]")
-    )
+    embedded = runner == "PrismRunner" or (runner == "FlinkRunner" and not _flink_master(options))
     return environment == "LOOPBACK" or (embedded and not environment)
 
 
@@ -72,6 +74,21 @@ def prepare_options(options: PipelineOptions, config: JobConfig) -> None:
                     )
     if portable.job_endpoint and portable.job_endpoint != "embed":
         _check_answers(portable.job_endpoint)
+    if master := _flink_master(options):
+        try:
+            FlinkJobs(master, "")
+        except OSError as error:
+            raise UsageError(
+                f"flink_master: no Flink answers at {master!r} ({error}); name the address of the "
+                "cluster's pages"
+            ) from None
+
+
+def name_job(options: PipelineOptions, run_id: str) -> None:
+    """Names the job after the run, if it has no name: small letters, digits and hyphens."""
+    cloud = options.view_as(GoogleCloudOptions)
+    if not cloud.job_name:
+        cloud.job_name = re.sub("[^a-z0-9]+", "-", f"srcnn-{run_id.lower()}").strip("-")
 
 
 def run_remote(pipeline: beam.Pipeline, lifetime: Lifetime, verbose: bool) -> None:
@@ -88,15 +105,23 @@ def run_remote(pipeline: beam.Pipeline, lifetime: Lifetime, verbose: bool) -> No
     if not verbose:
         logging.getLogger().setLevel(logging.CRITICAL)  # stack traces, of which we tell the cause
     servers = _remember_servers(pipeline.runner)
+    master = _flink_master(pipeline.options)
+    on_flink = None
     try:
+        if master:
+            name = pipeline.options.view_as(GoogleCloudOptions).job_name
+            on_flink = FlinkJobs(master, name)
         with lifetime.deferring():
             # Interrupted in the midst of it, the job would go on where nobody knows it.
             result = pipeline.run()
-            lifetime.before_end = lambda: _cancel(result)
+            lifetime.before_end = lambda: _cancel(result, on_flink)
         result.wait_until_finish()
     except Exception as error:
         reason = reason_of(str(error)) or type(error).__name__
         hints = [hint for fault, hint in _WAYS_OUT.items() if fault in reason]
+        if on_flink:
+            with suppress(OSError):  # where only the job server was lost, the job goes on
+                on_flink.cancel()
         raise RemoteError("; ".join([reason, *hints])) from error
     finally:
         for server in servers:
@@ -148,7 +173,13 @@ def _remember_servers(runner: beam.runners.PipelineRunner) -> list:
     return servers
 
 
-def _cancel(result: beam.runners.runner.PipelineResult) -> None:
+def _flink_master(options: PipelineOptions) -> str | None:
+    """Address of the cluster, where it is named."""
+    master = options.view_as(FlinkRunnerOptions).flink_master
+    return None if master in MAGIC_HOST_NAMES else master
+
+
+def _cancel(result: beam.runners.runner.PipelineResult, on_flink: FlinkJobs | None) -> None:
     """Cancels a job and waits until it has ended, but not for ever."""
     ended = threading.Event()
 
@@ -158,7 +189,12 @@ def _cancel(result: beam.runners.runner.PipelineResult) -> None:
                 result.cancel()
             while not PipelineState.is_terminal(result.state):
                 time.sleep(0.2)
-            ended.set()
+            if not on_flink:
+                ended.set()
+        if on_flink:
+            with suppress(OSError):
+                _end_on_flink(on_flink)
+                ended.set()
 
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
@@ -168,3 +204,13 @@ def _cancel(result: beam.runners.runner.PipelineResult) -> None:
             "warning: the job could not be cancelled and may go on; cancel it on the cluster",
             file=sys.stderr,
         )
+
+
+def _end_on_flink(jobs: FlinkJobs) -> None:
+    latest = time.monotonic() + _LATE_SECONDS
+    seen = False
+    while (running := jobs.running()) or not (seen or time.monotonic() > latest):
+        if running and not seen:
+            jobs.cancel()
+            seen = True
+        time.sleep(0.2)

@@ -34,7 +34,7 @@ from pipeline.plan import build_plan, describe_plan
 from pipeline.preflight import check_places
 from pipeline.progress import ProgressFile, ProgressWatcher
 from pipeline.recovery import past_files, recover
-from pipeline.remote import RemoteError, prepare_options, run_remote, works_here
+from pipeline.remote import RemoteError, name_job, prepare_options, run_remote, works_here
 from pipeline.report import compact_journal, remove_journal
 from pipeline.summary import format_summary, reconcile, to_json, totals_path
 from pipeline.terminal import printable
@@ -69,6 +69,7 @@ def run(command: Command) -> int:
         window = PROTOCOLS[command.config.protocol].ssim_window
         Thread(target=load_ssim, args=(window,), name="load_ssim").start()
     job = check_places(prepare_job(command.config))
+    name_job(options, job.store.run_id)
     for warning in job.warnings:
         print(f"warning: {printable(warning)}", file=sys.stderr)
     with Lifetime() as lifetime:

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import NoReturn
 
 import grpc
@@ -31,7 +32,8 @@ class WorkerPool(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):
     """The service: a process for each worker that a runner asks for."""
 
     def __init__(self):
-        self._workers: dict[str, subprocess.Popen] = {}
+        self._workers: list[_Worker] = []
+        self._lock = threading.Lock()
 
     def StartWorker(self, request, context):  # noqa: N802 (the service's name for it)
         command = [
@@ -40,21 +42,40 @@ class WorkerPool(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):
         ]  # fmt: skip
         try:
             # The pipe ends with this process, however that dies, and the worker with the pipe.
-            self._workers[request.worker_id] = subprocess.Popen(command, stdin=subprocess.PIPE)
+            process = subprocess.Popen(command, stdin=subprocess.PIPE)
         except OSError as error:
             return beam_fn_api_pb2.StartWorkerResponse(error=str(error))
+        with self._lock:
+            self._workers = [one for one in self._workers if one.process.poll() is None]
+            self._workers.append(_Worker(request.worker_id, context.peer(), process))
         return beam_fn_api_pb2.StartWorkerResponse()
 
     def StopWorker(self, request, context):  # noqa: N802
-        worker = self._workers.pop(request.worker_id, None)
-        if worker is not None:
-            worker.stdin.close()
+        # Runners count their workers each for itself: two TaskManagers both have a worker 1-1.
+        with self._lock:
+            same = [one for one in self._workers if one.id == request.worker_id]
+            asked = [one for one in same if one.runner == context.peer()] or same
+            # Of several that a runner on a new connection could mean, none: the runner hangs up on
+            # its own worker before it asks, and that ends it.
+            stopped = asked if len(asked) == 1 else []
+            self._workers = [one for one in self._workers if one not in stopped]
+        for worker in stopped:
+            worker.process.stdin.close()
             try:
-                worker.wait(_GRACE)
+                worker.process.wait(_GRACE)
             except subprocess.TimeoutExpired:
-                worker.kill()
-                worker.wait()
+                worker.process.kill()
+                worker.process.wait()
         return beam_fn_api_pb2.StopWorkerResponse()
+
+
+@dataclass(frozen=True, eq=False)
+class _Worker:
+    """A process and who asked for it: the runner's name of the worker, the runner's connection."""
+
+    id: str
+    runner: str
+    process: subprocess.Popen
 
 
 def serve(port: int) -> tuple[grpc.Server, int]:

@@ -1,20 +1,27 @@
 """What concerns runners of other processes, as far as none of them is needed for it."""
 
+import json
 import os
+import re
 import signal
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import grpc
 import pandas as pd
 import psutil
 import pytest
+from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
 from apache_beam.portability.api import beam_fn_api_pb2, beam_fn_api_pb2_grpc, endpoints_pb2
 from apache_beam.runners.portability.local_job_service import LocalJobServicer
 from conftest import ROOT, files_below, write_images
 
+from pipeline.flink import FlinkJobs
 from pipeline.lifetime import Lifetime
-from pipeline.remote import reason_of
+from pipeline.remote import name_job, reason_of
 
 JAVA = """java.util.concurrent.ExecutionException: org.apache.beam.sdk.util.UserCodeException
 Caused by: java.lang.RuntimeException: Error received from SDK harness for instruction 3: Traceback
@@ -55,6 +62,10 @@ def test_the_reason_is_the_line_that_says_most(text, reason):
             "job_endpoint: nothing answers at 'localhost:1'",
         ),
         (["--runner", "Nonsense"], "Unexpected pipeline runner: Nonsense"),
+        (
+            ["--runner", "PortableRunner", "--flink_master", "localhost:1"],
+            "flink_master: no Flink answers at 'localhost:1'",
+        ),
     ],
 )
 def test_a_runner_that_cannot_be_is_refused_before_anything(
@@ -165,6 +176,96 @@ def test_workers_end_when_they_shall_and_with_their_pool(pool, end):
             assert process.wait(10) == 143
     _, alive = psutil.wait_procs(workers, timeout=10)
     assert not alive
+
+
+def test_a_runner_stops_its_own_worker_of_two_with_one_name(pool):
+    """As two TaskManagers beside one pool do, which both count their workers from 1."""
+    process, port = pool
+    # Channels with equal options share a connection.
+    options = [("grpc.use_local_subchannel_pool", 1)]
+    address = f"localhost:{port}"
+    with (
+        grpc.insecure_channel(address, options=options) as first,
+        grpc.insecure_channel(address, options=options) as second,
+        grpc.insecure_channel(address, options=options) as unknown,
+    ):
+        stop = beam_fn_api_pb2.StopWorkerRequest(worker_id="one")
+        stub = ask_for_a_worker(first)
+        mine = workers_of(process)
+        ask_for_a_worker(second)
+        (other,) = set(workers_of(process)) - set(mine)
+        beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolStub(unknown).StopWorker(stop)
+        assert len(workers_of(process)) == 2
+        stub.StopWorker(stop)
+        assert workers_of(process) == [other]
+        beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolStub(unknown).StopWorker(stop)
+        assert not workers_of(process)
+
+
+class FlinkPages(BaseHTTPRequestHandler):
+    """What Flink's REST interface answers of `server.jobs`: name and state by identity."""
+
+    def do_GET(self):  # noqa: N802 (the library's name for it)
+        jobs = [
+            {"jid": jid, "name": name, "state": state}
+            for jid, (name, state) in self.server.jobs.items()
+        ]
+        self._answer(200, json.dumps({"jobs": jobs}).encode())
+
+    def do_PATCH(self):  # noqa: N802
+        asked = re.fullmatch(r"/jobs/(\w+)\?mode=cancel", self.path)
+        name, _ = self.server.jobs[asked[1]]
+        self.server.jobs[asked[1]] = (name, "CANCELED")
+        self._answer(202, b"{}")
+
+    def _answer(self, code: int, body: bytes) -> None:
+        self.send_response(code)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def flink() -> Iterator[HTTPServer]:
+    with HTTPServer(("127.0.0.1", 0), FlinkPages) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+def test_of_flinks_jobs_only_those_of_the_run_are_cancelled(flink):
+    flink.jobs = {"old": ("srcnn-1", "RUNNING"), "gone": ("srcnn-1", "FAILED")}
+    jobs = FlinkJobs(f"127.0.0.1:{flink.server_port}", "srcnn-1")
+    flink.jobs |= {
+        "mine": ("srcnn-1", "RESTARTING"),
+        "done": ("srcnn-1", "FINISHED"),
+        "other": ("srcnn-2", "RUNNING"),
+    }
+    assert jobs.running() == ["mine"]
+    jobs.cancel()
+    assert not jobs.running()
+    states = {jid: state for jid, (_, state) in flink.jobs.items()}
+    assert states == {
+        "old": "RUNNING", "gone": "FAILED", "mine": "CANCELED", "done": "FINISHED",
+        "other": "RUNNING",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("run_id", "name"),
+    [
+        ("20261125T210610Z-9ef7eb", "srcnn-20261125t210610z-9ef7eb"),
+        ("Nightly_2.0-", "srcnn-nightly-2-0"),
+    ],
+)
+def test_a_remote_job_is_named_after_its_run(run_id, name):
+    options = PipelineOptions([])
+    name_job(options, run_id)
+    assert options.view_as(GoogleCloudOptions).job_name == name
+    name_job(options, "another")
+    assert options.view_as(GoogleCloudOptions).job_name == name
 
 
 @pytest.fixture

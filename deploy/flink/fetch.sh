@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Fetches a Flink distribution and Beam's job server, and makes the Python workers' environment.
+# Fetches a Flink distribution, builds Beam's job server, and makes the Python workers' environment.
 #
-# Flink comes out of two Python packages, unpacked together and not installed. The workers have the
-# project as a wheel that is built of its source distribution, as on another machine; their libraries
-# are those of .venv.
+# Flink comes out of two Python packages, unpacked together and not installed. The job server is made
+# of Beam's libraries in Maven. The workers have the project as a wheel that is built of its source
+# distribution, as on another machine; their libraries are those of .venv.
 set -euo pipefail
 source "$(dirname "$0")/versions.sh"
 mkdir -p "$HERE"
@@ -11,7 +11,7 @@ mkdir -p "$HERE"
 if [ ! -e "$FLINK_HOME/.complete" ]; then
   wheels=$(mktemp -d)
   trap 'rm -rf "$wheels"' EXIT
-  "$PYTHON" -m pip download --quiet --disable-pip-version-check --no-deps --dest "$wheels" \
+  "$PYTHON" -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir "$wheels" \
     "apache-flink==$FLINK_VERSION" "apache-flink-libraries==$FLINK_VERSION"
   for wheel in "$wheels"/*.whl; do
     "$PYTHON" -m zipfile -e "$wheel" "$HERE/flink-$FLINK_VERSION"
@@ -39,13 +39,16 @@ if [ ! -e "$WORKERS/.complete" ] || [ -n "$sources" ]; then
 fi
 
 if [ ! -e "$JOB_SERVER" ]; then
-  artifact=org.apache.beam:beam-runners-flink-$FLINK_LINE-job-server:$BEAM_VERSION
-  if ! mvn -q dependency:get -Dtransitive=false -Dartifact="$artifact" >"$HERE/mvn.log" 2>&1 ||
-     ! mvn -q dependency:copy -Dartifact="$artifact" -DoutputDirectory="$HERE" >>"$HERE/mvn.log" 2>&1
+  built=$HERE/job-server
+  if ! mvn --batch-mode --file "$ROOT/deploy/flink/pom.xml" -Dflink.line="$FLINK_LINE" \
+    -Dbeam.version="$JOB_SERVER_VERSION" -Doutput="$built" package >"$HERE/mvn.log" 2>&1
   then
-    echo "error: Maven has no $artifact here (see $HERE/mvn.log);" \
-      "put the jar at $JOB_SERVER or name it with FLINK_JOB_SERVER_JAR" >&2
+    echo "error: Beam's job server $JOB_SERVER_VERSION for Flink $FLINK_LINE could not be built of" \
+      "Maven's libraries (see $HERE/mvn.log); name another with JOB_SERVER_VERSION, or a jar with" \
+      "FLINK_JOB_SERVER_JAR" >&2
     exit 3
   fi
+  mv "$built/flink-job-server.jar" "$JOB_SERVER"
+  rm -rf "$built"
   echo "Beam's job server is $JOB_SERVER"
 fi

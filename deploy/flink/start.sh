@@ -21,6 +21,7 @@ print(*(one.getsockname()[1] for one in held))
 EOF
 )
 
+# A job of parallelism 2 has a slot on each TaskManager, and both on one when the other is lost.
 # The flags that Flink needs on Java 17 are those of its own configuration.
 opts=$(sed -n 's/^ *all: \(--add-exports.*\)/\1/p' "$FLINK_HOME/conf/config.yaml")
 cp "$FLINK_HOME"/conf/log4j*.properties "$STATE/conf/"
@@ -38,7 +39,8 @@ taskmanager.host: 127.0.0.1
 taskmanager.bind-host: 127.0.0.1
 taskmanager.memory.process.size: 1024m
 taskmanager.memory.managed.size: 128m
-taskmanager.numberOfTaskSlots: 1
+taskmanager.numberOfTaskSlots: 2
+taskmanager.load-balance.mode: SLOTS
 parallelism.default: 2
 restart-strategy.type: fixed-delay
 restart-strategy.fixed-delay.attempts: 5

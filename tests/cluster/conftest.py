@@ -48,7 +48,7 @@ class Engine:
       name: `prism` or `flink`.
       job: port of the job server.
       pool: port of the pool.
-      rest: port of Flink's REST interface.
+      rest: port of Flink's REST interface, or 0.
       pids: of the processes, by name.
     """
 
@@ -63,7 +63,8 @@ class Engine:
         return [
             "--runner", "PortableRunner", "--job_endpoint", f"127.0.0.1:{self.job}",
             "--environment_type", "EXTERNAL", "--environment_config", f"127.0.0.1:{self.pool}",
-            *(["--parallelism", "2"] if self.name == "flink" else []),
+            *(["--flink_master", f"127.0.0.1:{self.rest}"] if self.rest else []),
+            *(["--parallelism", "2"] if self.rest else []),
         ]  # fmt: skip
 
     def kill(self, name: str) -> None:

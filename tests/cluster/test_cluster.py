@@ -101,6 +101,10 @@ def rest(engine, path: str) -> dict:
         return json.load(answer)
 
 
+def states_on_flink(engine) -> list[str]:
+    return [job["state"] for job in rest(engine, "/jobs/overview")["jobs"]]
+
+
 def assert_both_task_managers_worked(engine) -> None:
     """Each took references in and did something with them, by Flink's own figures."""
     (job,) = rest(engine, "/jobs/overview")["jobs"]
@@ -136,6 +140,8 @@ def test_a_kill_loses_nothing(engine, arguments, local, tmp_path, victim):
         assert outcome.err.count("error: the job failed") == 1
         assert "Traceback" not in outcome.err
         assert "What is done is skipped the next time" in outcome.err
+    if victim == "job-server" and engine.name == "flink":
+        wait_for(lambda: states_on_flink(engine) == ["CANCELED"])
     again = run_in_process(*arguments, output=output)
     assert_complete(again, local)
 
@@ -168,7 +174,7 @@ def test_an_interruption_cancels_the_job(engine, arguments, local, tmp_path, num
     time.sleep(3)
     assert written(output) == before
     if engine.name == "flink":
-        assert [job["state"] for job in rest(engine, "/jobs/overview")["jobs"]] == ["CANCELED"]
+        assert states_on_flink(engine) == ["CANCELED"]
     assert_complete(run_in_process(*arguments, output=output), local)
 
 
