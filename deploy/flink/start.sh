@@ -21,7 +21,8 @@ print(*(one.getsockname()[1] for one in held))
 EOF
 )
 
-# A job of parallelism 2 has a slot on each TaskManager, and both on one when the other is lost.
+# A job of parallelism 2 has a slot on each TaskManager, and both on one when the other is lost; the
+# network buffers are enough for that.
 # The flags that Flink needs on Java 17 are those of its own configuration.
 opts=$(sed -n 's/^ *all: \(--add-exports.*\)/\1/p' "$FLINK_HOME/conf/config.yaml")
 cp "$FLINK_HOME"/conf/log4j*.properties "$STATE/conf/"
@@ -37,8 +38,10 @@ rest.bind-address: 127.0.0.1
 rest.port: $rest
 taskmanager.host: 127.0.0.1
 taskmanager.bind-host: 127.0.0.1
-taskmanager.memory.process.size: 1024m
+taskmanager.memory.process.size: 1280m
 taskmanager.memory.managed.size: 128m
+taskmanager.memory.network.min: 192m
+taskmanager.memory.network.max: 192m
 taskmanager.numberOfTaskSlots: 2
 taskmanager.load-balance.mode: SLOTS
 parallelism.default: 2
