@@ -84,18 +84,20 @@ def prepare_options(options: PipelineOptions, config: JobConfig) -> None:
             ) from None
 
 
-def name_job(options: PipelineOptions, run_id: str) -> None:
-    """Names the job after the run, if it has no name: small letters, digits and hyphens."""
+def name_job(options: PipelineOptions, run_id: str) -> str:
+    """The job's name: after the run, if it has none, of small letters, digits and hyphens."""
     cloud = options.view_as(GoogleCloudOptions)
     if not cloud.job_name:
         cloud.job_name = re.sub("[^a-z0-9]+", "-", f"srcnn-{run_id.lower()}").strip("-")
+    return cloud.job_name
 
 
-def run_remote(pipeline: beam.Pipeline, lifetime: Lifetime, verbose: bool) -> None:
+def run_remote(pipeline: beam.Pipeline, run_id: str, lifetime: Lifetime, verbose: bool) -> None:
     """Hands the job over and waits for its end; an interruption cancels it.
 
     Args:
       pipeline: the whole job.
+      run_id: after which it is named, if it has no name.
       lifetime: of the run.
       verbose: show what the runner says.
 
@@ -105,11 +107,10 @@ def run_remote(pipeline: beam.Pipeline, lifetime: Lifetime, verbose: bool) -> No
     if not verbose:
         logging.getLogger().setLevel(logging.CRITICAL)  # stack traces, of which we tell the cause
     servers = _remember_servers(pipeline.runner)
-    master = _flink_master(pipeline.options)
+    name = name_job(pipeline.options, run_id)
     on_flink = None
     try:
-        if master:
-            name = pipeline.options.view_as(GoogleCloudOptions).job_name
+        if master := _flink_master(pipeline.options):
             on_flink = FlinkJobs(master, name)
         with lifetime.deferring():
             # Interrupted in the midst of it, the job would go on where nobody knows it.

@@ -34,7 +34,7 @@ from pipeline.plan import build_plan, describe_plan
 from pipeline.preflight import check_places
 from pipeline.progress import ProgressFile, ProgressWatcher
 from pipeline.recovery import past_files, recover
-from pipeline.remote import RemoteError, name_job, prepare_options, run_remote, works_here
+from pipeline.remote import RemoteError, prepare_options, run_remote, works_here
 from pipeline.report import compact_journal, remove_journal
 from pipeline.summary import format_summary, reconcile, to_json, totals_path
 from pipeline.terminal import printable
@@ -69,7 +69,6 @@ def run(command: Command) -> int:
         window = PROTOCOLS[command.config.protocol].ssim_window
         Thread(target=load_ssim, args=(window,), name="load_ssim").start()
     job = check_places(prepare_job(command.config))
-    name_job(options, job.store.run_id)
     for warning in job.warnings:
         print(f"warning: {printable(warning)}", file=sys.stderr)
     with Lifetime() as lifetime:
@@ -187,7 +186,7 @@ def _run_graph(
     if not local and not works_here(options):
         build(pipeline, job, past)
         _end_start_up()
-        run_remote(pipeline, lifetime, command.verbose)
+        run_remote(pipeline, job.store.run_id, lifetime, command.verbose)
         _check_shared(job)
         return
     progress = ProgressFile(os.path.join(lifetime.temporary, "progress"))
@@ -202,7 +201,7 @@ def _run_graph(
         if local:
             pipeline.run().wait_until_finish()
         else:
-            run_remote(pipeline, lifetime, command.verbose)
+            run_remote(pipeline, job.store.run_id, lifetime, command.verbose)
 
 
 def _end_start_up() -> None:

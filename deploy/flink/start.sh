@@ -21,8 +21,6 @@ print(*(one.getsockname()[1] for one in held))
 EOF
 )
 
-# A job of parallelism 2 has a slot on each TaskManager, and both on one when the other is lost; the
-# network buffers are enough for that.
 # The flags that Flink needs on Java 17 are those of its own configuration.
 opts=$(sed -n 's/^ *all: \(--add-exports.*\)/\1/p' "$FLINK_HOME/conf/config.yaml")
 cp "$FLINK_HOME"/conf/log4j*.properties "$STATE/conf/"
@@ -40,6 +38,7 @@ taskmanager.host: 127.0.0.1
 taskmanager.bind-host: 127.0.0.1
 taskmanager.memory.process.size: 1280m
 taskmanager.memory.managed.size: 128m
+# A run has a slot on each TaskManager, and both on one when the other is lost: buffers for two.
 taskmanager.memory.network.min: 192m
 taskmanager.memory.network.max: 192m
 taskmanager.numberOfTaskSlots: 2
