@@ -29,7 +29,7 @@ def run(scratch: Path, number: int, side: int, *arguments: str) -> Measured:
     images = scratch / f"{number}-{side}"
     if not images.exists():
         generate(images, number, side, side)
-    return ends_well(job(f"{images}/*.png", scratch / f"out-{number}-{side}", *arguments))
+    return ends_well(job([f"{images}/*.png"], scratch / f"out-{number}-{side}", *arguments))
 
 
 def main() -> int:

@@ -7,10 +7,11 @@ mode, images, figures and report written: the tutorial's procedure, a hand-writt
 ONNX Runtime or OpenCV's dnn module, and the job with each engine. Start-up is included. Then the
 seconds of each stage in plain loops over the same functions, in one process or one per core,
 whichever is quicker; their sum over the cores is the ideal, and the job's share of it leaves out
-start-up, which is that of a run over one tiny image. Last, the engines alone beside the machine's
-rate of float32 matrix products, and the figures beside scikit-image's. With --tutorial FILE, the
-tutorial's own weights as srcnn.convert imports them, also the job with them and with the two
-shipped networks beside the tutorial's procedure with its own.
+start-up. Loops and job start alike: a loop does not count its first image, and of the job's time
+that of a run over as many images as there are cores is taken off. Last, the engines alone beside
+the machine's rate of float32 matrix products, and the figures beside scikit-image's. With
+--tutorial FILE, the tutorial's own weights as srcnn.convert imports them, also the job with them
+and with the two shipped networks beside the tutorial's procedure with its own.
 Without --images, photographs are made of one that scikit-image ships.
 """
 
@@ -65,10 +66,11 @@ def repeated(paths: list[str], megapixels: float, directory: Path) -> float:
     return total
 
 
-def job(images: str, output: Path, *arguments: str) -> list[str]:
+def job(images: list[str], output: Path, *arguments: str) -> list[str]:
     """The command of a run without comparison pictures."""
+    inputs = [part for pattern in images for part in ("--input", pattern)]
     return [
-        sys.executable, "run_pipeline.py", "--input", images, "--output", str(output),
+        sys.executable, "run_pipeline.py", *inputs, "--output", str(output),
         "--comparisons", "none", "--force", *arguments,
     ]  # fmt: skip
 
@@ -90,7 +92,7 @@ def compare(weights: Path, images: str, megapixels: float, scratch: Path) -> lis
     }  # fmt: skip
     for engine in ENGINES:
         arguments = ("--weights", str(weights), "--engine", engine)
-        commands[f"the job, {engine}"] = job(images, scratch / f"job-{engine}", *arguments)
+        commands[f"the job, {engine}"] = job([images], scratch / f"job-{engine}", *arguments)
     measured = {}
     for title, command in tqdm(commands.items(), desc=weights.name):
         measured[title] = ends_well(command)
@@ -116,7 +118,7 @@ def beside_tutorial(weights: Path, images: str, megapixels: float, scratch: Path
     measured = {f"{PEERS['tutorial']}, {load_weights(weights).card.name}": ends_well(procedure)}
     for file in (weights, *NETWORKS):
         name = load_weights(file).card.name
-        command = job(images, scratch / file.name, "--weights", str(file))
+        command = job([images], scratch / file.name, "--weights", str(file))
         measured[f"the job, {name}"] = ends_well(command)
     slowest = next(iter(measured.values())).seconds
     return [
@@ -136,14 +138,16 @@ def ideal(weights: Path, images: str, megapixels: float, scratch: Path) -> list[
     The loops run in one process and in one per core; the quicker is the ideal. Job and loops take
     turns, for a machine's speed drifts; figures are means of all rounds.
     """
-    generate(scratch / "tiny", 1, 32, 32)
+    first = scratch / "first"
+    first.mkdir()
+    for path in sorted(glob.glob(images))[: cores()]:
+        shutil.copy(path, first / f"first_{Path(path).name}")
     starts, walls = [], []
     loops: dict[int, Counter] = {processes: Counter() for processes in (1, cores())}
     for number in tqdm(range(_ROUNDS), desc="ideal"):
-        for name, pattern, seconds in (
-            ("start", f"{scratch}/tiny/*", starts), ("wall", images, walls)
-        ):  # fmt: skip
-            command = job(pattern, scratch / f"{name}-{number}", "--weights", str(weights))
+        for name, more, seconds in (("start", [], starts), ("wall", [images], walls)):
+            output = scratch / f"{name}-{number}"
+            command = job([f"{first}/*", *more], output, "--weights", str(weights))
             seconds.append(ends_well(command).seconds)
         for processes, stages in loops.items():
             loop = [
