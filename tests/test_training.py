@@ -265,9 +265,10 @@ def test_only_symmetric_degradations_are_flipped_after(kernel, scale):
 def test_crops_lie_on_each_other_and_follow_from_seed_and_step(folder):
     config = read_config(folder, batch=64)
     training = load_training_set(config)
-    inputs, targets = draw_batch(training, config, 5)
+    inputs, targets, weights = draw_batch(training, config, 5)
     assert inputs.shape == (64, 32, 32, 1) and inputs.dtype == np.float32
     assert targets.shape == (64, 20, 20, 1) and targets.dtype == np.float32
+    assert weights.shape == (64,) and weights.dtype == np.float32
     assert inputs.min() >= 0 and 0.5 < inputs.max() <= 1
     centres = inputs[:, 6:-6, 6:-6]
     aligned = np.square(centres - targets).mean()
@@ -285,7 +286,7 @@ def test_a_crop_may_lie_anywhere_and_be_turned_in_eight_ways(folder):
     config = read_config(folder, batch=4096, crop=93, architecture="srcnn-955", copies=[1.0])
     config = config.model_copy(update={"images": (f"{folder}/train/deep/0.png",)})
     training = load_training_set(config)
-    inputs, _ = draw_batch(training, config, 0)
+    inputs, *_ = draw_batch(training, config, 0)
     (pair,) = training.pairs
     height, width = pair.original.shape
     places = (height - 92) * (width - 92)
@@ -316,8 +317,30 @@ def test_every_glob_is_drawn_from_equally_often(tmp_path, folder):
     config = read_config(folder, images=images, batch=4000, copies=[1.0])
     training = load_training_set(config)
     assert training.images == 2 and len(training.pairs) == 2  # the third glob brings nothing new
-    inputs, _ = draw_batch(training, config, 0)
+    inputs, *_ = draw_batch(training, config, 0)
     assert inputs[:, 0, 0, 0].mean() == pytest.approx(0.5, abs=0.05)
+
+
+def test_steps_lower_the_mean_psnr_of_images_not_the_mean_error(tmp_path, folder):
+    # The same drawing with all of its contrast and with a quarter: a network has as much to gain
+    # in dB on either, so their weighted errors have to be alike.
+    strong = drawing(0)[:96, :96]
+    weak = np.rint(128 + (strong.astype(float) - 128) / 4).astype(np.uint8)
+    for name, image in (("strong", strong), ("weak", weak)):
+        cv2.imwrite(str(tmp_path / f"{name}.png"), image)
+    config = read_config(folder, images=[f"{tmp_path}/*.png"], copies=[1.0])
+    training = load_training_set(config)
+    errors = np.array([
+        np.square(unit_range(pair.degraded) - unit_range(pair.original)).mean(dtype=float)
+        for pair in training.pairs
+    ])  # fmt: skip
+    assert errors[0] > 10 * errors[1]
+    np.testing.assert_allclose(training.weights[0] / training.weights[1],
+                               (errors[1] + 1e-4) / (errors[0] + 1e-4), rtol=1e-5)  # fmt: skip
+    drawn = draw_batch(training, config.model_copy(update={"batch": 500}), 0)[2]
+    assert set(drawn) == set(training.weights.astype(np.float32))
+    chances = np.diff(training.shares, prepend=0)
+    assert chances @ (training.weights * errors) == pytest.approx(chances @ errors, rel=1e-6)
 
 
 def test_without_validation_every_tenth_image_is_held_out(folder):

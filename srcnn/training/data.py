@@ -14,6 +14,11 @@ from srcnn.resample import resize_matlab
 from srcnn.training.config import TrainingConfig, TrainingError
 from srcnn.training.degradation import Pair, make_pair, unit_range
 
+# Added to a degraded image's MSE: one that is hardly degraded (above 40 dB) must not outweigh all.
+_FLAWLESS = 1e-4
+
+Batch = tuple[np.ndarray, np.ndarray, np.ndarray]
+
 
 @dataclass(frozen=True)
 class TrainingSet:
@@ -22,12 +27,16 @@ class TrainingSet:
     Attributes:
       pairs: one for each image and scaled copy that is large enough.
       shares: float64 (pairs,), running total of the probabilities of the pairs, up to 1.
+      weights: float64 (pairs,), of the squared errors of each pair's crops: the inverse of the MSE
+        of its degraded luma, so that steps lower the mean of the images' log MSE, which is their
+        mean PSNR. Scaled to leave the interpolation's own loss what it is without them.
       images: number of image files behind them.
       sha256: hash over pairs and shares, hexadecimal; tells whether a run resumes on the same data.
     """
 
     pairs: tuple[Pair, ...]
     shares: np.ndarray
+    weights: np.ndarray
     images: int
     sha256: str
 
@@ -109,7 +118,7 @@ def load_training_set(config: TrainingConfig, held_out: Collection[Path] = ()) -
         crop.
     """
     pairs: list[Pair] = []
-    weights: list[np.ndarray] = []
+    chances: list[np.ndarray] = []
     seen = set(held_out)
     generator = np.random.default_rng(config.seed)
     images = 0
@@ -128,21 +137,24 @@ def load_training_set(config: TrainingConfig, held_out: Collection[Path] = ()) -
                 f"no image of {pattern!r} is as large as a crop of {config.crop} pixels"
             )
         places = np.array([_places(pair, config.crop).prod() for pair in group], float)
-        weights.append(places / places.sum())
+        chances.append(places / places.sum())
         pairs += group
-    shares = np.cumsum(np.concatenate(weights))
-    shares /= shares[-1]
+    probabilities = np.concatenate(chances)
+    probabilities /= probabilities.sum()
+    shares = np.cumsum(probabilities)
+    shares /= shares[-1]  # to the last digit 1
+    errors = np.array([_error(pair) for pair in pairs])
+    weights = 1 / (errors + _FLAWLESS)
+    weights *= (probabilities @ errors) / max(probabilities @ (weights * errors), 1e-30)
     digest = hashlib.sha256(shares)
     for pair in pairs:
         digest.update(str(pair.original.shape).encode())
         digest.update(np.ascontiguousarray(pair.degraded))
         digest.update(np.ascontiguousarray(pair.original))
-    return TrainingSet(tuple(pairs), shares, images, digest.hexdigest())
+    return TrainingSet(tuple(pairs), shares, weights, images, digest.hexdigest())
 
 
-def draw_batch(
-    training: TrainingSet, config: TrainingConfig, step: int
-) -> tuple[np.ndarray, np.ndarray]:
+def draw_batch(training: TrainingSet, config: TrainingConfig, step: int) -> Batch:
     """The crops of one step, decided by (seed, step) alone.
 
     Crops are flipped and turned after the degradation, where it allows that.
@@ -154,7 +166,8 @@ def draw_batch(
 
     Returns:
       Degraded crops, float32 (batch, crop, crop, 1), and the originals' centres, float32
-      (batch, crop - 2 * margin, crop - 2 * margin, 1), both nominally in [0, 1].
+      (batch, crop - 2 * margin, crop - 2 * margin, 1), both nominally in [0, 1]; the weights of
+      the crops' squared errors, float32 (batch,).
     """
     generator = np.random.default_rng((config.seed, step))
     chosen = np.searchsorted(training.shares, generator.random(config.batch), side="right")
@@ -163,7 +176,11 @@ def draw_batch(
     )
     margin = config.network.margin
     inner = slice(margin, config.crop - margin)
-    return np.stack(inputs)[..., np.newaxis], np.stack(targets)[:, inner, inner, np.newaxis]
+    return (
+        np.stack(inputs)[..., np.newaxis],
+        np.stack(targets)[:, inner, inner, np.newaxis],
+        training.weights[chosen].astype(np.float32),
+    )
 
 
 def _pairs_of(
@@ -192,6 +209,11 @@ def _shrunk(image: np.ndarray, factor: float) -> np.ndarray:
         return quantise_half_even(resize_matlab(image, size, "bicubic"), image.dtype)
     planes = [resize_matlab(image[..., channel], size, "bicubic") for channel in range(3)]
     return quantise_half_even(np.stack(planes, axis=-1), image.dtype)
+
+
+def _error(pair: Pair) -> float:
+    """Mean squared error of the degraded luma, both in [0, 1]."""
+    return float(np.mean(np.square(unit_range(pair.degraded) - unit_range(pair.original))))
 
 
 def _places(pair: Pair, crop: int) -> np.ndarray:

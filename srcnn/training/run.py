@@ -25,6 +25,7 @@ from srcnn.training.checkpoint import (
 )
 from srcnn.training.config import DivergedError, TrainingConfig, TrainingError
 from srcnn.training.data import (
+    Batch,
     TrainingSet,
     check_disjoint,
     draw_batch,
@@ -37,7 +38,7 @@ from srcnn.training.degradation import Pair, make_pair
 from srcnn.training.evaluate import evaluate, luma_figures, mean_figures
 from srcnn.training.initial import identity_tensors
 from srcnn.training.log import counted, describe, write_csv, write_plot
-from srcnn.training.trainer import Batch, Trainer
+from srcnn.training.trainer import Trainer
 from srcnn.weights import Tensors, load_weights, save_weights
 
 _LIBRARIES = (tf, keras, np, cv2, scipy)
@@ -213,8 +214,9 @@ def _recipe(config: TrainingConfig, inputs: Inputs) -> dict[str, Any]:
     )
     return {
         "recipe": "SOAP, cosine decay to 0; MSE of the luma in [0, 1] on the valid centre of random"
-        " crops, every set of images equally often; kernels learnt in whitened coordinates; running"
-        " average of the weights; degraded by this package's own functions",
+        " crops, weighted by the inverse of that of their degraded image; every set of images"
+        " equally often; kernels learnt in whitened coordinates; running average of the weights;"
+        " degraded by this package's own functions",
         **settings,
         "copies": list(config.copies),
         "start": inputs.warm_start or "the identity: one centred delta per layer",

@@ -6,14 +6,13 @@ import tensorflow as tf
 
 from srcnn.network import build_network, set_tensors
 from srcnn.training.config import TrainingConfig
+from srcnn.training.data import Batch
 from srcnn.training.soap import Soap
 from srcnn.training.whitening import parameters_of, whitening_matrix
 from srcnn.weights import Tensors
 
 # Steps between two turns of the optimiser's bases.
 _TURN_EVERY = 25
-
-Batch = tuple[np.ndarray, np.ndarray]
 
 
 class Trainer:
@@ -39,7 +38,7 @@ class Trainer:
         self._model = build_network(config.network)
         set_tensors(self._model, tensors)
         self.schedule = keras.optimizers.schedules.CosineDecay(config.learning_rate, config.steps)
-        luma = np.concatenate([inputs for inputs, _ in samples])[..., 0]
+        luma = np.concatenate([inputs for inputs, *_ in samples])[..., 0]
         self._whitenings = [
             tf.Variable(whitening_matrix(luma, layer.kernel), trainable=False)
             for layer in config.network.layers
@@ -59,20 +58,25 @@ class Trainer:
         self._function = tf.function(
             self._step,
             jit_compile=True,
-            input_signature=[tf.TensorSpec((config.batch, None, None, 1), tf.float32)] * 2,
+            input_signature=[
+                tf.TensorSpec((config.batch, None, None, 1), tf.float32),
+                tf.TensorSpec((config.batch, None, None, 1), tf.float32),
+                tf.TensorSpec((config.batch,), tf.float32),
+            ],
         )
 
-    def step(self, inputs: np.ndarray, targets: np.ndarray) -> tf.Tensor:
+    def step(self, inputs: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> tf.Tensor:
         """Takes one step of the optimiser.
 
         Args:
           inputs: float32 (batch, crop, crop, 1), nominally in [0, 1].
           targets: float32 (batch, side, side, 1), as large as the network's output.
+          weights: float32 (batch,), of the crops' squared errors.
 
         Returns:
-          The mean squared error before the step, float32 scalar, luma in [0, 1].
+          The weighted mean squared error before the step, float32 scalar, luma in [0, 1].
         """
-        loss = self._function(inputs, targets)
+        loss = self._function(inputs, targets, weights)
         if int(self._steps) % _TURN_EVERY == 0:
             self._optimizer.turn_bases()
         return loss
@@ -104,9 +108,9 @@ class Trainer:
             *self._averages,
         ]
 
-    def _step(self, inputs: tf.Tensor, targets: tf.Tensor) -> tf.Tensor:
+    def _step(self, inputs: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
         done = self._steps.assign_add(1) - 1
-        loss, gradients = self._gradients(inputs, targets)
+        loss, gradients = self._gradients(inputs, targets, weights)
         self._optimizer.move(self._parameters, gradients, self.schedule(done))
         variables = self._model.trainable_variables
         for index, (whitening, parameters) in enumerate(
@@ -124,13 +128,14 @@ class Trainer:
         return loss
 
     def _gradients(
-        self, inputs: tf.Tensor, targets: tf.Tensor
+        self, inputs: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor
     ) -> tuple[tf.Tensor, list[tf.Tensor]]:
         """The loss and its gradients by the matrices of parameters."""
         variables = [variable.value for variable in self._model.trainable_variables]
         with tf.GradientTape() as tape:
             outputs = self._model(inputs, training=True)
-            loss = tf.reduce_mean(tf.square(outputs - targets))
+            errors = tf.reduce_mean(tf.square(outputs - targets), axis=(1, 2, 3))
+            loss = tf.reduce_mean(weights * errors)
         found = tape.gradient(loss, variables)
         gradients = []
         for whitening, kernel, bias in zip(self._whitenings, found[0::2], found[1::2], strict=True):
