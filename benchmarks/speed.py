@@ -12,7 +12,8 @@ that of a run over as many images as there are cores is taken off. Last, the eng
 the machine's rate of float32 matrix products, and the figures beside scikit-image's. With
 --tutorial FILE, the tutorial's own weights as srcnn.convert imports them, also the job with them
 and with the two shipped networks beside the tutorial's procedure with its own.
-Without --images, photographs are made of one that scikit-image ships.
+Without --images, photographs are made of one that scikit-image ships. --only_ideal leaves out
+all but the stages and the share of the ideal.
 """
 
 import argparse
@@ -50,7 +51,6 @@ PEERS = {
     "opencv": "process pool, OpenCV dnn",
 }
 _MATRIX = 2048
-_ROUNDS = 3
 
 
 def repeated(paths: list[str], megapixels: float, directory: Path) -> float:
@@ -132,7 +132,7 @@ def beside_tutorial(weights: Path, images: str, megapixels: float, scratch: Path
     ]
 
 
-def ideal(weights: Path, images: str, megapixels: float, scratch: Path) -> list[str]:
+def ideal(weights: Path, images: str, megapixels: float, rounds: int, scratch: Path) -> list[str]:
     """The table of one network: where the seconds go, and the job's share of the ideal.
 
     The loops run in one process and in one per core; the quicker is the ideal. Job and loops take
@@ -144,7 +144,7 @@ def ideal(weights: Path, images: str, megapixels: float, scratch: Path) -> list[
         shutil.copy(path, first / f"first_{Path(path).name}")
     starts, walls = [], []
     loops: dict[int, Counter] = {processes: Counter() for processes in (1, cores())}
-    for number in tqdm(range(_ROUNDS), desc="ideal"):
+    for number in tqdm(range(rounds), desc="ideal"):
         for name, more, seconds in (("start", [], starts), ("wall", [images], walls)):
             output = scratch / f"{name}-{number}"
             command = job([f"{first}/*", *more], output, "--weights", str(weights))
@@ -158,11 +158,11 @@ def ideal(weights: Path, images: str, megapixels: float, scratch: Path) -> list[
                 loop, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True
             )
             for name, spent in json.loads(done.stdout)["seconds"].items():
-                stages[name] += spent / _ROUNDS
+                stages[name] += spent / rounds
     stages = min(loops.values(), key=Counter.total)
     total = stages.total()
-    start = sum(starts) / _ROUNDS
-    wall = sum(walls) / _ROUNDS - start
+    start = sum(starts) / rounds
+    wall = sum(walls) / rounds - start
     best = total / cores()
     return [
         "| stage | core-seconds/MP | |",
@@ -274,6 +274,8 @@ def main() -> int:
     parser.add_argument("--images", nargs="*", help="globs; repeated to --megapixels")
     parser.add_argument("--megapixels", type=float, default=75)
     parser.add_argument("--weights", type=Path, nargs="*", default=NETWORKS)
+    parser.add_argument("--rounds", type=int, default=3, help="of job and loops in turn")
+    parser.add_argument("--only_ideal", action="store_true", help="no peers, nothing alone")
     parser.add_argument("--tutorial", type=Path, help="weights of the tutorial's own network")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as directory:
@@ -293,11 +295,15 @@ def main() -> int:
             print("### The tutorial's own network\n", *lines, "", sep="\n", flush=True)
         for weights in options.weights:
             place = scratch / weights.name
-            lines = [*compare(weights, images, megapixels, place), ""]
-            lines += ideal(weights, images, megapixels, place)
+            place.mkdir()
+            lines = []
+            if not options.only_ideal:
+                lines = [*compare(weights, images, megapixels, place), ""]
+            lines += ideal(weights, images, megapixels, options.rounds, place)
             print(f"### {load_weights(weights).card.name}\n", *lines, "", sep="\n", flush=True)
-        lines = [*engines_alone(options.weights), "", *figures(paths[0])]
-        print("### Engines and figures alone\n", *lines, sep="\n")
+        if not options.only_ideal:
+            lines = [*engines_alone(options.weights), "", *figures(paths[0])]
+            print("### Engines and figures alone\n", *lines, sep="\n")
     return 0
 
 
