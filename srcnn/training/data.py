@@ -139,13 +139,12 @@ def load_training_set(config: TrainingConfig, held_out: Collection[Path] = ()) -
         places = np.array([_places(pair, config.crop).prod() for pair in group], float)
         chances.append(places / places.sum())
         pairs += group
-    probabilities = np.concatenate(chances)
-    probabilities /= probabilities.sum()
-    shares = np.cumsum(probabilities)
-    shares /= shares[-1]  # to the last digit 1
+    odds = np.concatenate(chances)
+    shares = np.cumsum(odds)
+    shares /= shares[-1]
     errors = np.array([_error(pair) for pair in pairs])
     weights = 1 / (errors + _FLAWLESS)
-    weights *= (probabilities @ errors) / max(probabilities @ (weights * errors), 1e-30)
+    weights *= (odds @ errors) / max(odds @ (weights * errors), 1e-30)
     digest = hashlib.sha256(shares)
     for pair in pairs:
         digest.update(str(pair.original.shape).encode())
