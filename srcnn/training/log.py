@@ -39,7 +39,7 @@ def write_plot(path: Path, history: np.ndarray, baseline: float, title: str) -> 
     figure = Figure(figsize=(8, 6), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True)
     above.semilogy(history[:, 0], history[:, 2], linewidth=1)
-    above.set(title=title, ylabel="training loss (MSE)")
+    above.set(title=title, ylabel="training loss (weighted MSE)")
     measured = history[~np.isnan(history[:, 3])]
     below.plot(measured[:, 0], measured[:, 3], marker=".", label="restored")
     below.axhline(baseline, color="grey", linestyle="--", label="degraded")
