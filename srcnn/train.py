@@ -91,6 +91,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--steps", type=int, help="steps in all")
     parser.add_argument("--seed", type=int, help="of initial weights and crops")
     parser.add_argument("--learning_rate", type=float, help="at the first step")
+    parser.add_argument(
+        "--gratings", type=float, metavar="SHARE", help="of the crops with a grating laid on them"
+    )
     parser.add_argument("--warm_start", type=Path, metavar="FILE", help="weights to begin from")
     parser.add_argument("--output", type=Path, metavar="DIR", help="where everything is written")
     parser.add_argument("--resume", action="store_true", help="go on from DIR's checkpoint")

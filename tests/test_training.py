@@ -20,6 +20,7 @@ from srcnn.training import evaluate
 from srcnn.training.config import TrainingError, load_config
 from srcnn.training.data import draw_batch, load_training_set
 from srcnn.training.degradation import Degradation, make_pair, unit_range
+from srcnn.training.gratings import lay_grating
 from srcnn.training.initial import identity_tensors
 from srcnn.training.whitening import parameters_of, whitening_matrix
 from srcnn.weights import load_weights
@@ -147,9 +148,9 @@ def test_card_tells_the_training_and_weights_load(finished):
     card = weights.card
     assert card.architecture == ARCHITECTURES["srcnn-915"]
     assert (card.scale, card.kernel, card.protocol) == (2, "bilinear", "opencv")
-    expected = {"steps": STEPS, "batch": 4, "crop": 32, "seed": 0, "images": 4, "data": "drawings"}
+    expected = {"steps": STEPS, "batch": 4, "crop": 32, "seed": 0, "images": 4, "gratings": 0}
     assert expected.items() <= card.training.items()
-    assert card.training["terms"] == "none"
+    assert (card.training["data"], card.training["terms"]) == ("drawings", "none")
     assert {"tensorflow", "keras", "numpy"} <= card.training["libraries"].keys()
     # The named set holds the validation images, so its figures are the same.
     assert card.figures["drawn"] == card.figures["validation"]
@@ -343,6 +344,74 @@ def test_steps_lower_the_mean_psnr_of_images_not_the_mean_error(tmp_path, folder
     assert chances @ (training.weights * errors) == pytest.approx(chances @ errors, rel=1e-6)
 
 
+def test_a_share_of_the_crops_bears_a_grating_that_was_there_before_the_degradation(
+    tmp_path, folder
+):
+    cv2.imwrite(str(tmp_path / "flat.png"), np.full((80, 81), 120, np.uint8))
+    config = read_config(
+        folder, images=[f"{tmp_path}/*.png"], scale=3, batch=400, crop=33, gratings=0.25
+    )
+    training = load_training_set(config)
+    inputs, targets, _ = draw_batch(training, config, 0)
+    laid = np.ptp(targets, axis=(1, 2, 3)) > 0
+    assert 0.18 < laid.mean() < 0.32
+    assert np.ptp(inputs[~laid]) == 0
+    # At x3 OpenCV leaves out all but the middle pixel of each block, so the degraded picture still
+    # has those, at one of nine places of the crop.
+    centres = inputs[laid, 6:-6, 6:-6]
+    same = np.stack([
+        (centres[:, y::3, x::3] == targets[laid, y::3, x::3]).all((1, 2, 3))
+        for y in range(3) for x in range(3)
+    ])  # fmt: skip
+    assert same.any(axis=0).all() and same.mean() < 0.5
+    without = config.model_copy(update={"gratings": 0.0})
+    assert np.ptp(draw_batch(training, without, 0)[1]) == 0
+
+
+def test_a_crop_with_a_grating_is_weighted_by_its_own_error(folder):
+    config = read_config(folder, gratings=1.0, batch=400)
+    training = load_training_set(config)
+    inputs, targets, weights = draw_batch(training, config, 0)
+    errors = np.square(inputs[:, 6:-6, 6:-6] - targets).mean((1, 2, 3), dtype=float)
+    # The weight goes by a surrounding a little larger than what is compared.
+    assert np.median(weights * (errors + 1e-4)) == pytest.approx(training.unit, rel=0.1)
+    assert np.corrcoef(np.log(weights), np.log(errors + 1e-4))[0, 1] < -0.8
+
+
+@pytest.mark.parametrize(("protocol", "kernel"), [("opencv", "bilinear"), ("matlab", "bicubic")])
+def test_pictures_as_small_as_a_crop_take_a_grating_too(tmp_path, folder, protocol, kernel):
+    for side in (33, 34, 35, 38):
+        cv2.imwrite(str(tmp_path / f"{side}.png"), np.full((side, side + 1), 120, np.uint8))
+    config = read_config(
+        folder, images=[f"{tmp_path}/*.png"], scale=3, kernel=kernel, protocol=protocol,
+        crop=33, copies=[1.0], batch=40, gratings=1.0,
+    )  # fmt: skip
+    inputs, targets, _ = draw_batch(load_training_set(config), config, 0)
+    assert inputs.shape == (40, 33, 33, 1)
+    assert (np.ptp(targets, axis=(1, 2, 3)) > 0).all()
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_gratings_reach_beyond_what_the_small_picture_can_hold(dtype):
+    peak = np.iinfo(dtype).max
+    flat = np.full((96, 96), peak // 2, dtype)
+    generator = np.random.default_rng(0)
+    periods, heights = [], []
+    for _ in range(200):
+        laid = lay_grating(flat, 3, generator)
+        assert laid.dtype == dtype and laid.shape == flat.shape
+        waves = laid.astype(float) - flat
+        power = np.abs(np.fft.fft2(waves - waves.mean())) ** 2
+        strongest = np.unravel_index(power.argmax(), power.shape)
+        periods.append(1 / np.hypot(*(np.fft.fftfreq(96)[place] for place in strongest)))
+        heights.append(np.abs(waves).max() / peak)
+    # The small picture's Nyquist limit is 6 pixels; finer ones come back as something else.
+    assert 0.5 < np.mean(np.array(periods) < 6) < 0.9
+    assert min(periods) < 2.5 and max(periods) > 7
+    assert 0.005 < min(heights) and max(heights) < 0.33
+    assert not np.array_equal(flat, laid) and (flat == peak // 2).all()  # the source is left alone
+
+
 def test_without_validation_every_tenth_image_is_held_out(folder):
     from srcnn.training.run import load_inputs
 
@@ -463,6 +532,7 @@ def test_command_line_refuses_with_exit_code_2(folder, capsys):
         (["--images", f"{folder}/config.yaml"], "not an image"),
         (["--validation", f"{folder}/train/deep/1.png"], "is a training image"),
         (["--warm_start", f"{folder}/no.weights.h5"], "no.json"),
+        (["--gratings", "1.5"], "gratings: Input should be less than or equal to 1 (it is 1.5)"),
     ):
         assert main([*config, *output, *arguments]) == 2
         stderr = capsys.readouterr().err
@@ -479,7 +549,11 @@ def test_warm_start_begins_from_the_file(folder, finished):
 
     inputs = load_inputs(read_config(folder, warm_start=weights_of(finished), scale=3))
     weights = load_weights(weights_of(finished))
-    assert inputs.warm_start["sha256"] == weights.card.sha256
+    assert inputs.warm_start == {
+        "name": weights.card.name,
+        "sha256": weights.card.sha256,
+        "training": weights.card.training,  # so that a card tells the whole chain
+    }
     for mine, theirs in zip(inputs.start, weights.tensors, strict=True):
         assert all(map(np.array_equal, mine, theirs))
     with pytest.raises(TrainingError, match="srcnn-955 cannot begin"):

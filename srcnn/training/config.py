@@ -38,6 +38,7 @@ class TrainingConfig(BaseModel):
       ema_decay: decay per step of the running average of the weights, which is what is kept.
       seed: of the initial weights and of the crops.
       copies: factors at which each training image is used; below 1 it is shrunk first.
+      gratings: share of the crops on which a synthetic grating is laid, see gratings.py.
       warm_start: weights file to begin from; without it the network begins as the interpolation.
       checkpoint_every: steps between checkpoints and lines of the log.
       validate_every: steps between validations, a multiple of checkpoint_every.
@@ -64,6 +65,7 @@ class TrainingConfig(BaseModel):
     copies: Annotated[
         tuple[Annotated[float, Field(gt=0, le=1)], ...], Field(min_length=1, max_length=16)
     ] = (1.0,)
+    gratings: Annotated[float, Field(ge=0, le=1)] = 0.0
     warm_start: Path | None = None
     checkpoint_every: Annotated[int, Field(ge=1)] = 100
     validate_every: Annotated[int, Field(ge=1)] = 500

@@ -13,6 +13,7 @@ from srcnn.colour import quantise_half_even
 from srcnn.resample import resize_matlab
 from srcnn.training.config import TrainingConfig, TrainingError
 from srcnn.training.degradation import Pair, make_pair, unit_range
+from srcnn.training.gratings import lay_grating
 
 # Added to a degraded image's MSE: one that is hardly degraded (above 40 dB) must not outweigh all.
 _FLAWLESS = 1e-4
@@ -30,6 +31,7 @@ class TrainingSet:
       weights: float64 (pairs,), of the squared errors of each pair's crops: the inverse of the MSE
         of its degraded luma, so that steps lower the mean of the images' log MSE, which is their
         mean PSNR. Scaled to leave the interpolation's own loss what it is without them.
+      unit: what the inverse is multiplied by for that.
       images: number of image files behind them.
       sha256: hash over pairs and shares, hexadecimal; tells whether a run resumes on the same data.
     """
@@ -37,6 +39,7 @@ class TrainingSet:
     pairs: tuple[Pair, ...]
     shares: np.ndarray
     weights: np.ndarray
+    unit: float
     images: int
     sha256: str
 
@@ -144,19 +147,20 @@ def load_training_set(config: TrainingConfig, held_out: Collection[Path] = ()) -
     shares /= shares[-1]
     errors = np.array([_error(pair) for pair in pairs])
     weights = 1 / (errors + _FLAWLESS)
-    weights *= (odds @ errors) / max(odds @ (weights * errors), 1e-30)
+    unit = float((odds @ errors) / max(odds @ (weights * errors), 1e-30))
     digest = hashlib.sha256(shares)
     for pair in pairs:
         digest.update(str(pair.original.shape).encode())
         digest.update(np.ascontiguousarray(pair.degraded))
         digest.update(np.ascontiguousarray(pair.original))
-    return TrainingSet(tuple(pairs), shares, weights, images, digest.hexdigest())
+    return TrainingSet(tuple(pairs), shares, unit * weights, unit, images, digest.hexdigest())
 
 
 def draw_batch(training: TrainingSet, config: TrainingConfig, step: int) -> Batch:
     """The crops of one step, decided by (seed, step) alone.
 
-    Crops are flipped and turned after the degradation, where it allows that.
+    Crops are flipped and turned after the degradation, where it allows that. On a share of them,
+    `config.gratings`, a grating is laid before it.
 
     Args:
       training: what to draw from.
@@ -170,15 +174,15 @@ def draw_batch(training: TrainingSet, config: TrainingConfig, step: int) -> Batc
     """
     generator = np.random.default_rng((config.seed, step))
     chosen = np.searchsorted(training.shares, generator.random(config.batch), side="right")
-    inputs, targets = zip(
-        *(_draw_crop(training.pairs[index], config, generator) for index in chosen), strict=True
+    inputs, targets, weights = zip(
+        *(_draw_crop(training, index, config, generator) for index in chosen), strict=True
     )
     margin = config.network.margin
     inner = slice(margin, config.crop - margin)
     return (
         np.stack(inputs)[..., np.newaxis],
         np.stack(targets)[:, inner, inner, np.newaxis],
-        training.weights[chosen].astype(np.float32),
+        np.array(weights, np.float32),
     )
 
 
@@ -221,13 +225,33 @@ def _places(pair: Pair, crop: int) -> np.ndarray:
 
 
 def _draw_crop(
-    pair: Pair, config: TrainingConfig, generator: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    top, left = generator.integers(_places(pair, config.crop))
+    training: TrainingSet, index: int, config: TrainingConfig, generator: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """Degraded and original crop of a pair, and the weight of its squared error."""
+    pair, weight = training.pairs[index], training.weights[index]
+    if config.gratings and generator.random() < config.gratings:
+        pair = _with_grating(pair, config, generator)
+        weight = training.unit / (_error(pair) + _FLAWLESS)
+    window = _draw_window(pair, config.crop, generator)
     turns, flip = generator.integers((4, 2))
-    window = (slice(top, top + config.crop), slice(left, left + config.crop))
-    crops = unit_range(pair.degraded[window]), unit_range(pair.original[window])
-    if not config.degradation.is_symmetric:
-        return crops
-    degraded, original = (np.rot90(c[:, ::-1] if flip else c, turns) for c in crops)
-    return degraded, original
+    degraded, original = unit_range(pair.degraded[window]), unit_range(pair.original[window])
+    if config.degradation.is_symmetric:
+        degraded, original = (
+            np.rot90(crop[:, ::-1] if flip else crop, turns) for crop in (degraded, original)
+        )
+    return degraded, original, weight
+
+
+def _with_grating(pair: Pair, config: TrainingConfig, generator: np.random.Generator) -> Pair:
+    """A part of a picture little larger than a crop with a grating on it, degraded anew."""
+    scale = config.scale
+    side = config.crop + 2 * scale
+    side = min(side - side % scale, *pair.original.shape)
+    plane = pair.original[_draw_window(pair, side, generator)]
+    return make_pair(lay_grating(plane, scale, generator), config.degradation)
+
+
+def _draw_window(pair: Pair, side: int, generator: np.random.Generator) -> tuple[slice, slice]:
+    """A square somewhere in a picture."""
+    top, left = generator.integers(_places(pair, side))
+    return slice(top, top + side), slice(left, left + side)

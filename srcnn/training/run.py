@@ -53,14 +53,14 @@ class Inputs:
       validation: luma of the validation images.
       evaluation: image files of each named set, `validation` first.
       start: weights to begin from.
-      warm_start: name and hash of the weights file that they are from, if any.
+      warm_start: name, hash and training of the weights file that they are from, if any.
     """
 
     training: TrainingSet
     validation: tuple[Pair, ...]
     evaluation: dict[str, list[Path]]
     start: Tensors
-    warm_start: dict[str, str] = field(default_factory=dict)
+    warm_start: dict[str, Any] = field(default_factory=dict)
 
 
 def train(config: TrainingConfig, resume: bool, report: Callable[[str], None] = print) -> Path:
@@ -87,7 +87,10 @@ def train(config: TrainingConfig, resume: bool, report: Callable[[str], None] = 
         f"{config.name}: {inputs.training.images} images, {len(inputs.training.pairs)} copies, "
         f"on {_device()}"
     )
-    identity = config.identity | {"data": inputs.training.sha256, "start": inputs.warm_start}
+    identity = config.identity | {
+        "data": inputs.training.sha256,
+        "start": inputs.warm_start.get("sha256", ""),
+    }
     checkpoint = _last_checkpoint(path, identity)
     config.output.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(config, inputs.start, _samples(config, inputs.training))
@@ -124,7 +127,8 @@ def load_inputs(config: TrainingConfig) -> Inputs:
                 f"{config.architecture} cannot begin from it"
             )
         start = weights.tensors
-        warm_start = {"name": weights.card.name, "sha256": weights.card.sha256}
+        card = weights.card
+        warm_start = {"name": card.name, "sha256": card.sha256, "training": card.training}
     return Inputs(
         training=load_training_set(config, validation),
         validation=tuple(make_pair(read_image(p), config.degradation) for p in validation),
@@ -210,7 +214,8 @@ def _finish(config: TrainingConfig, inputs: Inputs, tensors: Tensors, history: n
 def _recipe(config: TrainingConfig, inputs: Inputs) -> dict[str, Any]:
     """What the model card says about the training."""
     settings = config.model_dump(
-        mode="json", include={"steps", "batch", "crop", "learning_rate", "ema_decay", "seed"}
+        mode="json",
+        include={"steps", "batch", "crop", "learning_rate", "ema_decay", "seed", "gratings"},
     )
     return {
         "recipe": "SOAP, cosine decay to 0; MSE of the luma in [0, 1] on the valid centre of random"
