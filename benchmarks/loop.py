@@ -62,7 +62,7 @@ def stages_of(mode: str, weights_file: Path, engine_name: str, output: str) -> S
         "interpolate": interpolate,
         "crop": lambda record: crop_to_luma(record, scale, protocol, "keep"),
         "network": lambda r: restore_luma([r], engine, scale, protocol, "keep", DEFAULT_TILE)[0],
-        "merge": lambda record: merge_luma(record, scale, protocol, "keep"),
+        "merge": lambda record: merge_luma(record, scale, protocol, "keep", card.chroma_taps),
         "measure": measure,
         "write": lambda record: write_image(record, store, EncodeSettings(), True),
     }

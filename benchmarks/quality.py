@@ -50,7 +50,7 @@ def measure(engine: Engine, card: ModelCard, path: Path) -> dict[str, float | No
     record = degrade_image(record, card.scale, card.kernel, card.protocol)
     record = crop_to_luma(record, card.scale, card.protocol, "shave")
     (record,) = restore_luma([record], engine, card.scale, card.protocol, "shave", DEFAULT_TILE)
-    record = merge_luma(record, card.scale, card.protocol, "shave")
+    record = merge_luma(record, card.scale, card.protocol, "shave", card.chroma_taps)
     return measure_evaluated(record, card.scale, card.protocol, "shave")
 
 

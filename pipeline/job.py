@@ -65,6 +65,7 @@ class Job:
             "quality": config.quality,
             "metadata": config.metadata,
             "weights_sha256": self.weights.card.sha256,
+            "chroma_taps": self.weights.card.chroma_taps,
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 

@@ -42,18 +42,52 @@ def luma_opencv(image: np.ndarray) -> np.ndarray:
     return cv2.extractChannel(cv2.cvtColor(image, cv2.COLOR_BGR2YCrCb), 0)
 
 
-def replace_luma_opencv(image: np.ndarray, luma: np.ndarray) -> np.ndarray:
-    """The image with another luma and its own Cr and Cb.
+def chroma_opencv(image: np.ndarray) -> np.ndarray:
+    """Cr and Cb of a BGR image, (2, h, w), same type."""
+    return np.stack(cv2.split(cv2.cvtColor(image, cv2.COLOR_BGR2YCrCb))[1:])
+
+
+def replace_luma_opencv(
+    image: np.ndarray, luma: np.ndarray, chroma_taps: Sequence[float] = ()
+) -> np.ndarray:
+    """The image with another luma and its own Cr and Cb, which a filter may sharpen.
 
     Args:
-      image: (h, w, 3) BGR or (h, w), uint8 or uint16.
-      luma: (h, w), same type.
+      image: (H, W, 3) BGR or (H, W), uint8 or uint16.
+      luma: (h, w), same type; lies in the middle of a larger image.
+      chroma_taps: see sharpen.
+
+    Returns:
+      An image of the luma's size.
     """
     if image.ndim == 2:
         return luma
-    ycrcb = cv2.cvtColor(image, cv2.COLOR_BGR2YCrCb)
+    ycrcb = sharpen(cv2.cvtColor(image, cv2.COLOR_BGR2YCrCb), chroma_taps)
+    ycrcb = np.ascontiguousarray(middle(ycrcb, luma.shape))
     ycrcb[..., 0] = luma
     return cv2.cvtColor(ycrcb, cv2.COLOR_YCrCb2BGR)
+
+
+def sharpen(planes: np.ndarray, taps: Sequence[float]) -> np.ndarray:
+    """Filters with a symmetric kernel along rows and columns; beyond the edge it repeats the edge.
+
+    Args:
+      planes: (h, w) or (h, w, c), uint8, uint16 or float32.
+      taps: half of the kernel, from its centre outwards; without any, nothing is done.
+
+    Returns:
+      The same shape and type, integers rounded half to even and clipped.
+    """
+    if not taps:
+        return planes
+    kernel = np.array([*taps[:0:-1], *taps])
+    return cv2.sepFilter2D(planes, -1, kernel, kernel, borderType=cv2.BORDER_REPLICATE)
+
+
+def middle(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """A view of the (h, w) in the middle of (H, W[, c])."""
+    top, left = ((have - want) // 2 for have, want in zip(image.shape, shape, strict=False))
+    return image[top : top + shape[0], left : left + shape[1]]
 
 
 def planes_matlab(image: np.ndarray) -> list[np.ndarray]:

@@ -66,7 +66,7 @@ class Model:
         luma = np.empty(plane.shape, image.dtype)
         for _, target, values in run_tiled(self.engine, [plane]):
             luma[target] = convention.round_luma(values, luma.dtype)
-        return convention.compose(working, luma)
+        return convention.compose(working, luma, self.card.chroma_taps)
 
 
 def load_model(

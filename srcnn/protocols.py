@@ -6,7 +6,7 @@ MATLAB its Y, Cb, Cr planes, float32 (3 or 1, h, w), codes divided by the type's
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -60,16 +60,23 @@ class Protocol(ABC):
         """The plane that the network takes (integer codes, or floating point in [0, 1])."""
 
     @abstractmethod
+    def chroma(self, working: np.ndarray) -> np.ndarray:
+        """The two chroma planes of a colour picture, float32 (2, h, w), on the 8-bit scale."""
+
+    @abstractmethod
     def round_luma(self, values: np.ndarray, dtype: np.dtype) -> np.ndarray:
         """Network output, nominally in [0, 1], as integer codes."""
 
     @abstractmethod
-    def compose(self, working: np.ndarray, luma: np.ndarray) -> np.ndarray:
+    def compose(
+        self, working: np.ndarray, luma: np.ndarray, chroma_taps: Sequence[float] = ()
+    ) -> np.ndarray:
         """The BGR or grayscale image of a restored luma with the working space's chroma.
 
         Args:
-          working: working-space picture of the luma's size.
+          working: working-space picture; the luma lies in the middle of a larger one.
           luma: (h, w) integer codes.
+          chroma_taps: filter that sharpens the chroma, see colour.sharpen.
         """
 
     @abstractmethod
@@ -145,11 +152,15 @@ class OpenCVProtocol(Protocol):
     def network_luma(self, working):
         return colour.luma_opencv(working)
 
+    def chroma(self, working):
+        planes = colour.chroma_opencv(working)
+        return planes * np.float32(255 / np.iinfo(working.dtype).max)
+
     def round_luma(self, values, dtype):
         return colour.quantise_half_even(values * np.iinfo(dtype).max, dtype)
 
-    def compose(self, working, luma):
-        return colour.replace_luma_opencv(working, luma)
+    def compose(self, working, luma, chroma_taps=()):
+        return colour.replace_luma_opencv(working, luma, chroma_taps)
 
     def as_image(self, working, dtype):
         return working
@@ -215,11 +226,17 @@ class MatlabProtocol(Protocol):
     def network_luma(self, working):
         return working[0]
 
+    def chroma(self, working):
+        return working[1:] * np.float32(255)
+
     def round_luma(self, values, dtype):
         return colour.quantise_half_up(values * np.iinfo(dtype).max, dtype)
 
-    def compose(self, working, luma):
-        return colour.image_from_planes_matlab([luma, *working[1:]], luma.dtype)
+    def compose(self, working, luma, chroma_taps=()):
+        chroma = (
+            colour.middle(colour.sharpen(plane, chroma_taps), luma.shape) for plane in working[1:]
+        )
+        return colour.image_from_planes_matlab([luma, *chroma], luma.dtype)
 
     def as_image(self, working, dtype):
         return colour.image_from_planes_matlab(working, dtype)

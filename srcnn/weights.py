@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal
 
 import h5py
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from srcnn.architecture import Architecture
 from srcnn.errors import WeightsError, one_line
@@ -36,6 +36,9 @@ _MAX_COPIES = 4
 Reader = Callable[[str | os.PathLike, int], bytes]
 
 
+_Tap = Annotated[float, Field(ge=-8, le=8)]
+
+
 class ModelCard(BaseModel):
     """What stands beside a weights file.
 
@@ -46,6 +49,8 @@ class ModelCard(BaseModel):
       kernel: interpolation of the degradation that it was trained for.
       protocol: whose interpolation and luma: `opencv` or `matlab`.
       sha256: hash of the weights file, hexadecimal.
+      chroma_taps: filter that sharpens Cr and Cb where the network restores the luma, half of a
+        symmetric kernel of sum 1 from its centre outwards; none: they stay interpolated.
       training: recipe, data and their terms; free form.
       figures: measured quality; free form.
     """
@@ -58,8 +63,16 @@ class ModelCard(BaseModel):
     kernel: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,32}$")]
     protocol: Literal["opencv", "matlab"]
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    chroma_taps: Annotated[tuple[_Tap, ...], Field(max_length=16)] = ()
     training: dict[str, Any] = {}
     figures: dict[str, Any] = {}
+
+    @field_validator("chroma_taps")
+    @classmethod
+    def _keeps_even_colour(cls, taps: tuple[float, ...]) -> tuple[float, ...]:
+        if taps and not math.isclose(taps[0] + 2 * sum(taps[1:]), 1, abs_tol=1e-6):
+            raise ValueError(f"the kernel of half {list(taps)} does not sum to 1")
+        return taps
 
     @property
     def degradation(self) -> str:

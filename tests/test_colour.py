@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from support import quick, random_image
 
 from srcnn import colour
+from srcnn.protocols import PROTOCOLS
 
 # MATLAB's rgb2ycbcr of uint8: BGR, then Y, Cb, Cr.
 DOCUMENTED = {
@@ -133,6 +134,44 @@ def test_replacing_luma_keeps_chroma(dtype):
     tolerance = 1 if dtype == np.uint8 else 3
     assert np.abs(after[..., 1:] - before[..., 1:]).max() <= tolerance
     assert np.abs(after[..., 0] - other).max() <= tolerance
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_sharpening_is_a_convolution_that_repeats_the_edge(dtype):
+    image = random_image((9, 7, 3), np.uint8 if dtype == np.float32 else dtype).astype(dtype)
+    taps = (1.5, -0.35, 0.1)
+    kernel = [0.1, -0.35, 1.5, -0.35, 0.1]
+    padded = np.pad(image.astype(float), ((2, 2), (2, 2), (0, 0)), mode="edge")
+    rows = sum(tap * padded[:, at : at + 7] for at, tap in enumerate(kernel))
+    expected = sum(tap * rows[at : at + 9] for at, tap in enumerate(kernel))
+    sharpened = colour.sharpen(image, taps)
+    assert sharpened.dtype == dtype
+    if dtype != np.float32:
+        expected = np.clip(np.rint(expected), 0, np.iinfo(dtype).max)
+    assert np.abs(sharpened - expected).max() <= (1e-3 if dtype == np.float32 else 1)
+    assert colour.sharpen(image, ()) is image
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_even_colours_stay_as_they_are(dtype):
+    image = np.full((12, 12, 3), (10, 200, 90), dtype)
+    luma = colour.luma_opencv(image)
+    plain = colour.replace_luma_opencv(image, luma)
+    taps = (0.645618, 0.237891, 0.065274, -0.100936, -0.025038)
+    np.testing.assert_array_equal(colour.replace_luma_opencv(image, luma, taps), plain)
+
+
+def test_a_luma_lies_in_the_middle_of_a_larger_image():
+    image, luma = random_image((16, 20, 3)), random_image((8, 12), seed=1)
+    taps = (1.2, -0.2, 0.1)
+    whole = np.zeros((16, 20), np.uint8)
+    whole[4:-4, 4:-4] = luma
+    expected = colour.replace_luma_opencv(image, whole, taps)[4:-4, 4:-4]
+    np.testing.assert_array_equal(colour.replace_luma_opencv(image, luma, taps), expected)
+    planes = np.random.default_rng(0).random((3, 16, 20), np.float32)
+    composed = PROTOCOLS["matlab"].compose(planes, luma, taps)
+    expected = PROTOCOLS["matlab"].compose(planes, whole, taps)[4:-4, 4:-4]
+    np.testing.assert_array_equal(composed, expected)
 
 
 def test_replacing_luma_leaves_its_arguments_alone():

@@ -5,6 +5,7 @@ import gc
 import json
 import os
 import time
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -19,7 +20,7 @@ from codec.encode import encode_image
 from pipeline.graph import build
 from srcnn.architecture import Architecture, ConvLayer
 from srcnn.engines import choose_engine, create_engine
-from srcnn.weights import load_weights
+from srcnn.weights import load_weights, save_weights
 from transforms import restore
 from transforms.crop import crop_to_luma
 from transforms.degrade import degrade_image
@@ -130,22 +131,64 @@ def test_restore_enlarges_and_reports_consistency(run_job, photos, scale, kernel
     )
 
 
+def with_chroma_taps(weights: Path, directory: Path, taps: tuple[float, ...]) -> Path:
+    """The same network with a filter for the chroma on its card."""
+    card, tensors = load_weights(weights).card, load_weights(weights).tensors
+    fields = card.model_dump(exclude={"sha256", "chroma_taps", "architecture"})
+    return save_weights(
+        directory, tensors, architecture=card.architecture, chroma_taps=taps, **fields
+    )
+
+
+@pytest.mark.parametrize("mode", ["evaluate", "restore"])
+@pytest.mark.parametrize("protocol", ["opencv", "matlab"])
+def test_the_cards_filter_sharpens_the_chroma_and_nothing_else(
+    run_job, tmp_path, tiny_weights, mode, protocol
+):
+    # Colour that changes where the luma does not, far from the ends of the range.
+    ycrcb = np.full((60, 60, 3), 128, np.uint8)
+    ycrcb[:, 20:40, 1:] = (160, 100)
+    cv2.imwrite(str(tmp_path / "colours.png"), cv2.cvtColor(ycrcb, cv2.COLOR_YCrCb2BGR))
+    pictures, rows = [], []
+    for name, taps in (("plain", ()), ("sharp", (1.6, -0.3))):
+        job = run_job(
+            "--input", tmp_path / "colours.png", "--mode", mode, "--protocol", protocol,
+            "--weights", with_chroma_taps(tiny_weights, tmp_path / name, taps),
+            output=tmp_path / f"out_{name}",
+        )  # fmt: skip
+        assert job.code == 0, job.err
+        image = cv2.imread(str(job.output / "images/colours.png"))
+        pictures.append(cv2.cvtColor(image, cv2.COLOR_BGR2YCrCb).astype(int))
+        rows.append(job.rows.iloc[0])
+    plain, sharp = pictures
+    assert np.abs(plain[..., 0] - sharp[..., 0]).max() <= 1
+    for channel in (1, 2):
+        steepest = [np.abs(np.diff(p[30, :, channel])).max() for p in (plain, sharp)]
+        assert steepest[1] > 1.2 * steepest[0]
+        assert np.abs(plain[:, [2, -3], channel] - sharp[:, [2, -3], channel]).max() <= 1
+    assert rows[0].fingerprint != rows[1].fingerprint
+    if mode == "evaluate":
+        assert rows[1].psnr_y_enhanced == pytest.approx(rows[0].psnr_y_enhanced, abs=0.2)
+
+
 @pytest.mark.parametrize("protocol", ["opencv", "matlab"])
 @pytest.mark.parametrize("border", ["keep", "shave"])
+@pytest.mark.parametrize("chroma_taps", [(), (1.4, -0.3, 0.1)])
 def test_rows_equal_a_direct_computation_bit_for_bit(
-    run_job, photos, tiny_weights, protocol, border
+    run_job, photos, tiny_weights, tmp_path, protocol, border, chroma_taps
 ):
     kernel = "bicubic"
+    path = with_chroma_taps(tiny_weights, tmp_path / "weights", chroma_taps)
     job = run_job(
         "--input", f"{photos}/**/*.png", "--protocol", protocol, "--border", border,
-        "--kernel", kernel,
+        "--kernel", kernel, "--weights", path,
     )  # fmt: skip
-    rows, engine = job.rows, create_engine("auto", load_weights(tiny_weights))
+    rows, engine = job.rows, create_engine("auto", load_weights(path))
     for ref in expand_glob(f"{photos}/**/*.png"):
         record = degrade_image(read_image(ref, 100, 60), 2, kernel, protocol)
         record = crop_to_luma(record, 2, protocol, border)
         (record,) = restore_luma([record], engine, 2, protocol, border, tile=512)
-        record = merge_luma(record, 2, protocol, border)
+        record = merge_luma(record, 2, protocol, border, chroma_taps)
         for name, expected in measure_evaluated(record, 2, protocol, border).items():
             assert rows.loc[ref.relative_path, name] == expected, (ref.relative_path, name)
         written = (job.output / "images" / ref.relative_path).read_bytes()
@@ -159,7 +202,7 @@ def test_restored_rows_equal_a_direct_computation_bit_for_bit(run_job, photos, t
         record = upscale_image(read_image(ref, 100, 60), 2, "bilinear", "opencv", 100)
         record = crop_to_luma(record, 2, "opencv", "keep")
         (record,) = restore_luma([record], engine, 2, "opencv", "keep", tile=512)
-        record = merge_luma(record, 2, "opencv", "keep")
+        record = merge_luma(record, 2, "opencv", "keep", ())
         expected = measure_restored(record, "opencv", 2, "bilinear")["consistency_psnr"]
         assert job.rows.loc[ref.relative_path, "consistency_psnr"] == expected
         written = (job.output / "images" / ref.relative_path).read_bytes()

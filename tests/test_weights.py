@@ -71,7 +71,9 @@ def edit_tensors(path: Path, edit) -> None:
 def test_round_trip(tmp_path, name):
     architecture = ARCHITECTURES[name]
     tensors = random_tensors(architecture, seed=3)
-    fields = card_fields(architecture, training={"steps": 7}, figures={"psnr": 30.5})
+    fields = card_fields(
+        architecture, chroma_taps=(1.2, -0.1), training={"steps": 7}, figures={"psnr": 30.5}
+    )
     path = save_weights(tmp_path / "new" / "directory", tensors, **fields)
     assert path.name == "small_x2_bicubic.weights.h5"
     weights = load_weights(str(path))
@@ -333,6 +335,9 @@ HOSTILE_CARDS = {
     "huge scale": ({"scale": 10**6}, "scale"),
     "protocol": ({"protocol": "pillow"}, "protocol"),
     "short hash": ({"sha256": "abc"}, "sha256"),
+    "taps that change an even colour": ({"chroma_taps": [1.2, -0.2]}, "does not sum to 1"),
+    "a huge tap": ({"chroma_taps": [2e9 + 1, -1e9]}, "chroma_taps"),
+    "a huge filter": ({"chroma_taps": [1.0] + [0.0] * 16}, "chroma_taps"),
 }
 
 

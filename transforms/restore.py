@@ -75,8 +75,15 @@ def restore_luma(
     ]
 
 
-def merge_luma(record: ImageRecord, scale: int, protocol: str, border: str) -> ImageRecord:
+def merge_luma(
+    record: ImageRecord, scale: int, protocol: str, border: str, chroma_taps: Sequence[float]
+) -> ImageRecord:
     """Joins the restored luma with the interpolated chroma.
+
+    Args:
+      record: with `restored_luma`.
+      scale, protocol, border: see RestoreLuma.
+      chroma_taps: see ModelCard.
 
     Returns:
       The record with `restored` set, and `original`, `working` and `alpha` cropped to its size
@@ -89,12 +96,12 @@ def merge_luma(record: ImageRecord, scale: int, protocol: str, border: str) -> I
     convention = PROTOCOLS[protocol]
     shave = convention.output_shave(border, scale)
     original, working, alpha = record.original, record.working, record.alpha
+    restored = convention.compose(working, record.restored_luma, chroma_taps)
     if shave:
         inner = (slice(shave, -shave), slice(shave, -shave))
         working = convention.shave(working, shave)
         original = original[inner]
         alpha = None if alpha is None else alpha[inner]
-    restored = convention.compose(working, record.restored_luma)
     return replace(record, original=original, working=working, alpha=alpha, restored=restored)
 
 
@@ -152,10 +159,11 @@ class _MergeLuma(ImageStage):
     scale: int
     protocol: str
     border: str
+    chroma_taps: tuple[float, ...]
     stage = "restore"
 
     def apply(self, element: ImageRecord) -> ImageRecord:
-        return merge_luma(element, self.scale, self.protocol, self.border)
+        return merge_luma(element, self.scale, self.protocol, self.border, self.chroma_taps)
 
 
 @dataclass
@@ -190,7 +198,9 @@ class RestoreLuma(beam.PTransform):
         )  # fmt: skip
         restored = pcoll | RunInference(handler)
         restored.element_type = ImageRecord
-        return restored | "MergeLuma" >> _MergeLuma(self.scale, self.protocol, self.border)
+        return restored | "MergeLuma" >> _MergeLuma(
+            self.scale, self.protocol, self.border, self.weights.card.chroma_taps
+        )
 
 
 def _check_sane(record: ImageRecord) -> None:

@@ -156,6 +156,16 @@ def load_training_set(config: TrainingConfig, held_out: Collection[Path] = ()) -
     return TrainingSet(tuple(pairs), shares, unit * weights, unit, images, digest.hexdigest())
 
 
+def sample_images(
+    config: TrainingConfig, held_out: Collection[Path], count: int
+) -> Iterator[np.ndarray]:
+    """Up to `count` training images of each glob, evenly spaced, as read_image gives them."""
+    for pattern in config.images:
+        paths = [path for path in find_images([pattern]) if path not in held_out]
+        for path in paths[:: -(-len(paths) // count) or 1]:
+            yield read_image(path)
+
+
 def draw_batch(training: TrainingSet, config: TrainingConfig, step: int) -> Batch:
     """The crops of one step, decided by (seed, step) alone.
 

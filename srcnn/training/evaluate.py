@@ -46,32 +46,47 @@ def luma_figures(engine: Engine, pair: Pair, degradation: Degradation) -> dict[s
 
 
 def colour_figures(
-    engine: Engine, image: np.ndarray, pair: Pair, degradation: Degradation
+    engine: Engine,
+    image: np.ndarray,
+    pair: Pair,
+    degradation: Degradation,
+    chroma_taps: Sequence[float] = (),
 ) -> dict[str, float]:
     """PSNR over B, G and R in dB, before and after, in OpenCV's convention.
-
-    The network restores the luma; Cr and Cb stay the degraded image's.
 
     Args:
       engine: the network.
       image: (h, w, 3) BGR or (h, w), uint8 or uint16.
       pair: its luma, as make_pair gives it.
       degradation: how, protocol `opencv`.
+      chroma_taps: see ModelCard.
 
     Returns:
       `psnr_degraded` and `psnr_enhanced`.
     """
     original = _inner(image, degradation)
-    degraded = _inner(degrade_opencv(image, degradation.scale, degradation.kernel), degradation)
-    enhanced = replace_luma_opencv(degraded, _restored(engine, pair, degradation))
+    degraded = degrade_opencv(image, degradation.scale, degradation.kernel)
+    degraded = _cut(degraded, degradation)
+    enhanced = replace_luma_opencv(degraded, _restored(engine, pair, degradation), chroma_taps)
     return {
-        "psnr_degraded": psnr_of_mse(mse(original, degraded)),
+        "psnr_degraded": psnr_of_mse(mse(original, _inner(degraded, degradation))),
         "psnr_enhanced": psnr_of_mse(mse(original, enhanced)),
     }
 
 
-def evaluate(engine: Engine, paths: Sequence[Path], degradation: Degradation) -> dict[str, float]:
+def evaluate(
+    engine: Engine,
+    paths: Sequence[Path],
+    degradation: Degradation,
+    chroma_taps: Sequence[float] = (),
+) -> dict[str, float]:
     """Mean figures over a set of images.
+
+    Args:
+      engine: the network.
+      paths: undegraded images.
+      degradation: what is done to them.
+      chroma_taps: see ModelCard.
 
     Returns:
       `images` (their number), `border` (pixels left out on each side) and, in dB, `psnr_y_*`,
@@ -83,7 +98,7 @@ def evaluate(engine: Engine, paths: Sequence[Path], degradation: Degradation) ->
         pair = make_pair(image, degradation)
         row = luma_figures(engine, pair, degradation)
         if degradation.protocol == "opencv":
-            row |= colour_figures(engine, image, pair, degradation)
+            row |= colour_figures(engine, image, pair, degradation, chroma_taps)
         rows.append(row)
     return {"images": len(rows), "border": degradation.border} | mean_figures(rows)
 
@@ -112,7 +127,8 @@ def main(arguments: list[str] | None = None) -> int:
         paths = find_images(options.images)
         card = weights.card
         degradation = Degradation(card.protocol, card.scale, card.kernel)
-        figures = evaluate(create_engine("tensorflow", weights), paths, degradation)
+        engine = create_engine("tensorflow", weights)
+        figures = evaluate(engine, paths, degradation, card.chroma_taps)
     except (WeightsError, TrainingError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

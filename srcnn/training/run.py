@@ -23,6 +23,7 @@ from srcnn.training.checkpoint import (
     read_checkpoint,
     write_checkpoint,
 )
+from srcnn.training.chroma import fit_chroma_taps
 from srcnn.training.config import DivergedError, TrainingConfig, TrainingError
 from srcnn.training.data import (
     Batch,
@@ -33,6 +34,7 @@ from srcnn.training.data import (
     hold_out,
     load_training_set,
     read_image,
+    sample_images,
 )
 from srcnn.training.degradation import Pair, make_pair
 from srcnn.training.evaluate import evaluate, luma_figures, mean_figures
@@ -40,6 +42,9 @@ from srcnn.training.initial import identity_tensors
 from srcnn.training.log import counted, describe, write_csv, write_plot
 from srcnn.training.trainer import Trainer
 from srcnn.weights import Tensors, load_weights, save_weights
+
+# Images of each glob that the chroma's filter is fitted to.
+_CHROMA_IMAGES = 32
 
 _LIBRARIES = (tf, keras, np, cv2, scipy)
 
@@ -194,8 +199,10 @@ def _run_steps(
 def _finish(config: TrainingConfig, inputs: Inputs, tensors: Tensors, history: np.ndarray) -> Path:
     """Measures the finished weights and writes them with their card."""
     engine = TensorFlowEngine(config.network, tensors)
+    samples = sample_images(config, inputs.evaluation["validation"], _CHROMA_IMAGES)
+    chroma_taps = fit_chroma_taps(samples, config.degradation)
     figures = {
-        name: evaluate(engine, paths, config.degradation)
+        name: evaluate(engine, paths, config.degradation, chroma_taps)
         for name, paths in inputs.evaluation.items()
     }
     return save_weights(
@@ -206,6 +213,7 @@ def _finish(config: TrainingConfig, inputs: Inputs, tensors: Tensors, history: n
         scale=config.scale,
         kernel=config.kernel,
         protocol=config.protocol,
+        chroma_taps=chroma_taps,
         training=_recipe(config, inputs) | {"final_loss": float(history[-1, 2])},
         figures=figures,
     )
