@@ -86,7 +86,7 @@ def sharpen(planes: np.ndarray, taps: Sequence[float]) -> np.ndarray:
 
 def middle(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """A view of the (h, w) in the middle of (H, W[, c])."""
-    top, left = ((have - want) // 2 for have, want in zip(image.shape, shape, strict=False))
+    top, left = ((have - want) // 2 for have, want in zip(image.shape[:2], shape, strict=True))
     return image[top : top + shape[0], left : left + shape[1]]
 
 

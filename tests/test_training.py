@@ -576,15 +576,28 @@ def test_warm_start_begins_from_the_file(folder, finished):
 
     inputs = load_inputs(read_config(folder, warm_start=weights_of(finished), scale=3))
     weights = load_weights(weights_of(finished))
-    assert inputs.warm_start == {
-        "name": weights.card.name,
-        "sha256": weights.card.sha256,
-        "training": weights.card.training,  # so that a card tells the whole chain
-    }
+    assert inputs.warm_start == {"name": weights.card.name, "sha256": weights.card.sha256}
+    told = {k: v for k, v in weights.card.training.items() if k != "earlier"}
+    assert inputs.earlier == [told]
     for mine, theirs in zip(inputs.start, weights.tensors, strict=True):
         assert all(map(np.array_equal, mine, theirs))
     with pytest.raises(TrainingError, match="srcnn-955 cannot begin"):
         load_inputs(read_config(folder, warm_start=weights_of(finished), architecture="srcnn-955"))
+
+
+def test_a_card_tells_a_long_chain_of_trainings_and_loads(folder, finished, tmp_path):
+    from srcnn.training.run import train
+
+    path, digests = weights_of(finished), []
+    for generation in range(8):
+        digests.insert(0, load_weights(path).card.sha256)
+        output = tmp_path / str(generation)
+        config = read_config(folder, warm_start=path, output=output, steps=1, evaluate={})
+        path = train(config, resume=False, report=lambda line: None)
+    training = load_weights(path).card.training
+    assert training["start"]["sha256"] == digests[0]
+    assert [one["start"]["sha256"] for one in training["earlier"][:-1]] == digests[1:]
+    assert training["earlier"][-1]["start"].startswith("the identity")
 
 
 def test_committed_configurations_are_valid():

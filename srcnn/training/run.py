@@ -58,14 +58,18 @@ class Inputs:
       validation: luma of the validation images.
       evaluation: image files of each named set, `validation` first.
       start: weights to begin from.
-      warm_start: name, hash and training of the weights file that they are from, if any.
+      warm_start: name and hash of the weights file that they are from, if any.
+      earlier: the trainings behind that file, the last first.
+      chroma_taps: filter for the chroma, see ModelCard.
     """
 
     training: TrainingSet
     validation: tuple[Pair, ...]
     evaluation: dict[str, list[Path]]
     start: Tensors
-    warm_start: dict[str, Any] = field(default_factory=dict)
+    chroma_taps: tuple[float, ...]
+    warm_start: dict[str, str] = field(default_factory=dict)
+    earlier: list[dict[str, Any]] = field(default_factory=list)
 
 
 def train(config: TrainingConfig, resume: bool, report: Callable[[str], None] = print) -> Path:
@@ -92,10 +96,7 @@ def train(config: TrainingConfig, resume: bool, report: Callable[[str], None] = 
         f"{config.name}: {inputs.training.images} images, {len(inputs.training.pairs)} copies, "
         f"on {_device()}"
     )
-    identity = config.identity | {
-        "data": inputs.training.sha256,
-        "start": inputs.warm_start.get("sha256", ""),
-    }
+    identity = config.identity | {"data": inputs.training.sha256, "start": inputs.warm_start}
     checkpoint = _last_checkpoint(path, identity)
     config.output.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(config, inputs.start, _samples(config, inputs.training))
@@ -123,7 +124,7 @@ def load_inputs(config: TrainingConfig) -> Inputs:
         name: find_images(globs) for name, globs in config.evaluate.items()
     }
     check_disjoint(images, [path for paths in evaluation.values() for path in paths])
-    start, warm_start = identity_tensors(config.network, config.seed), {}
+    start, warm_start, earlier = identity_tensors(config.network, config.seed), {}, []
     if config.warm_start:
         weights = load_weights(config.warm_start)
         if weights.card.architecture.kernel_shapes != config.network.kernel_shapes:
@@ -133,13 +134,18 @@ def load_inputs(config: TrainingConfig) -> Inputs:
             )
         start = weights.tensors
         card = weights.card
-        warm_start = {"name": card.name, "sha256": card.sha256, "training": card.training}
+        warm_start = {"name": card.name, "sha256": card.sha256}
+        earlier = _flattened(card.training)
     return Inputs(
         training=load_training_set(config, validation),
         validation=tuple(make_pair(read_image(p), config.degradation) for p in validation),
         evaluation=evaluation,
         start=start,
+        chroma_taps=fit_chroma_taps(
+            sample_images(config, validation, _CHROMA_IMAGES), config.degradation
+        ),
         warm_start=warm_start,
+        earlier=earlier,
     )
 
 
@@ -147,6 +153,12 @@ def validate(config: TrainingConfig, pairs: tuple[Pair, ...], tensors: Tensors) 
     """Mean luma PSNR on the validation images in dB, as mean_figures names it."""
     engine = TensorFlowEngine(config.network, tensors)
     return mean_figures(luma_figures(engine, pair, config.degradation) for pair in pairs)
+
+
+def _flattened(training: dict[str, Any]) -> list[dict[str, Any]]:
+    """A card's training and those before it, side by side: nested, a long chain is refused."""
+    own = {key: value for key, value in training.items() if key != "earlier"}
+    return [own, *training.get("earlier", [])] if own else []
 
 
 def _samples(config: TrainingConfig, training: TrainingSet) -> list[Batch]:
@@ -199,10 +211,8 @@ def _run_steps(
 def _finish(config: TrainingConfig, inputs: Inputs, tensors: Tensors, history: np.ndarray) -> Path:
     """Measures the finished weights and writes them with their card."""
     engine = TensorFlowEngine(config.network, tensors)
-    samples = sample_images(config, inputs.evaluation["validation"], _CHROMA_IMAGES)
-    chroma_taps = fit_chroma_taps(samples, config.degradation)
     figures = {
-        name: evaluate(engine, paths, config.degradation, chroma_taps)
+        name: evaluate(engine, paths, config.degradation, inputs.chroma_taps)
         for name, paths in inputs.evaluation.items()
     }
     return save_weights(
@@ -213,7 +223,7 @@ def _finish(config: TrainingConfig, inputs: Inputs, tensors: Tensors, history: n
         scale=config.scale,
         kernel=config.kernel,
         protocol=config.protocol,
-        chroma_taps=chroma_taps,
+        chroma_taps=inputs.chroma_taps,
         training=_recipe(config, inputs) | {"final_loss": float(history[-1, 2])},
         figures=figures,
     )
@@ -233,6 +243,7 @@ def _recipe(config: TrainingConfig, inputs: Inputs) -> dict[str, Any]:
         **settings,
         "copies": list(config.copies),
         "start": inputs.warm_start or "the identity: one centred delta per layer",
+        "earlier": inputs.earlier,
         "data": config.data,
         "terms": config.terms,
         "images": inputs.training.images,
