@@ -1,9 +1,14 @@
-"""The description of an SRCNN: a stack of convolutions with ReLU between them.
+"""The descriptions of networks: stacks of convolutions with an activation between them.
 
-Dong, Loy, He, Tang, "Image Super-Resolution Using Deep Convolutional Networks", arXiv:1501.00092.
-A name such as 9-5-5 gives the kernel sizes of the three layers.
+SRCNN sees the interpolated picture: Dong, Loy, He, Tang, "Image Super-Resolution Using Deep
+Convolutional Networks", arXiv:1501.00092. A name such as 9-5-5 gives the layers' kernel sizes.
+
+Sub-pixel networks see the small picture and enlarge it in their last layer: Shi et al., "Real-Time
+Single Image and Video Super-Resolution Using an Efficient Sub-Pixel Convolutional Neural Network",
+arXiv:1609.05158. They add the input to their output, as most networks since then.
 """
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -47,30 +52,43 @@ class Architecture(BaseModel):
 
     Attributes:
       name: short name, such as `srcnn-955`; the first part of a weights file's name.
-      layers: the convolutions in order; ReLU after each but the last.
+      layers: the convolutions in order, with an activation after each but the last.
+      activation: `relu`, or `prelu` with one slope for each channel.
+      upscale: how many times larger the output is than the input. Above 1 the network sees the
+        small picture, and a pixel shuffle arranges the last layer's upscale * upscale filters.
+      residual: whether each input pixel is added to the output pixels that it becomes.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
     layers: Annotated[tuple[ConvLayer, ...], Field(min_length=1, max_length=16)]
+    activation: Literal["relu", "prelu"] = "relu"
+    upscale: Annotated[int, Field(ge=1, le=8)] = 1
+    residual: bool = False
 
     @model_validator(mode="after")
     def _is_feasible(self) -> "Architecture":
-        if self.layers[-1].filters != 1:
-            raise ValueError(f"the last layer has {self.layers[-1].filters} filters; luma needs 1")
+        filters, needed = self.layers[-1].filters, self.upscale**2
+        if filters != needed:
+            raise ValueError(f"the last layer has {filters} filters; luma needs {needed}")
         if self.parameters > MAX_PARAMETERS:
             raise ValueError(f"{self.parameters} parameters; at most {MAX_PARAMETERS} are taken")
         return self
 
     @property
     def radius(self) -> int:
-        """Receptive-field radius: how far an output pixel sees, in pixels."""
+        """Receptive-field radius: how far an output pixel sees, in input pixels."""
         return sum(layer.radius for layer in self.layers)
 
     @property
+    def sees_small(self) -> bool:
+        """Whether the input is the small picture, not the interpolated one."""
+        return self.upscale > 1
+
+    @property
     def margin(self) -> int:
-        """Pixels that the valid layers remove on each side of the picture."""
+        """Input pixels that the valid layers remove on each side of the picture."""
         return sum(layer.radius for layer in self.layers if layer.padding == "valid")
 
     @property
@@ -83,14 +101,22 @@ class Architecture(BaseModel):
         )
 
     @property
+    def tensor_shapes(self) -> tuple[tuple[tuple[int, ...], ...], ...]:
+        """Shapes of each layer's tensors: kernel, bias and, before a PReLU, its slopes."""
+        shapes = [(kernel, kernel[-1:]) for kernel in self.kernel_shapes]
+        if self.activation == "prelu":
+            shapes[:-1] = [(*pair, (1, 1, *pair[1])) for pair in shapes[:-1]]
+        return tuple(shapes)
+
+    @property
     def multiply_adds(self) -> int:
-        """Multiply-adds per output pixel, biases left out."""
-        return sum(h * w * i * o for h, w, i, o in self.kernel_shapes)
+        """Multiply-adds per output pixel, rounded up, biases left out."""
+        return -(-sum(h * w * i * o for h, w, i, o in self.kernel_shapes) // self.upscale**2)
 
     @property
     def parameters(self) -> int:
-        """Values in all kernels and biases."""
-        return self.multiply_adds + sum(layer.filters for layer in self.layers)
+        """Values in all tensors."""
+        return sum(math.prod(shape) for shapes in self.tensor_shapes for shape in shapes)
 
     def padded(self, padding: Padding) -> "Architecture":
         """The same stack with every layer padded in one way."""
@@ -110,6 +136,7 @@ def _stack(name: str, *layers: tuple[int, int] | tuple[int, int, Padding]) -> Ar
     )
 
 
+# Networks on the interpolated picture: the same for every scale.
 ARCHITECTURES: dict[str, Architecture] = {
     architecture.name: architecture
     for architecture in (
@@ -120,3 +147,35 @@ ARCHITECTURES: dict[str, Architecture] = {
         _stack("srcnn-935-128", (9, 128), (3, 64, "same"), (5, 1)),
     )
 }
+
+# Networks on the small picture: filters, and layers between the outer two for each scale. Filters
+# are multiples of 16, which vector instructions take whole.
+_SUBPIXEL: dict[str, tuple[int, dict[int, int]]] = {
+    "subpixel-small": (16, {2: 4, 3: 6, 4: 8}),
+    "subpixel-large": (32, {2: 9, 3: 10, 4: 13}),
+}
+
+
+def architecture_for(name: str, scale: int) -> Architecture:
+    """The network of a name for a scale.
+
+    Raises:
+      ValueError: there is none.
+    """
+    if name in ARCHITECTURES:
+        return ARCHITECTURES[name]
+    if name not in _SUBPIXEL:
+        raise ValueError(
+            f"no architecture {name!r:.80}; there are: {', '.join([*ARCHITECTURES, *_SUBPIXEL])}"
+        )
+    filters, depths = _SUBPIXEL[name]
+    if scale not in depths:
+        raise ValueError(f"{name} enlarges by {', '.join(map(str, depths))}, not by {scale}")
+    hidden = [ConvLayer(kernel=3, filters=filters)] * (depths[scale] + 1)
+    return Architecture(
+        name=name,
+        layers=(*hidden, ConvLayer(kernel=3, filters=scale**2)),
+        activation="prelu",
+        upscale=scale,
+        residual=True,
+    )

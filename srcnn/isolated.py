@@ -11,13 +11,15 @@ import resource
 import subprocess
 import sys
 from collections.abc import Callable
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
 
 from srcnn.errors import WeightsError
 
-Tensors = tuple[tuple[np.ndarray, np.ndarray], ...]
+# For each layer kernel HWIO, bias and, before a PReLU, slopes (1, 1, filters).
+Tensors = tuple[tuple[np.ndarray, ...], ...]
 
 _SECONDS = 20
 _BYTES = 512 * 1024 * 1024
@@ -62,8 +64,9 @@ def parse_apart(
             f"{path}: damaged: the library that parses it ended with {done.returncode} {last:.200}"
         )
     with np.load(io.BytesIO(done.stdout), allow_pickle=False) as file:
-        arrays = [file[name] for name in file.files]
-    return tuple(zip(arrays[::2], arrays[1::2], strict=True))
+        arrays = {name: file[name] for name in file.files}
+    layers = [list(group) for _, group in groupby(arrays, lambda name: name.split("_")[0])]
+    return tuple(tuple(arrays[name] for name in layer) for layer in layers)
 
 
 def _main(module: str, name: str, path: str, *arguments: str) -> int:
@@ -77,7 +80,8 @@ def _main(module: str, name: str, path: str, *arguments: str) -> int:
         sys.stderr.buffer.write(str(error).encode(errors="backslashreplace"))
         return _REFUSED
     buffer = io.BytesIO()
-    np.savez(buffer, *(array for pair in tensors for array in pair))
+    named = {f"{i}_{j}": a for i, layer in enumerate(tensors) for j, a in enumerate(layer)}
+    np.savez(buffer, **named)
     sys.stdout.buffer.write(buffer.getvalue())
     return 0
 

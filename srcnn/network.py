@@ -1,4 +1,7 @@
-"""SRCNN as a Keras model, built from its description. Importing this module imports TensorFlow."""
+"""Networks as Keras models, built from their descriptions.
+
+Importing this module imports Keras with its backend, which takes seconds.
+"""
 
 import keras
 import numpy as np
@@ -21,28 +24,54 @@ class ReplicatePadding(keras.layers.Layer):
         return inputs
 
 
+class PixelShuffle(keras.layers.Layer):
+    """Arranges channels as blocks of pixels: channel r * i + j becomes row i, column j of r * r."""
+
+    def __init__(self, upscale: int, **kwargs):
+        super().__init__(**kwargs)
+        self.upscale = upscale
+
+    def call(self, inputs):
+        side = self.upscale
+        _, height, width, _ = keras.ops.shape(inputs)
+        blocks = keras.ops.reshape(inputs, (-1, height, width, side, side))
+        rows = keras.ops.transpose(blocks, (0, 1, 3, 2, 4))
+        return keras.ops.reshape(rows, (-1, height * side, width * side, 1))
+
+    def compute_output_spec(self, inputs):
+        return keras.KerasTensor((inputs.shape[0], None, None, 1), inputs.dtype)
+
+
 def build_network(architecture: Architecture) -> keras.Model:
     """Builds the untrained network.
 
     Returns:
       A model from float32 (n, h, w, 1), luma in [0, 1], to float32
-      (n, h - 2 * margin, w - 2 * margin, 1), not clipped.
+      (n, (h - 2 * margin) * upscale, (w - 2 * margin) * upscale, 1), not clipped.
     """
     inputs = outputs = keras.Input((None, None, 1), name="luma")
     last = len(architecture.layers) - 1
     for index, layer in enumerate(architecture.layers):
         if layer.padding == "replicate" and layer.radius:
             outputs = ReplicatePadding(layer.radius, name=f"replicate_{index}")(outputs)
+        is_rectified = architecture.activation == "relu" and index < last
         outputs = keras.layers.Conv2D(
             layer.filters,
             layer.kernel,
             padding="same" if layer.padding == "same" else "valid",
-            activation=None if index == last else "relu",
+            activation="relu" if is_rectified else None,
             name="conv2d" if index == 0 else f"conv2d_{index}",
         )(outputs)
+        if architecture.activation == "prelu" and index < last:
+            name = "p_re_lu" if index == 0 else f"p_re_lu_{index}"
+            outputs = keras.layers.PReLU(shared_axes=(1, 2), name=name)(outputs)
+    if architecture.residual:
+        outputs = outputs + keras.layers.Cropping2D(architecture.margin)(inputs)
+    if architecture.upscale > 1:
+        outputs = PixelShuffle(architecture.upscale, name="pixel_shuffle")(outputs)
     return keras.Model(inputs, outputs, name=architecture.name)
 
 
-def set_tensors(model: keras.Model, tensors: list[tuple[np.ndarray, np.ndarray]]) -> None:
-    """Puts (kernel, bias) of each convolution into a model of the same architecture."""
-    model.set_weights([array for pair in tensors for array in pair])
+def set_tensors(model: keras.Model, tensors: list[tuple[np.ndarray, ...]]) -> None:
+    """Puts the tensors of each layer into a model of the same architecture."""
+    model.set_weights([array for layer in tensors for array in layer])

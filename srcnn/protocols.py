@@ -40,6 +40,10 @@ class Protocol(ABC):
         """What evaluate mode takes as ground truth: the image, cropped if the protocol says so."""
 
     @abstractmethod
+    def shrink(self, image: np.ndarray, scale: int, kernel: str) -> np.ndarray:
+        """The image shrunk by `scale`, in working space; arguments as for degrade."""
+
+    @abstractmethod
     def degrade(self, image: np.ndarray, scale: int, kernel: str) -> np.ndarray:
         """The image shrunk by `scale` and enlarged again, in working space, same size.
 
@@ -137,6 +141,9 @@ class OpenCVProtocol(Protocol):
     def prepare(self, image, scale):
         return image
 
+    def shrink(self, image, scale, kernel):
+        return resample.shrink_opencv(image, scale, kernel)
+
     def degrade(self, image, scale, kernel):
         return resample.degrade_opencv(image, scale, kernel)
 
@@ -199,6 +206,9 @@ class MatlabProtocol(Protocol):
 
     def prepare(self, image, scale):
         return resample.modcrop(image, scale)
+
+    def shrink(self, image, scale, kernel):
+        return self._planewise(image, lambda p: resample.shrink_matlab(p, scale, kernel))
 
     def degrade(self, image, scale, kernel):
         return self._planewise(image, lambda p: resample.degrade_matlab(p, scale, kernel))

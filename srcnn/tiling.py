@@ -20,7 +20,7 @@ DEFAULT_TILE = 256
 
 @dataclass(frozen=True)
 class Frame:
-    """How the output of a network lies on its input plane.
+    """How the output of a network lies on its input plane; all in input pixels.
 
     Attributes:
       pad: replicated pixels to add on each side of the input.
@@ -49,7 +49,7 @@ class _Tile:
 
 
 def frame_of(architecture: Architecture, shave: int) -> Frame:
-    """The frame for an output that lacks `shave` pixels on each side.
+    """The frame for an output that lacks `shave` input pixels on each side.
 
     Where the network's own border is no wider than the shave it runs exactly as published, without
     padding. Otherwise the input is padded as far as the receptive field reaches, so that no pixel
@@ -71,16 +71,16 @@ def run_tiled(
     Args:
       engine: the network.
       planes: (h, w) luma each: uint8 or uint16 codes, or floating point in [0, 1].
-      shave: pixels that the output lacks on each side of the plane.
-      tile: the largest side of an output tile in pixels; a call has about tile * tile at most.
+      shave: output pixels to leave out on each side.
+      tile: the largest side of a tile in input pixels; a call has about tile * tile at most.
 
     Yields:
       (index of the plane, where in the output, float32 values nominally in [0, 1]); together they
-      cover each plane's output of (h - 2 * shave, w - 2 * shave) once. Values are not clipped.
+      cover each plane's output once, which is (h * upscale - 2 * shave, w * upscale - 2 * shave).
+      Values are not clipped.
     """
-    frame = frame_of(engine.architecture, shave)
     for index, plane in enumerate(planes):
-        for piece in _plan(plane.shape, engine.architecture.margin, frame, shave, tile):
+        for piece in _plan(plane.shape, engine.architecture, shave, tile):
             # One at a time: on some processors the last bits depend on what else is in a batch.
             (result,) = engine.run(_window(plane, piece)[np.newaxis, ..., np.newaxis])
             yield index, piece.target, result[..., 0][piece.keep]
@@ -94,13 +94,13 @@ def restore_plane(
     Args:
       engine: the network.
       plane: (h, w), as run_tiled takes it.
-      shave: pixels that the result lacks on each side.
-      tile: the largest side of an output tile in pixels.
+      shave: output pixels to leave out on each side.
+      tile: the largest side of a tile in input pixels.
 
     Returns:
-      float32 (h - 2 * shave, w - 2 * shave), nominally in [0, 1], not clipped.
+      float32 (h * upscale - 2 * shave, w * upscale - 2 * shave), nominally in [0, 1], not clipped.
     """
-    height, width = plane.shape
+    height, width = (side * engine.architecture.upscale for side in plane.shape)
     result = np.empty((height - 2 * shave, width - 2 * shave), np.float32)
     for _, target, values in run_tiled(engine, [plane], shave, tile):
         result[target] = values
@@ -108,10 +108,10 @@ def restore_plane(
 
 
 def _plan(
-    shape: tuple[int, int], margin: int, frame: Frame, shave: int, tile: int
+    shape: tuple[int, int], architecture: Architecture, shave: int, tile: int
 ) -> Iterator[_Tile]:
-    columns = list(_spans(shape[1], margin, frame, shave, tile))
-    for top, bottom, keep_rows, target_rows in _spans(shape[0], margin, frame, shave, tile):
+    columns = list(_spans(shape[1], architecture, shave, tile))
+    for top, bottom, keep_rows, target_rows in _spans(shape[0], architecture, shave, tile):
         for left, right, keep_columns, target_columns in columns:
             yield _Tile(
                 top, bottom, left, right,
@@ -120,21 +120,27 @@ def _plan(
 
 
 def _spans(
-    length: int, margin: int, frame: Frame, shave: int, tile: int
+    length: int, architecture: Architecture, shave: int, tile: int
 ) -> Iterator[tuple[int, int, slice, slice]]:
     """Cuts one dimension: (input start, input end, slice of the result to keep, its place)."""
+    scale, margin = architecture.upscale, architecture.margin
+    # Whole input pixels of the shave are not computed; the rest is cut off the outermost tiles.
+    outer, rest = divmod(shave, scale)
+    frame = frame_of(architecture, outer)
     lowest, highest = -frame.pad, length + frame.pad
-    total = length - 2 * shave
+    total = length - 2 * outer
     pieces = -(-total // tile)
     # Of one size: a sliver would be mostly halo.
     for index in range(pieces):
         start, end = total * index // pieces, total * (index + 1) // pieces
-        # The output pixel o lies at plane position o + shave and sees `margin` beyond it through
-        # the valid layers; the halo beyond that exists only inside the (padded) picture.
-        first = max(lowest, start + shave - margin - frame.halo)
-        last = min(highest, end + shave + margin + frame.halo)
-        skip = start + shave - margin - first
-        yield first, last, slice(skip, skip + end - start), slice(start, end)
+        # The result for input pixel o lies at o + outer and sees `margin` beyond it through the
+        # valid layers; the halo beyond that exists only inside the (padded) picture.
+        first = max(lowest, start + outer - margin - frame.halo)
+        last = min(highest, end + outer + margin + frame.halo)
+        begin, stop = max(start * scale, rest), min(end * scale, total * scale - rest)
+        if begin < stop:
+            skip = (first + margin - outer) * scale
+            yield first, last, slice(begin - skip, stop - skip), slice(begin - rest, stop - rest)
 
 
 def _window(plane: np.ndarray, piece: _Tile) -> np.ndarray:

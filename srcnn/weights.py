@@ -82,7 +82,7 @@ class ModelCard(BaseModel):
 
 @dataclass(frozen=True)
 class Weights:
-    """A verified model: its card and, for each layer, (kernel HWIO, bias), both float32."""
+    """A verified model: its card and its tensors, float32."""
 
     card: ModelCard
     tensors: Tensors
@@ -161,7 +161,7 @@ def save_weights(directory: str | os.PathLike, tensors: Tensors, **card: Any) ->
 
     Args:
       directory: where; made if missing.
-      tensors: for each layer (kernel HWIO, bias).
+      tensors: of the architecture's shapes.
       **card: the fields of ModelCard but `sha256`.
 
     Returns:
@@ -173,8 +173,8 @@ def save_weights(directory: str | os.PathLike, tensors: Tensors, **card: Any) ->
     with h5py.File(buffer, "w") as file:
         file.create_group("vars")
         for index, arrays in enumerate(tensors):
-            for position, array in enumerate(arrays):
-                file[f"{_group(index)}/{position}"] = np.asarray(array, np.float32)
+            for name, array in zip(_datasets(index), arrays, strict=False):
+                file[name] = np.asarray(array, np.float32)
     content = buffer.getvalue()
     checked = ModelCard(sha256=hashlib.sha256(content).hexdigest(), **card)
     _check_shapes(Path(checked.name), [tuple(a.shape for a in p) for p in tensors], checked)
@@ -262,13 +262,16 @@ def _depth(value: Any) -> int:
     return 1 + max(map(_depth, inner), default=0)
 
 
-def _group(index: int) -> str:
-    return f"layers/conv2d{f'_{index}' if index else ''}/vars"
+def _datasets(index: int) -> tuple[str, str, str]:
+    """Where Keras keeps kernel, bias and slopes of a layer."""
+    suffix = f"_{index}" if index else ""
+    convolution = f"layers/conv2d{suffix}/vars"
+    return f"{convolution}/0", f"{convolution}/1", f"layers/p_re_lu{suffix}/vars/0"
 
 
 def _check_shapes(path: Path, shapes: list, card: ModelCard) -> None:
-    expected = [(kernel, kernel[-1:]) for kernel in card.architecture.kernel_shapes]
-    if [tuple(map(tuple, pair)) for pair in shapes] != expected:
+    expected = list(card.architecture.tensor_shapes)
+    if [tuple(map(tuple, layer)) for layer in shapes] != expected:
         raise WeightsError(
             f"{path}: tensor shapes {shapes} do not fit {card.architecture.name}, "
             f"which has {expected}"
@@ -305,11 +308,11 @@ def _tensors_of(path: Path, file: h5py.File, architecture: Architecture) -> Tens
             f"{architecture.name} has {len(architecture.layers)}"
         )
     return tuple(
-        (
-            _read_tensor(path, file, f"{_group(index)}/0", shape),
-            _read_tensor(path, file, f"{_group(index)}/1", shape[-1:]),
+        tuple(
+            _read_tensor(path, file, name, shape)
+            for name, shape in zip(_datasets(index), shapes, strict=False)
         )
-        for index, shape in enumerate(architecture.kernel_shapes)
+        for index, shapes in enumerate(architecture.tensor_shapes)
     )
 
 

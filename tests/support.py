@@ -34,9 +34,9 @@ def stack(*layers: tuple, name: str = "small") -> Architecture:
 
 
 def narrow(architecture: Architecture) -> Architecture:
-    """The same kernels and padding with few filters, so that plain numpy is quick."""
+    """The same kernels and padding with few filters and layers, so that plain numpy is quick."""
     *hidden, last = architecture.layers
-    layers = [layer.model_copy(update={"filters": 3}) for layer in hidden]
+    layers = [layer.model_copy(update={"filters": 3}) for layer in hidden[:3]]
     return architecture.model_copy(update={"layers": (*layers, last)})
 
 
@@ -45,10 +45,10 @@ def random_tensors(architecture: Architecture, seed: int = 0) -> Tensors:
     generator = np.random.default_rng(seed)
     return tuple(
         (
-            np.float32(generator.normal(size=shape) / np.sqrt(np.prod(shape[:3]))),
-            np.float32(generator.normal(size=shape[-1]) / 4),
+            np.float32(generator.normal(size=kernel) / np.sqrt(np.prod(kernel[:3]))),
+            *(np.float32(generator.normal(size=shape) / 4) for shape in vectors),
         )
-        for shape in architecture.kernel_shapes
+        for kernel, *vectors in architecture.tensor_shapes
     )
 
 
@@ -73,10 +73,10 @@ def random_weights(architecture: Architecture, seed: int = 0) -> Weights:
 def reference_network(
     tensors: Tensors, architecture: Architecture, plane: np.ndarray
 ) -> np.ndarray:
-    """The network by its definition, in float64: correlation, bias, ReLU but after the last."""
+    """The network by its definition, in float64: correlation, bias, activation but after the last,
+    the input added to each pixel of its block, the blocks put in their places."""
     values = plane.astype(np.float64)[..., np.newaxis]
-    last = len(tensors) - 1
-    for index, (layer, (kernel, bias)) in enumerate(zip(architecture.layers, tensors, strict=True)):
+    for layer, (kernel, bias, *slopes) in zip(architecture.layers, tensors, strict=True):
         if layer.padding != "valid":
             r = layer.radius
             mode = {"same": "constant", "replicate": "edge"}[layer.padding]
@@ -84,9 +84,16 @@ def reference_network(
         windows = np.lib.stride_tricks.sliding_window_view(values, kernel.shape[:2], axis=(0, 1))
         values = np.einsum("hwcij,ijco->hwo", windows, kernel.astype(np.float64), optimize=True)
         values = values + bias
-        if index < last:
-            values = np.maximum(values, 0)
-    return values[..., 0]
+        if layer is not architecture.layers[-1]:
+            values = np.where(values > 0, values, values * slopes[0][0, 0] if slopes else 0)
+    margin, side = architecture.margin, architecture.upscale
+    if architecture.residual:
+        height, width = plane.shape
+        values = values + plane[margin : height - margin, margin : width - margin, np.newaxis]
+    result = np.empty((values.shape[0] * side, values.shape[1] * side))
+    for channel in range(side * side):
+        result[channel // side :: side, channel % side :: side] = values[..., channel]
+    return result
 
 
 class NumpyEngine(Engine):

@@ -15,7 +15,7 @@ from support import (
     stack,
 )
 
-from srcnn.architecture import ARCHITECTURES, Architecture
+from srcnn.architecture import ARCHITECTURES, Architecture, architecture_for
 from srcnn.engines import ENGINES, create_engine
 from srcnn.tiling import frame_of, restore_plane, run_tiled
 
@@ -30,6 +30,10 @@ STACKS = {
     "same-then-valid": stack((3, 2, "same"), (7, 1)),
     "mixed-paddings": stack((3, 2, "replicate"), (3, 2, "same"), (1, 1)),
 }
+SUBPIXEL = {
+    f"subpixel-small-x{scale}": architecture_for("subpixel-small", scale) for scale in (2, 3, 4)
+}
+STACKS |= {name: narrow(architecture) for name, architecture in SUBPIXEL.items()}
 for _name in ARCHITECTURES:
     for _padding in ("replicate", "same"):
         STACKS[f"{_name}-{_padding}"] = STACKS[_name].padded(_padding)
@@ -38,14 +42,15 @@ for _name in ARCHITECTURES:
 def expected_output(engine: NumpyEngine, plane: np.ndarray, shave: int) -> np.ndarray:
     """What frame_of's documentation promises, from the definition of the network.
 
-    A network whose own border is no wider than the shave runs as published. Otherwise it runs on
-    the plane continued by replication, so far that no pixel sees a layer's padding.
+    A network on the small picture runs on it continued by replication. One whose own border is no
+    wider than the shave runs as published; otherwise the plane is continued so far that no pixel
+    sees a layer's padding.
     """
     architecture = engine.architecture
     luma = np.float64(plane)
     if plane.dtype.kind == "u":
         luma /= np.iinfo(plane.dtype).max
-    if architecture.margin <= shave:
+    if architecture.margin <= shave and architecture.upscale == 1:
         result = reference_network(engine.tensors, architecture, luma)
         shave -= architecture.margin
     else:
@@ -86,12 +91,13 @@ def random_plane(shape: tuple[int, int], dtype, seed: int) -> np.ndarray:
 @example(height=32, width=48, tile=16, shave=0, dtype=np.float32, seed=4)
 @example(height=47, width=37, tile=16, shave=6, dtype=np.uint8, seed=5)
 def test_tiles_whole_and_definition_agree(name, height, width, tile, shave, dtype, seed):
-    assume(min(height, width) > 2 * shave)
+    upscale = STACKS[name].upscale
+    assume(min(height, width) * upscale > 2 * shave)
     engine = engine_of(STACKS[name], seed)
     plane = random_plane((height, width), dtype, seed)
     tiled = restore_plane(engine, plane, shave, tile)
     whole = restore_plane(engine, plane, shave, WHOLE)
-    assert tiled.shape == (height - 2 * shave, width - 2 * shave)
+    assert tiled.shape == (height * upscale - 2 * shave, width * upscale - 2 * shave)
     assert tiled.dtype == np.float32
     np.testing.assert_allclose(tiled, whole, atol=2e-6)
     np.testing.assert_allclose(tiled, expected_output(engine, plane, shave), atol=2e-6)
@@ -104,7 +110,11 @@ def test_planes_of_mixed_shapes_together_are_as_one_by_one(name, shave):
     shapes = [(20, 30), (9, 9), (20, 30), (45, 7), (9, 9), (20, 30), (33, 40)]
     planes = [random_image(shape, seed=seed) for seed, shape in enumerate(shapes)]
     planes[1] = planes[1].astype(np.uint16) * 257  # depths may be mixed, too
-    results = [np.full((h - 2 * shave, w - 2 * shave), np.nan, np.float32) for h, w in shapes]
+    upscale = STACKS[name].upscale
+    results = [
+        np.full((h * upscale - 2 * shave, w * upscale - 2 * shave), np.nan, np.float32)
+        for h, w in shapes
+    ]
     for index, target, values in run_tiled(engine, planes, shave, tile=24):
         assert np.isnan(results[index][target]).all(), "a pixel was given twice"
         results[index][target] = values
@@ -174,12 +184,15 @@ def test_the_tutorials_border_of_six_needs_no_padding():
 
 
 @pytest.mark.parametrize("engine_name", ENGINES)
-@pytest.mark.parametrize("name", [*ARCHITECTURES, "srcnn-955-replicate", "srcnn-915-same"])
+@pytest.mark.parametrize(
+    "name", [*ARCHITECTURES, "srcnn-955-replicate", "srcnn-915-same", *SUBPIXEL]
+)
 def test_an_engine_computes_the_reference_network(name, engine_name):
     pytest.importorskip(engine_name)
 
     base, _, padding = name.rpartition("-")
-    architecture = ARCHITECTURES.get(name) or ARCHITECTURES[base].padded(padding)
+    known = ARCHITECTURES | SUBPIXEL
+    architecture = known.get(name) or ARCHITECTURES[base].padded(padding)
     weights = random_weights(architecture, seed=7)
     engine = create_engine(engine_name, weights)
     plane = random_image((31, 45), seed=8)
@@ -190,6 +203,6 @@ def test_an_engine_computes_the_reference_network(name, engine_name):
             result = restore_plane(engine, plane, shave, tile)
             np.testing.assert_allclose(result, expected, atol=1e-4)
     # Batches and unpadded input, as the interface promises them.
-    batch = np.random.default_rng(9).random((2, 20, 23, 1), np.float32)
+    batch = np.random.default_rng(9).random((2, 24, 27, 1), np.float32)
     assert engine.run(batch).shape == reference.run(batch).shape
     np.testing.assert_allclose(engine.run(batch), reference.run(batch), atol=1e-4)

@@ -22,7 +22,7 @@ from srcnn.training.config import TrainingError, load_config
 from srcnn.training.data import draw_batch, load_training_set
 from srcnn.training.degradation import Degradation, make_pair, unit_range
 from srcnn.training.gratings import lay_grating
-from srcnn.training.initial import identity_tensors
+from srcnn.training.initial import initial_tensors
 from srcnn.training.whitening import parameters_of, whitening_matrix
 from srcnn.weights import load_weights
 
@@ -183,12 +183,12 @@ def test_checkpoint_of_another_run_is_refused(folder, finished, capsys):
 @pytest.mark.parametrize("name", ["srcnn-915", "srcnn-955", "srcnn-935-128"])
 @pytest.mark.parametrize("degradation", [("opencv", 2, "bilinear"), ("matlab", 3, "bicubic")])
 def test_identity_gives_back_the_interpolation(name, degradation):
-    from srcnn.engines.tensorflow import TensorFlowEngine
+    from srcnn.engines.keras import KerasEngine
 
     pair = make_pair(drawing(3, 48), Degradation(*degradation))
-    luma = np.clip(unit_range(pair.degraded), 0, 1)
+    luma = np.clip(unit_range(pair.seen), 0, 1)
     architecture = ARCHITECTURES[name]
-    output = TensorFlowEngine(architecture, identity_tensors(architecture, 7)).run(
+    output = KerasEngine(architecture, initial_tensors(architecture, 7)).run(
         luma[np.newaxis, ..., np.newaxis]
     )
     inner = slice(architecture.margin, -architecture.margin)
@@ -197,7 +197,7 @@ def test_identity_gives_back_the_interpolation(name, degradation):
 
 def test_other_weights_are_random_from_the_seed():
     architecture = ARCHITECTURES["srcnn-955"]
-    one, same, other = (identity_tensors(architecture, seed)[0][0] for seed in (1, 1, 2))
+    one, same, other = (initial_tensors(architecture, seed)[0][0] for seed in (1, 1, 2))
     assert np.array_equal(one, same)
     assert not np.array_equal(one, other)
     assert len(np.unique(one)) > one[..., 1:].size * 0.9  # no two filters move as one
@@ -263,8 +263,8 @@ def test_matlab_pairs_are_never_rounded():
     luma = np.floor(16.5 + (65.481 * red + 128.553 * green + 24.966 * blue) / 255)
     luma = modcrop(luma, 3)
     assert pair.original.shape == (48, 48) and np.array_equal(pair.original, luma)
-    assert pair.degraded.dtype == np.float32
-    np.testing.assert_allclose(pair.degraded, degrade_matlab(luma, 3, "bicubic") / 255, atol=1e-6)
+    assert pair.seen.dtype == np.float32
+    np.testing.assert_allclose(pair.seen, degrade_matlab(luma, 3, "bicubic") / 255, atol=1e-6)
 
 
 def test_opencv_pairs_are_the_colour_image_degraded_in_its_type():
@@ -273,7 +273,7 @@ def test_opencv_pairs_are_the_colour_image_degraded_in_its_type():
     small = cv2.resize(image, (width // 4, height // 4), interpolation=cv2.INTER_CUBIC)
     large = cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
     pair = make_pair(image, Degradation("opencv", 4, "bicubic"))
-    assert np.array_equal(pair.degraded, cv2.cvtColor(large, cv2.COLOR_BGR2YCrCb)[..., 0])
+    assert np.array_equal(pair.seen, cv2.cvtColor(large, cv2.COLOR_BGR2YCrCb)[..., 0])
     assert np.array_equal(pair.original, cv2.cvtColor(image, cv2.COLOR_BGR2YCrCb)[..., 0])
 
 
@@ -282,8 +282,8 @@ def test_opencv_pairs_are_the_colour_image_degraded_in_its_type():
 def test_only_symmetric_degradations_are_flipped_after(kernel, scale):
     image = drawing(8, 96)[:96, :96]
     degradation = Degradation("opencv", scale, kernel)
-    flipped_after = make_pair(image, degradation).degraded[:, ::-1].astype(int)
-    flipped_before = make_pair(np.ascontiguousarray(image[:, ::-1]), degradation).degraded
+    flipped_after = make_pair(image, degradation).seen[:, ::-1].astype(int)
+    flipped_before = make_pair(np.ascontiguousarray(image[:, ::-1]), degradation).seen
     agrees = np.abs(flipped_after - flipped_before).max() <= 2  # rounding alone
     # Odd scales have a middle pixel, which `nearest` takes at x3: harmless not to flip there.
     assert agrees or not degradation.is_symmetric
@@ -333,7 +333,7 @@ def test_training_images_are_given_every_remainder(tmp_path, folder):
     assert {width for _, width in shapes} == {69, 70, 71}
     height, width = training.pairs[0].original.shape
     expected = make_pair(drawing(0)[:height, :width], config.degradation)
-    assert np.array_equal(training.pairs[0].degraded, expected.degraded)
+    assert np.array_equal(training.pairs[0].seen, expected.seen)
     assert {pair.original.shape[1] for pair in training.pairs[1::2]} <= {55, 56, 57}
 
 
@@ -359,7 +359,7 @@ def test_steps_lower_the_mean_psnr_of_images_not_the_mean_error(tmp_path, folder
     config = read_config(folder, images=[f"{tmp_path}/*.png"], copies=[1.0])
     training = load_training_set(config)
     errors = np.array([
-        np.square(unit_range(pair.degraded) - unit_range(pair.original)).mean(dtype=float)
+        np.square(unit_range(pair.seen) - unit_range(pair.original)).mean(dtype=float)
         for pair in training.pairs
     ])  # fmt: skip
     assert errors[0] > 10 * errors[1]
@@ -465,19 +465,17 @@ def test_the_output_and_the_data_are_named_after_the_run(folder):
 
 def directions(gradients: list[np.ndarray]) -> list[np.ndarray]:
     """The steps that Soap takes for a sequence of gradients, bases turned every third step."""
-    import tensorflow as tf
+    from keras import ops
 
-    from srcnn.training.soap import Soap
+    from srcnn.training.soap import Moments, initial_moments, step_direction, turned
 
-    soap = Soap([gradients[:4]])
-    parameter = tf.Variable(np.zeros_like(gradients[0]))
+    moments = Moments(*map(ops.convert_to_tensor, initial_moments(gradients[:4])))
     steps = []
-    for index, gradient in enumerate(gradients):
-        before = parameter.numpy()
-        soap.move([parameter], [tf.constant(gradient)], 1.0)
-        steps.append(parameter.numpy() - before)
-        if index % 3 == 2:
-            soap.turn_bases()
+    for age, gradient in enumerate(gradients, 1):
+        moments, step = step_direction(moments, ops.convert_to_tensor(gradient), float(age))
+        steps.append(-ops.convert_to_numpy(step))
+        if age % 3 == 0:
+            moments = turned(moments)
     return steps
 
 
@@ -597,7 +595,7 @@ def test_a_card_tells_a_long_chain_of_trainings_and_loads(folder, finished, tmp_
     training = load_weights(path).card.training
     assert training["start"]["sha256"] == digests[0]
     assert [one["start"]["sha256"] for one in training["earlier"][:-1]] == digests[1:]
-    assert training["earlier"][-1]["start"].startswith("the identity")
+    assert training["earlier"][-1]["start"].startswith("random beside the identity")
 
 
 def test_committed_configurations_are_valid():

@@ -16,7 +16,7 @@ from scipy.signal import correlate2d
 from support import card_fields, random_tensors, reference_network, stack
 
 from srcnn import convert
-from srcnn.architecture import ARCHITECTURES, Architecture
+from srcnn.architecture import ARCHITECTURES, Architecture, architecture_for
 from srcnn.errors import EngineError, WeightsError
 from srcnn.importers import match_architecture, read_keras1, read_matlab
 from srcnn.weights import (
@@ -67,9 +67,9 @@ def edit_tensors(path: Path, edit) -> None:
 # Round trip.
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("name", [*ARCHITECTURES, "subpixel-small", "subpixel-large"])
 def test_round_trip(tmp_path, name):
-    architecture = ARCHITECTURES[name]
+    architecture = architecture_for(name, 2)
     tensors = random_tensors(architecture, seed=3)
     fields = card_fields(
         architecture, chroma_taps=(1.2, -0.1), training={"steps": 7}, figures={"psnr": 30.5}
@@ -95,17 +95,18 @@ def test_saving_casts_to_float32_and_is_reproducible(tmp_path):
     assert first.read_bytes() == second.read_bytes()
 
 
-@pytest.mark.parametrize("padding", ["valid", "replicate"])
-def test_keras_reads_the_file_itself(tmp_path, padding):
+@pytest.mark.parametrize(
+    "architecture",
+    [SMALL.padded("valid"), SMALL.padded("replicate"), architecture_for("subpixel-small", 3)],
+)
+def test_keras_reads_the_file_itself(tmp_path, architecture):
     from srcnn.network import build_network
 
-    architecture = SMALL.padded(padding)
     tensors = random_tensors(architecture)
     path = save_weights(tmp_path, tensors, **card_fields(architecture))
     model = build_network(architecture)
     model.load_weights(path)
-    arrays = model.get_weights()
-    assert_same_tensors(list(zip(arrays[0::2], arrays[1::2], strict=True)), tensors)
+    assert_same_tensors([model.get_weights()], [[array for layer in tensors for array in layer]])
     plane = np.random.default_rng(1).random((19, 23), np.float32)
     expected = reference_network(tensors, architecture, plane)
     output = model.predict(plane[np.newaxis, ..., np.newaxis], verbose=0)

@@ -1,7 +1,8 @@
 """Inference engines behind one small interface."""
 
-import importlib
 import importlib.util
+import os
+import sys
 from pathlib import Path
 
 from srcnn.engines.base import Engine, cores
@@ -9,8 +10,7 @@ from srcnn.errors import EngineError
 from srcnn.weights import Weights
 
 # The fastest on a CPU first.
-_CLASSES = {"openvino": "OpenVinoEngine", "tensorflow": "TensorFlowEngine"}
-ENGINES = tuple(_CLASSES)
+ENGINES = ("openvino", "tensorflow")
 
 _NVIDIA = Path("/dev/nvidiactl")
 
@@ -47,11 +47,25 @@ def create_engine(name: str, weights: Weights, threads: int | None = None) -> En
       threads: that one call may use, all cores if None; others may call at the same time.
 
     Raises:
-      EngineError: there is no engine of that name, or it is not installed.
+      EngineError: there is no engine of that name, it is not installed, or Keras already runs on
+        another backend in this process.
     """
     name = choose_engine(name)
-    module = importlib.import_module(f"srcnn.engines.{name}")
-    return getattr(module, _CLASSES[name])(weights.card.architecture, weights.tensors, threads)
+    # Imported here: an engine takes seconds, and another one may not be installed.
+    if name == "openvino":
+        from srcnn.engines.openvino import OpenVinoEngine as Chosen
+    else:
+        _check_backend(name)
+        from srcnn.engines.keras import KerasEngine as Chosen
+    return Chosen(weights.card.architecture, weights.tensors, threads)
+
+
+def _check_backend(name: str) -> None:
+    """Makes Keras take a backend, if it has not yet taken another one."""
+    if "keras" not in sys.modules:
+        os.environ["KERAS_BACKEND"] = name
+    elif (running := sys.modules["keras"].config.backend()) != name:
+        raise EngineError(f"Keras already runs on {running} in this process, not on {name}")
 
 
 __all__ = ["ENGINES", "Engine", "choose_engine", "cores", "create_engine"]

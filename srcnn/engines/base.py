@@ -44,5 +44,5 @@ class Engine(ABC):
             something of.
 
         Returns:
-          float32 (n, h - 2 * margin, w - 2 * margin, 1), not clipped.
+          float32 (n, (h - 2 * margin) * upscale, (w - 2 * margin) * upscale, 1), not clipped.
         """

@@ -61,7 +61,13 @@ class OpenVinoEngine(Engine):
         # With one channel the orders (n, h, w, 1) and (n, 1, h, w) are the same in memory.
         batch = np.ascontiguousarray(batch, np.float32)
         request.infer([batch.reshape(len(batch), 1, *batch.shape[1:3])])
-        rows = request.get_output_tensor().data
+        output = request.get_output_tensor().data
+        if self._is_summed:
+            return self._summed(output)
+        return output.reshape(len(batch), *output.shape[2:], 1).copy()
+
+    def _summed(self, rows: np.ndarray) -> np.ndarray:
+        """The last layer's result of what its rows of filters gave, see _rows."""
         height = rows.shape[2] - rows.shape[1] + 1
         result = rows[:, 0, :height] + self._bias
         for row in range(1, rows.shape[1]):
@@ -69,22 +75,53 @@ class OpenVinoEngine(Engine):
         return result[..., np.newaxis]
 
     def _model(self, tensors: Tensors) -> openvino.Model:
-        """The network up to its last layer's sum.
+        """The network; one on the interpolated picture up to its last layer's sum."""
+        values = luma = opset13.parameter([-1, 1, -1, -1], np.float32, name="luma")
+        for layer, (kernel, bias, *slopes) in zip(
+            self.architecture.layers[:-1], tensors[:-1], strict=True
+        ):
+            values = _biased(_convolved(_padded(values, layer), kernel.transpose(3, 2, 0, 1)), bias)
+            values = (
+                opset13.prelu(values, opset13.constant(slopes[0].ravel()))
+                if slopes
+                else opset13.relu(values)
+            )
+        values = _padded(values, self.architecture.layers[-1])
+        self._is_summed = self.architecture.upscale == 1 and not self.architecture.residual
+        if self._is_summed:
+            end = self._rows(values, tensors[-1])
+        else:
+            end = self._blocks(values, luma, tensors)
+        return openvino.Model([end], [luma], self.architecture.name)
+
+    def _rows(
+        self, values: openvino.Output, last: tuple[np.ndarray, np.ndarray]
+    ) -> openvino.Output:
+        """What `run` adds up to the last layer's result.
 
         That layer has one filter, and vector instructions would compute 16 for it. So the rows of
-        its kernel become filters of one row each, whose results `run` adds up: (n, rows, h + rows -
-        1, w), each row's shifted down by its number.
+        its kernel become filters of one row each: (n, rows, h + rows - 1, w), each row's shifted
+        down by its number.
         """
-        values = luma = opset13.parameter([-1, 1, -1, -1], np.float32, name="luma")
-        for layer, (kernel, bias) in zip(self.architecture.layers[:-1], tensors[:-1], strict=True):
-            # Keras keeps (height, width, in, out), OpenVINO (out, in, height, width).
-            values = _convolved(_padded(values, layer), kernel.transpose(3, 2, 0, 1))
-            values = opset13.add(values, opset13.constant(bias.reshape(1, -1, 1, 1)))
-            values = opset13.relu(values)
-        kernel, self._bias = tensors[-1]
-        values = _padded(values, self.architecture.layers[-1])
-        rows = _convolved(values, kernel.transpose(0, 2, 3, 1))
-        return openvino.Model([rows], [luma], self.architecture.name)
+        kernel, self._bias = last
+        return _convolved(values, kernel.transpose(0, 2, 3, 1))
+
+    def _blocks(
+        self, values: openvino.Output, luma: openvino.Output, tensors: Tensors
+    ) -> openvino.Output:
+        """The enlarged plane, (n, 1, h * upscale, w * upscale)."""
+        kernel, bias = tensors[-1]
+        values = _biased(_convolved(values, kernel.transpose(3, 2, 0, 1)), bias)
+        if self.architecture.residual:
+            margin = self.architecture.margin
+            start, stop = ([0, 0, sign * margin, sign * margin] for sign in (1, -1))
+            inner = opset13.strided_slice(luma, start, stop, [1] * 4, [1, 1, 0, 0], [1, 1, 0, 0])
+            values = opset13.add(values, inner)
+        return opset13.depth_to_space(values, "blocks_first", self.architecture.upscale)
+
+
+def _biased(values: openvino.Output, bias: np.ndarray) -> openvino.Output:
+    return opset13.add(values, opset13.constant(bias.reshape(1, -1, 1, 1)))
 
 
 def _padded(values: openvino.Output, layer: ConvLayer) -> openvino.Output:

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from srcnn.architecture import ARCHITECTURES, Architecture
+from srcnn.architecture import Architecture, architecture_for
 from srcnn.resample import KERNELS
 from srcnn.settings import SettingsError, read_settings, shown
 from srcnn.training.degradation import Degradation
@@ -23,7 +23,7 @@ class TrainingConfig(BaseModel):
     """A training run.
 
     Attributes:
-      architecture: a name in ARCHITECTURES.
+      architecture: a name that architecture_for knows.
       scale: enlargement to undo.
       kernel: interpolation of the degradation, one that the protocol has.
       protocol: whose interpolation and luma: `opencv` or `matlab`.
@@ -33,7 +33,7 @@ class TrainingConfig(BaseModel):
       evaluate: named sets, each a list of globs, measured once with the finished weights.
       steps: optimiser steps in all.
       batch: crops per step.
-      crop: side of an input crop in pixels.
+      crop: side of what the network sees of a crop, in pixels.
       learning_rate: of the optimiser at the first step; falls to 0 along a cosine.
       ema_decay: decay per step of the running average of the weights, which is what is kept.
       seed: of the initial weights and of the crops.
@@ -75,10 +75,6 @@ class TrainingConfig(BaseModel):
 
     @model_validator(mode="after")
     def _parts_fit(self) -> "TrainingConfig":
-        if self.architecture not in ARCHITECTURES:
-            raise ValueError(
-                f"no architecture {shown(self.architecture)}; there are: {', '.join(ARCHITECTURES)}"
-            )
         kernels = KERNELS[self.protocol]
         if self.kernel not in kernels:
             raise ValueError(
@@ -104,7 +100,7 @@ class TrainingConfig(BaseModel):
     @property
     def network(self) -> Architecture:
         """The architecture itself."""
-        return ARCHITECTURES[self.architecture]
+        return architecture_for(self.architecture, self.scale)
 
     @property
     def degradation(self) -> Degradation:

@@ -12,13 +12,28 @@ import numpy as np
 from srcnn.colour import quantise_half_even
 from srcnn.resample import resize_matlab
 from srcnn.training.config import TrainingConfig, TrainingError
-from srcnn.training.degradation import Pair, make_pair, unit_range
+from srcnn.training.degradation import make_pair, unit_range
 from srcnn.training.gratings import lay_grating
 
 # Added to a degraded image's MSE: one that is hardly degraded (above 40 dB) must not outweigh all.
 _FLAWLESS = 1e-4
 
 Batch = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Example:
+    """One copy of a training image.
+
+    Attributes:
+      seen: what the network takes, see Pair.
+      original: its truth, `upscale` times as large.
+      error: mean squared error of the interpolated luma, both in [0, 1].
+    """
+
+    seen: np.ndarray
+    original: np.ndarray
+    error: float
 
 
 @dataclass(frozen=True)
@@ -36,7 +51,7 @@ class TrainingSet:
       sha256: hash over pairs and shares, hexadecimal; tells whether a run resumes on the same data.
     """
 
-    pairs: tuple[Pair, ...]
+    pairs: tuple[Example, ...]
     shares: np.ndarray
     weights: np.ndarray
     unit: float
@@ -120,7 +135,7 @@ def load_training_set(config: TrainingConfig, held_out: Collection[Path] = ()) -
       TrainingError: a glob matches nothing, a file is no image, or none of a glob is as large as a
         crop.
     """
-    pairs: list[Pair] = []
+    pairs: list[Example] = []
     chances: list[np.ndarray] = []
     seen = set(held_out)
     generator = np.random.default_rng(config.seed)
@@ -132,26 +147,26 @@ def load_training_set(config: TrainingConfig, held_out: Collection[Path] = ()) -
         group = [
             pair
             for path in paths
-            for pair in _pairs_of(read_image(path), config, generator)
-            if min(pair.original.shape) >= config.crop
+            for pair in _examples_of(read_image(path), config, generator)
+            if min(pair.seen.shape) >= config.crop
         ]
         if paths and not group:
             raise TrainingError(
                 f"no image of {pattern!r} is as large as a crop of {config.crop} pixels"
             )
-        places = np.array([_places(pair, config.crop).prod() for pair in group], float)
+        places = np.array([_places(pair.seen, config.crop).prod() for pair in group], float)
         chances.append(places / places.sum())
         pairs += group
     odds = np.concatenate(chances)
     shares = np.cumsum(odds)
     shares /= shares[-1]
-    errors = np.array([_error(pair) for pair in pairs])
+    errors = np.array([pair.error for pair in pairs])
     weights = 1 / (errors + _FLAWLESS)
     unit = float((odds @ errors) / max(odds @ (weights * errors), 1e-30))
     digest = hashlib.sha256(shares)
     for pair in pairs:
         digest.update(str(pair.original.shape).encode())
-        digest.update(np.ascontiguousarray(pair.degraded))
+        digest.update(np.ascontiguousarray(pair.seen))
         digest.update(np.ascontiguousarray(pair.original))
     return TrainingSet(tuple(pairs), shares, unit * weights, unit, images, digest.hexdigest())
 
@@ -179,16 +194,16 @@ def draw_batch(training: TrainingSet, config: TrainingConfig, step: int) -> Batc
 
     Returns:
       Degraded crops, float32 (batch, crop, crop, 1), and the originals' centres, float32
-      (batch, crop - 2 * margin, crop - 2 * margin, 1), both nominally in [0, 1]; the weights of
-      the crops' squared errors, float32 (batch,).
+      (batch, side, side, 1) as large as the network's output, both nominally in [0, 1]; the
+      weights of the crops' squared errors, float32 (batch,).
     """
     generator = np.random.default_rng((config.seed, step))
     chosen = np.searchsorted(training.shares, generator.random(config.batch), side="right")
     inputs, targets, weights = zip(
         *(_draw_crop(training, index, config, generator) for index in chosen), strict=True
     )
-    margin = config.network.margin
-    inner = slice(margin, config.crop - margin)
+    margin, upscale = config.network.margin, config.network.upscale
+    inner = slice(margin * upscale, (config.crop - margin) * upscale)
     return (
         np.stack(inputs)[..., np.newaxis],
         np.stack(targets)[:, inner, inner, np.newaxis],
@@ -196,14 +211,15 @@ def draw_batch(training: TrainingSet, config: TrainingConfig, step: int) -> Batc
     )
 
 
-def _pairs_of(
+def _examples_of(
     image: np.ndarray, config: TrainingConfig, generator: np.random.Generator
-) -> Iterator[Pair]:
-    """Pairs of all copies, cut to a multiple of the scale and a few pixels more.
+) -> Iterator[Example]:
+    """Examples of all copies, cut to a multiple of the scale and a few pixels more.
 
     OpenCV resizes 481 pixels to 240 and back by a factor that is not quite 2, so that what is to be
     undone changes from place to place. The pictures of a job have all sizes; training images, which
-    often share one, are given all remainders. (`matlab` cuts to multiples itself.)
+    often share one, are given all remainders. (`matlab` and networks on the small picture cut to
+    multiples.)
     """
     scale = config.scale
     for factor in config.copies:
@@ -212,7 +228,7 @@ def _pairs_of(
         sides = np.array(copy.shape[:2])
         height, width = sides - (sides - more) % scale
         if min(height, width) >= scale:
-            yield make_pair(copy[:height, :width], config.degradation)
+            yield _example(copy[:height, :width], config)
 
 
 def _shrunk(image: np.ndarray, factor: float) -> np.ndarray:
@@ -224,44 +240,53 @@ def _shrunk(image: np.ndarray, factor: float) -> np.ndarray:
     return quantise_half_even(np.stack(planes, axis=-1), image.dtype)
 
 
-def _error(pair: Pair) -> float:
-    """Mean squared error of the degraded luma, both in [0, 1]."""
-    return float(np.mean(np.square(unit_range(pair.degraded) - unit_range(pair.original))))
+def _example(image: np.ndarray, config: TrainingConfig) -> Example:
+    pair = make_pair(image, config.degradation, config.network.sees_small)
+    error = np.mean(np.square(unit_range(pair.interpolated) - unit_range(pair.original)))
+    return Example(pair.seen, pair.original, float(error))
 
 
-def _places(pair: Pair, crop: int) -> np.ndarray:
+def _places(plane: np.ndarray, crop: int) -> np.ndarray:
     """How many rows and columns a crop can begin at."""
-    return np.array(pair.original.shape) - crop + 1
+    return np.array(plane.shape) - crop + 1
 
 
 def _draw_crop(
     training: TrainingSet, index: int, config: TrainingConfig, generator: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, float]:
-    """Degraded and original crop of a pair, and the weight of its squared error."""
+    """What the network sees of a crop, its truth, and the weight of its squared error."""
     pair, weight = training.pairs[index], training.weights[index]
     if config.gratings and generator.random() < config.gratings:
         pair = _with_grating(pair, config, generator)
-        weight = training.unit / (_error(pair) + _FLAWLESS)
-    window = _draw_window(pair, config.crop, generator)
+        weight = training.unit / (pair.error + _FLAWLESS)
+    upscale = config.network.upscale
+    window = _draw_window(pair.seen, config.crop, generator)
     turns, flip = generator.integers((4, 2))
-    degraded, original = unit_range(pair.degraded[window]), unit_range(pair.original[window])
+    seen = unit_range(pair.seen[window])
+    original = unit_range(pair.original[_enlarged(window, upscale)])
     if config.degradation.is_symmetric:
-        degraded, original = (
-            np.rot90(crop[:, ::-1] if flip else crop, turns) for crop in (degraded, original)
+        seen, original = (
+            np.rot90(crop[:, ::-1] if flip else crop, turns) for crop in (seen, original)
         )
-    return degraded, original, weight
+    return seen, original, weight
 
 
-def _with_grating(pair: Pair, config: TrainingConfig, generator: np.random.Generator) -> Pair:
+def _with_grating(pair: Example, config: TrainingConfig, generator: np.random.Generator) -> Example:
     """A part of a picture little larger than a crop with a grating on it, degraded anew."""
-    scale = config.scale
-    side = config.crop + 2 * scale
+    scale, upscale = config.scale, config.network.upscale
+    side = config.crop * upscale + 2 * scale
     side = min(side - side % scale, *pair.original.shape)
-    plane = pair.original[_draw_window(pair, side, generator)]
-    return make_pair(lay_grating(plane, scale, generator), config.degradation)
+    plane = pair.original[_draw_window(pair.original, side, generator)]
+    return _example(lay_grating(plane, scale, generator), config)
 
 
-def _draw_window(pair: Pair, side: int, generator: np.random.Generator) -> tuple[slice, slice]:
+def _draw_window(
+    plane: np.ndarray, side: int, generator: np.random.Generator
+) -> tuple[slice, slice]:
     """A square somewhere in a picture."""
-    top, left = generator.integers(_places(pair, side))
+    top, left = generator.integers(_places(plane, side))
     return slice(top, top + side), slice(left, left + side)
+
+
+def _enlarged(window: tuple[slice, slice], upscale: int) -> tuple[slice, ...]:
+    return tuple(slice(part.start * upscale, part.stop * upscale) for part in window)

@@ -6,6 +6,7 @@ import numpy as np
 
 from srcnn.colour import peak_of
 from srcnn.protocols import PROTOCOLS, Protocol
+from srcnn.resample import modcrop
 
 
 @dataclass(frozen=True)
@@ -47,33 +48,41 @@ class Degradation:
 
 @dataclass(frozen=True)
 class Pair:
-    """The luma of an image, degraded and as it was.
+    """The luma of an image as it was, interpolated, and as the network sees it.
 
     Attributes:
-      degraded: (h, w), uint8 or uint16 codes (opencv), or float32 nominally in [0, 1], never
-        rounded (matlab).
+      seen: what the network takes, `interpolated` or the small picture: uint8 or uint16 codes
+        (opencv), or float32 nominally in [0, 1], never rounded (matlab).
       original: (h, w), uint8 or uint16 codes.
+      interpolated: (h, w), of the type of `seen`.
     """
 
-    degraded: np.ndarray
+    seen: np.ndarray
     original: np.ndarray
+    interpolated: np.ndarray
 
 
-def make_pair(image: np.ndarray, degradation: Degradation) -> Pair:
+def make_pair(image: np.ndarray, degradation: Degradation, sees_small: bool = False) -> Pair:
     """Degrades an image and takes the luma of both.
 
     Args:
       image: (h, w, 3) BGR or (h, w), uint8 or uint16, at least `scale` pixels on each side.
       degradation: how; `opencv` degrades the image in its integer type and keeps its size,
         `matlab` degrades the luma in floating point after cutting it to multiples of the scale.
+      sees_small: whether the network sees the small picture; then both cut it so.
     """
-    convention, scale = degradation.convention, degradation.scale
+    convention, scale, kernel = degradation.convention, degradation.scale, degradation.kernel
     original = convention.prepare(image, scale)
+    if sees_small:
+        original = modcrop(original, scale)
     luma = convention.image_luma(original)
     # Where planes are degraded apart, the luma goes alone, as a grayscale image.
     source = luma if convention.measures_luma_only else original
-    working = convention.degrade(source, scale, degradation.kernel)
-    return Pair(convention.network_luma(working), luma)
+    interpolated = convention.network_luma(convention.degrade(source, scale, kernel))
+    if not sees_small:
+        return Pair(interpolated, luma, interpolated)
+    small = convention.network_luma(convention.shrink(source, scale, kernel))
+    return Pair(small, luma, interpolated)
 
 
 def unit_range(plane: np.ndarray) -> np.ndarray:

@@ -36,7 +36,7 @@ def luma_figures(engine: Engine, pair: Pair, degradation: Degradation) -> dict[s
       `psnr_y_degraded` and `psnr_y_enhanced`.
     """
     original = _inner(pair.original, degradation)
-    degraded = _inner(pair.degraded, degradation)
+    degraded = _inner(pair.interpolated, degradation)
     if degraded.dtype != original.dtype:
         degraded = degradation.quantise(degraded, original.dtype)
     return {
@@ -64,6 +64,7 @@ def colour_figures(
     Returns:
       `psnr_degraded` and `psnr_enhanced`.
     """
+    image = image[tuple(map(slice, pair.original.shape))]  # cut, if the network sees the small one
     original = _inner(image, degradation)
     degraded = degrade_opencv(image, degradation.scale, degradation.kernel)
     degraded = _cut(degraded, degradation)
@@ -95,7 +96,7 @@ def evaluate(
     rows = []
     for path in paths:
         image = read_image(path)
-        pair = make_pair(image, degradation)
+        pair = make_pair(image, degradation, engine.architecture.sees_small)
         row = luma_figures(engine, pair, degradation)
         if degradation.protocol == "opencv":
             row |= colour_figures(engine, image, pair, degradation, chroma_taps)
@@ -127,7 +128,7 @@ def main(arguments: list[str] | None = None) -> int:
         paths = find_images(options.images)
         card = weights.card
         degradation = Degradation(card.protocol, card.scale, card.kernel)
-        engine = create_engine("tensorflow", weights)
+        engine = create_engine("auto", weights)
         figures = evaluate(engine, paths, degradation, card.chroma_taps)
     except (WeightsError, TrainingError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -148,7 +149,7 @@ def _inner(image: np.ndarray, degradation: Degradation) -> np.ndarray:
 
 
 def _restored(engine: Engine, pair: Pair, degradation: Degradation) -> np.ndarray:
-    plane = _cut(pair.degraded, degradation)
+    plane = pair.seen if engine.architecture.sees_small else _cut(pair.seen, degradation)
     values = restore_plane(engine, plane, shave=degradation.border)
     return degradation.quantise(values, pair.original.dtype)
 

@@ -1,21 +1,19 @@
 """A training run from its configuration to weights and model card.
 
-Importing this module imports TensorFlow.
+Importing this module imports Keras.
 """
 
 import platform
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import cv2
-import keras
 import numpy as np
-import scipy
-import tensorflow as tf
 
-from srcnn.engines.tensorflow import TensorFlowEngine
+from srcnn import backend
+from srcnn.engines.keras import KerasEngine
 from srcnn.training.checkpoint import (
     CHECKPOINT_NAME,
     Checkpoint,
@@ -38,7 +36,7 @@ from srcnn.training.data import (
 )
 from srcnn.training.degradation import Pair, make_pair
 from srcnn.training.evaluate import evaluate, luma_figures, mean_figures
-from srcnn.training.initial import identity_tensors
+from srcnn.training.initial import initial_tensors
 from srcnn.training.log import counted, describe, write_csv, write_plot
 from srcnn.training.trainer import Trainer
 from srcnn.weights import Tensors, load_weights, save_weights
@@ -46,7 +44,7 @@ from srcnn.weights import Tensors, load_weights, save_weights
 # Images of each glob that the chroma's filter is fitted to.
 _CHROMA_IMAGES = 32
 
-_LIBRARIES = (tf, keras, np, cv2, scipy)
+_LIBRARIES = ("keras", "numpy", "opencv-python-headless", "scipy")
 
 
 @dataclass(frozen=True)
@@ -94,7 +92,7 @@ def train(config: TrainingConfig, resume: bool, report: Callable[[str], None] = 
     inputs = load_inputs(config)
     report(
         f"{config.name}: {inputs.training.images} images, {len(inputs.training.pairs)} copies, "
-        f"on {_device()}"
+        f"on {backend.device()}"
     )
     identity = config.identity | {"data": inputs.training.sha256, "start": inputs.warm_start}
     checkpoint = _last_checkpoint(path, identity)
@@ -124,7 +122,7 @@ def load_inputs(config: TrainingConfig) -> Inputs:
         name: find_images(globs) for name, globs in config.evaluate.items()
     }
     check_disjoint(images, [path for paths in evaluation.values() for path in paths])
-    start, warm_start, earlier = identity_tensors(config.network, config.seed), {}, []
+    start, warm_start, earlier = initial_tensors(config.network, config.seed), {}, []
     if config.warm_start:
         weights = load_weights(config.warm_start)
         if weights.card.architecture.kernel_shapes != config.network.kernel_shapes:
@@ -138,7 +136,10 @@ def load_inputs(config: TrainingConfig) -> Inputs:
         earlier = _flattened(card.training)
     return Inputs(
         training=load_training_set(config, validation),
-        validation=tuple(make_pair(read_image(p), config.degradation) for p in validation),
+        validation=tuple(
+            make_pair(read_image(path), config.degradation, config.network.sees_small)
+            for path in validation
+        ),
         evaluation=evaluation,
         start=start,
         chroma_taps=fit_chroma_taps(
@@ -151,7 +152,7 @@ def load_inputs(config: TrainingConfig) -> Inputs:
 
 def validate(config: TrainingConfig, pairs: tuple[Pair, ...], tensors: Tensors) -> dict[str, float]:
     """Mean luma PSNR on the validation images in dB, as mean_figures names it."""
-    engine = TensorFlowEngine(config.network, tensors)
+    engine = KerasEngine(config.network, tensors)
     return mean_figures(luma_figures(engine, pair, config.degradation) for pair in pairs)
 
 
@@ -210,7 +211,7 @@ def _run_steps(
 
 def _finish(config: TrainingConfig, inputs: Inputs, tensors: Tensors, history: np.ndarray) -> Path:
     """Measures the finished weights and writes them with their card."""
-    engine = TensorFlowEngine(config.network, tensors)
+    engine = KerasEngine(config.network, tensors)
     figures = {
         name: evaluate(engine, paths, config.degradation, inputs.chroma_taps)
         for name, paths in inputs.evaluation.items()
@@ -242,17 +243,13 @@ def _recipe(config: TrainingConfig, inputs: Inputs) -> dict[str, Any]:
         " degraded by this package's own functions",
         **settings,
         "copies": list(config.copies),
-        "start": inputs.warm_start or "the identity: one centred delta per layer",
+        "start": inputs.warm_start or "random beside the identity, see initial_tensors",
         "earlier": inputs.earlier,
         "data": config.data,
         "terms": config.terms,
         "images": inputs.training.images,
         "data_sha256": inputs.training.sha256,
-        "libraries": {module.__name__: module.__version__ for module in _LIBRARIES},
+        "libraries": {name: version(name) for name in (backend.NAME, *_LIBRARIES)},
         "python": platform.python_version(),
-        "device": _device(),
+        "device": backend.device(),
     }
-
-
-def _device() -> str:
-    return "GPU" if tf.config.list_physical_devices("GPU") else "CPU"

@@ -3,13 +3,14 @@
 Vyas, Morwani, Zhao, Kwun, Shapira, Brandfonbrener, Janson, Kakade, "SOAP: Improving and
 Stabilizing Shampoo using Adam", arXiv:2409.11321. The steps of Adam are scaled coordinate by
 coordinate; in a basis in which the coordinates of the gradient are uncorrelated, that comes close
-to what the curvature asks for. Importing this module imports TensorFlow.
+to what the curvature asks for. Importing this module imports Keras.
 """
 
 from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
-import tensorflow as tf
+from keras import ops
 
 _MOMENTUM = 0.9  # of the gradient
 _POWER_DECAY = 0.99  # of its square in the eigenbasis
@@ -17,93 +18,94 @@ _MOMENT_DECAY = 0.95  # of the second moments that the bases belong to
 _TINY = 1e-8
 
 
-class Soap:
-    """The state of the optimiser for a list of matrices."""
+class Moments(NamedTuple):
+    """What the optimiser keeps of one matrix of parameters, float32 tensors or arrays.
 
-    def __init__(self, gradients: Sequence[Sequence[np.ndarray]]):
-        """Begins with the bases of some gradients.
+    Attributes:
+      rows: (rows, rows), second moments of the gradient along its rows.
+      columns: (columns, columns), the same along its columns.
+      left: (rows, rows), about the eigenvectors of `rows`.
+      right: (columns, columns), about the eigenvectors of `columns`.
+      mean: (rows, columns), of the gradient.
+      power: (rows, columns), mean square of the gradient in the basis.
+    """
 
-        Args:
-          gradients: for each matrix gradients of it, float32 (rows, columns), each of other data.
-        """
-        self._steps = tf.Variable(0, dtype=tf.int64)
-        self._matrices = [_Matrix(np.stack(samples)) for samples in gradients]
-
-    @property
-    def variables(self) -> list[tf.Variable]:
-        """Everything that a step changes."""
-        return [self._steps, *(v for matrix in self._matrices for v in matrix.variables)]
-
-    def move(
-        self,
-        parameters: Sequence[tf.Variable],
-        gradients: Sequence[tf.Tensor],
-        rate: float | tf.Tensor,
-    ) -> None:
-        """Takes one step; may be traced into a graph.
-
-        Args:
-          parameters: float32 (rows, columns) each, in the order of the constructor.
-          gradients: of them, same shapes.
-          rate: length of the step.
-        """
-        age = tf.cast(self._steps.assign_add(1), tf.float32)
-        for matrix, parameter, gradient in zip(self._matrices, parameters, gradients, strict=True):
-            parameter.assign_sub(rate * matrix.direction(gradient, age))
-
-    def turn_bases(self) -> None:
-        """Brings the bases closer to those of the present second moments; costs as much as a step.
-
-        One step of orthogonal iteration, which keeps each direction in its place.
-        """
-        for matrix in self._matrices:
-            matrix.turn_bases()
+    rows: Any
+    columns: Any
+    left: Any
+    right: Any
+    mean: Any
+    power: Any
 
 
-class _Matrix:
-    """Moments and bases of one matrix of parameters."""
+def initial_moments(samples: Sequence[np.ndarray]) -> Moments:
+    """The state to begin with.
 
-    def __init__(self, samples: np.ndarray):
-        rows, columns = samples.shape[1:]
-        moments = (
-            np.einsum("nik,njk->ij", samples, samples, optimize=True) / len(samples),
-            np.einsum("nki,nkj->ij", samples, samples, optimize=True) / len(samples),
-        )
-        self._moments = [tf.Variable(moment) for moment in moments]
-        self._bases = [tf.Variable(np.linalg.eigh(m)[1].astype(np.float32)) for m in moments]
-        self._mean = tf.Variable(tf.zeros((rows, columns)))
-        self._power = tf.Variable(tf.zeros((rows, columns)))
+    Args:
+      samples: gradients of one matrix, float32 (rows, columns), each of other data.
+    """
+    stacked = np.stack(samples)
+    rows = np.einsum("nik,njk->ij", stacked, stacked, optimize=True) / len(stacked)
+    columns = np.einsum("nki,nkj->ij", stacked, stacked, optimize=True) / len(stacked)
+    left, right = (np.linalg.eigh(moment)[1].astype(np.float32) for moment in (rows, columns))
+    empty = np.zeros(stacked.shape[1:], np.float32)
+    return Moments(rows, columns, left, right, empty, empty)
 
-    @property
-    def variables(self) -> list[tf.Variable]:
-        return [*self._moments, *self._bases, self._mean, self._power]
 
-    def direction(self, gradient: tf.Tensor, age: tf.Tensor) -> tf.Tensor:
-        for moment, transposed in zip(self._moments, (False, True), strict=True):
-            product = tf.matmul(
-                gradient, gradient, transpose_a=transposed, transpose_b=not transposed
-            )
-            moment.assign(_MOMENT_DECAY * moment + (1 - _MOMENT_DECAY) * product)
-        mean = self._mean.assign(_MOMENTUM * self._mean + (1 - _MOMENTUM) * gradient)
-        power = self._power.assign(
-            _POWER_DECAY * self._power + (1 - _POWER_DECAY) * tf.square(self._rotated(gradient))
-        )
-        step = self._rotated(mean) / (1 - _MOMENTUM**age)
-        step /= tf.sqrt(power / (1 - _POWER_DECAY**age)) + _TINY
-        left, right = self._bases
-        return tf.matmul(tf.matmul(left, step), right, transpose_b=True)
+def step_direction(moments: Moments, gradient: Any, age: Any) -> tuple[Moments, Any]:
+    """The step to subtract, of length about 1 in each coordinate of the basis.
 
-    def _rotated(self, gradient: tf.Tensor) -> tf.Tensor:
-        left, right = self._bases
-        return tf.matmul(tf.matmul(left, gradient, transpose_a=True), right)
+    Args:
+      moments: of the matrix.
+      gradient: (rows, columns).
+      age: number of this step, from 1.
 
-    def turn_bases(self) -> None:
-        power = self._power.numpy()
-        for axis, (moment, basis) in enumerate(zip(self._moments, self._bases, strict=True)):
-            old = basis.numpy()
-            images = moment.numpy() @ old
-            # By falling power, so that orthogonalising takes the weak out of the strong, not back.
-            order = np.argsort(-np.einsum("ij,ij->j", old, images), kind="stable")
-            basis.assign(np.linalg.qr(images[:, order])[0])
-            power = np.take(power, order, axis)
-        self._power.assign(power)
+    Returns:
+      The moments after the step, and the step.
+    """
+    transposed = ops.transpose(gradient)
+    mean = _blend(moments.mean, gradient, _MOMENTUM)
+    power = _blend(moments.power, ops.square(_rotated(moments, gradient)), _POWER_DECAY)
+    step = _rotated(moments, mean) / (1 - _MOMENTUM**age)
+    step /= ops.sqrt(power / (1 - _POWER_DECAY**age)) + _TINY
+    updated = moments._replace(
+        rows=_blend(moments.rows, ops.matmul(gradient, transposed), _MOMENT_DECAY),
+        columns=_blend(moments.columns, ops.matmul(transposed, gradient), _MOMENT_DECAY),
+        mean=mean,
+        power=power,
+    )
+    return updated, ops.matmul(ops.matmul(moments.left, step), ops.transpose(moments.right))
+
+
+def turned(moments: Moments) -> Moments:
+    """The moments with bases closer to those of the present second moments.
+
+    One step of orthogonal iteration, which keeps each direction in its place. In NumPy, because it
+    is rare and the same everywhere.
+    """
+    arrays = Moments(*map(ops.convert_to_numpy, moments))
+    left, rows_order = _turned_basis(arrays.rows, arrays.left)
+    right, columns_order = _turned_basis(arrays.columns, arrays.right)
+    power = arrays.power[rows_order][:, columns_order]
+    return moments._replace(
+        **{
+            name: ops.convert_to_tensor(np.ascontiguousarray(array))
+            for name, array in (("left", left), ("right", right), ("power", power))
+        }
+    )
+
+
+def _blend(old: Any, new: Any, share: float) -> Any:
+    return share * old + (1 - share) * new
+
+
+def _rotated(moments: Moments, matrix: Any) -> Any:
+    return ops.matmul(ops.matmul(ops.transpose(moments.left), matrix), moments.right)
+
+
+def _turned_basis(moment: np.ndarray, basis: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The turned basis, and the order of the old directions in it."""
+    images = moment @ basis
+    # By falling power, so that orthogonalising takes the weak out of the strong, not back.
+    order = np.argsort(-np.einsum("ij,ij->j", basis, images), kind="stable")
+    return np.linalg.qr(images[:, order])[0], order

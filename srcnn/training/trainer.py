@@ -1,15 +1,18 @@
-"""The optimiser's step and the state that it moves. Importing this module imports TensorFlow."""
+"""The optimiser's step and the state that it moves. Importing this module imports Keras."""
+
+from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
+from keras import ops
 
-from srcnn.network import build_network, set_tensors
+from srcnn import backend
+from srcnn.isolated import Tensors
+from srcnn.network import build_network
 from srcnn.training.config import TrainingConfig
 from srcnn.training.data import Batch
-from srcnn.training.soap import Soap
+from srcnn.training.soap import Moments, initial_moments, step_direction, turned
 from srcnn.training.whitening import parameters_of, whitening_matrix
-from srcnn.weights import Tensors
 
 # Steps between two turns of the optimiser's bases.
 _TURN_EVERY = 25
@@ -19,10 +22,9 @@ class Trainer:
     """Network, optimiser and the running average of the weights.
 
     The optimiser moves one matrix of parameters for each layer: its kernel in whitened coordinates
-    (see whitening.py) and, as the last row, its bias.
+    (see whitening.py) and, as further rows, its bias and the slopes of its PReLU.
 
-    The same steps from the same state give the same bits on the same machine: TensorFlow's
-    operations are made deterministic for the whole process.
+    The same steps from the same state give the same bits on the same machine and backend.
     """
 
     def __init__(self, config: TrainingConfig, tensors: Tensors, samples: list[Batch]):
@@ -33,39 +35,26 @@ class Trainer:
           tensors: weights to begin from.
           samples: batches as step() takes them, to adapt the steps to.
         """
-        keras.utils.set_random_seed(config.seed)
-        tf.config.experimental.enable_op_determinism()
-        self._model = build_network(config.network)
-        set_tensors(self._model, tensors)
+        backend.make_deterministic(config.seed)
         self.schedule = keras.optimizers.schedules.CosineDecay(config.learning_rate, config.steps)
-        luma = np.concatenate([inputs for inputs, *_ in samples])[..., 0]
-        self._whitenings = [
-            tf.Variable(whitening_matrix(luma, layer.kernel), trainable=False)
-            for layer in config.network.layers
-        ]
-        self._parameters = [
-            tf.Variable(np.vstack([parameters_of(kernel, whitening.numpy()), bias]))
-            for (kernel, bias), whitening in zip(tensors, self._whitenings, strict=True)
-        ]
-        self._averages = [tf.Variable(v.numpy()) for v in self._model.trainable_variables]
         self._decay = config.ema_decay
-        self._steps = tf.Variable(0, dtype=tf.int64)
-        gradients = [self._gradients(*map(tf.constant, sample))[1] for sample in samples]
-        self._optimizer = Soap(
-            [[g.numpy() for g in layer] for layer in zip(*gradients, strict=True)]
-        )
-        # Compiled: on a CPU a step takes two thirds of the time.
-        self._function = tf.function(
-            self._step,
-            jit_compile=True,
-            input_signature=[
-                tf.TensorSpec((config.batch, None, None, 1), tf.float32),
-                tf.TensorSpec((config.batch, None, None, 1), tf.float32),
-                tf.TensorSpec((config.batch,), tf.float32),
-            ],
-        )
+        self._architecture = config.network
+        self._model = build_network(config.network)
+        luma = np.concatenate([inputs for inputs, *_ in samples])[..., 0]
+        self._whitenings = [whitening_matrix(luma, layer.kernel) for layer in config.network.layers]
+        self._gradients = backend.with_gradients(self._loss)
+        self._function = backend.compiled(self._step)
+        self._steps = 0
+        self._parameters = _tensors(_matrices_of(tensors, self._whitenings))
+        self._averages = _tensors([array for layer in tensors for array in layer])
+        gradients = backend.compiled(self._gradients)
+        found = [gradients(self._parameters, *_tensors(sample))[1] for sample in samples]
+        self._moments = [
+            Moments(*_tensors(initial_moments([ops.convert_to_numpy(g) for g in layer])))
+            for layer in zip(*found, strict=True)
+        ]
 
-    def step(self, inputs: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> tf.Tensor:
+    def step(self, inputs: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> Any:
         """Takes one step of the optimiser.
 
         Args:
@@ -74,72 +63,86 @@ class Trainer:
           weights: float32 (batch,), of the crops' squared errors.
 
         Returns:
-          The weighted mean squared error before the step, float32 scalar, luma in [0, 1].
+          The loss before the step, a float32 scalar of the backend.
         """
-        loss = self._function(inputs, targets, weights)
-        if int(self._steps) % _TURN_EVERY == 0:
-            self._optimizer.turn_bases()
+        rate = float(self.schedule(self._steps))
+        age = float(self._steps + 1)
+        # The average follows closely at first, so that it forgets the untrained weights.
+        decay = min(self._decay, age / (9 + age))
+        self._parameters, self._moments, self._averages, loss = self._function(
+            self._parameters, self._moments, self._averages,
+            *_tensors([np.float32(age), np.float32(rate), np.float32(decay)]),
+            *_tensors([inputs, targets, weights]),
+        )  # fmt: skip
+        self._steps += 1
+        if self._steps % _TURN_EVERY == 0:
+            self._moments = [turned(moments) for moments in self._moments]
         return loss
 
     @property
     def averaged(self) -> Tensors:
-        """The running average of the weights: for each layer (kernel HWIO, bias), float32."""
-        arrays = [variable.numpy() for variable in self._averages]
-        return tuple(zip(arrays[0::2], arrays[1::2], strict=True))
+        """The running average of the weights."""
+        arrays = iter(map(ops.convert_to_numpy, self._averages))
+        return tuple(
+            tuple(next(arrays) for _ in shapes) for shapes in self._architecture.tensor_shapes
+        )
 
     @property
     def state(self) -> list[np.ndarray]:
         """Everything that a step changes, to be given back to restore()."""
-        return [np.asarray(variable.numpy()) for variable in self._variables]
+        moments = [array for layer in self._moments for array in layer]
+        tensors = [*self._parameters, *self._averages, *moments]
+        return [np.int64(self._steps), *self._whitenings, *map(ops.convert_to_numpy, tensors)]
 
     def restore(self, state: list[np.ndarray]) -> None:
         """Puts back what `state` gave."""
-        for variable, array in zip(self._variables, state, strict=True):
-            variable.assign(array)
+        arrays = iter(state)
+        self._steps = int(next(arrays))
+        self._whitenings = [next(arrays) for _ in self._whitenings]
+        self._parameters = _tensors([next(arrays) for _ in self._parameters])
+        self._averages = _tensors([next(arrays) for _ in self._averages])
+        self._moments = [Moments(*_tensors([next(arrays) for _ in m])) for m in self._moments]
 
-    @property
-    def _variables(self) -> list:
-        return [
-            self._steps,
-            *self._model.variables,
-            *self._whitenings,
-            *self._parameters,
-            *self._optimizer.variables,
-            *self._averages,
+    def _step(self, parameters, moments, averages, age, rate, decay, *batch) -> tuple:
+        """One step as a function of tensors alone."""
+        loss, gradients = self._gradients(parameters, *batch)
+        moved, updated = [], []
+        for matrix, old, gradient in zip(parameters, moments, gradients, strict=True):
+            new, direction = step_direction(Moments(*old), gradient, age)
+            updated.append(new)
+            moved.append(matrix - rate * direction)
+        averages = [
+            decay * average + (1 - decay) * value
+            for average, value in zip(averages, self._values(moved), strict=True)
         ]
+        return moved, updated, averages, loss
 
-    def _step(self, inputs: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
-        done = self._steps.assign_add(1) - 1
-        loss, gradients = self._gradients(inputs, targets, weights)
-        self._optimizer.move(self._parameters, gradients, self.schedule(done))
-        variables = self._model.trainable_variables
-        for index, (whitening, parameters) in enumerate(
-            zip(self._whitenings, self._parameters, strict=True)
+    def _loss(self, parameters, inputs, targets, weights) -> Any:
+        outputs, _ = self._model.stateless_call(self._values(parameters), [], inputs)
+        errors = ops.mean(ops.square(outputs - targets), axis=(1, 2, 3))
+        return ops.mean(weights * errors)
+
+    def _values(self, parameters) -> list:
+        """The network's tensors, in Keras' order, of the matrices of parameters."""
+        values = []
+        for shapes, whitening, matrix in zip(
+            self._architecture.tensor_shapes, self._whitenings, parameters, strict=True
         ):
-            kernel, bias = variables[2 * index : 2 * index + 2]
-            taps = tf.reshape(parameters[:-1], (whitening.shape[0], -1))
-            kernel.assign(tf.reshape(tf.matmul(whitening, taps), kernel.shape))
-            bias.assign(parameters[-1])
-        # The average follows closely at first, so that it forgets the untrained weights.
-        age = tf.cast(done, tf.float32)
-        decay = tf.minimum(self._decay, (1 + age) / (10 + age))
-        for average, variable in zip(self._averages, variables, strict=True):
-            average.assign(decay * average + (1 - decay) * variable.value)
-        return loss
+            (kernel, *vectors), rows = shapes, int(np.prod(shapes[0][:3]))
+            taps = ops.reshape(matrix[:rows], (len(whitening), -1))
+            values.append(ops.reshape(ops.matmul(whitening, taps), kernel))
+            values += [
+                ops.reshape(matrix[rows + index], shape) for index, shape in enumerate(vectors)
+            ]
+        return values
 
-    def _gradients(
-        self, inputs: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor
-    ) -> tuple[tf.Tensor, list[tf.Tensor]]:
-        """The loss and its gradients by the matrices of parameters."""
-        variables = [variable.value for variable in self._model.trainable_variables]
-        with tf.GradientTape() as tape:
-            outputs = self._model(inputs, training=True)
-            errors = tf.reduce_mean(tf.square(outputs - targets), axis=(1, 2, 3))
-            loss = tf.reduce_mean(weights * errors)
-        found = tape.gradient(loss, variables)
-        gradients = []
-        for whitening, kernel, bias in zip(self._whitenings, found[0::2], found[1::2], strict=True):
-            taps = tf.reshape(kernel, (whitening.shape[0], -1))
-            rows = tf.reshape(tf.matmul(whitening, taps, transpose_a=True), (-1, kernel.shape[-1]))
-            gradients.append(tf.concat([rows, bias[tf.newaxis]], axis=0))
-        return loss, gradients
+
+def _matrices_of(tensors: Tensors, whitenings: list[np.ndarray]) -> list[np.ndarray]:
+    return [
+        np.vstack([parameters_of(kernel, whitening), *(v.reshape(1, -1) for v in vectors)])
+        for (kernel, *vectors), whitening in zip(tensors, whitenings, strict=True)
+    ]
+
+
+def _tensors(arrays) -> list:
+    return [ops.convert_to_tensor(array) for array in arrays]
