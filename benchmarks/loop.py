@@ -22,6 +22,7 @@ import cv2
 
 from codec.encode import EncodeSettings
 from srcnn.engines import cores, create_engine
+from srcnn.restoration import restoration_of
 from srcnn.tiling import DEFAULT_TILE
 from srcnn.weights import load_weights
 from transforms.crop import crop_to_luma
@@ -43,26 +44,26 @@ def stages_of(mode: str, weights_file: Path, engine_name: str, output: str) -> S
     """The stages by name, each a function of what the one before it returns."""
     weights = load_weights(weights_file)
     card = weights.card
-    scale, kernel, protocol = card.scale, card.kernel, card.protocol
+    restoration = restoration_of(card)
     engine = create_engine(engine_name, weights, 1)
     store = OutputStore(output, "loop")
 
     def interpolate(record):
         if mode == "evaluate":
-            return degrade_image(record, scale, kernel, protocol)
-        return upscale_image(record, scale, kernel, protocol, _MEGAPIXELS)
+            return degrade_image(record, restoration)
+        return upscale_image(record, restoration, _MEGAPIXELS)
 
     def measure(record):
         if mode == "evaluate":
-            return replace(record, figures=measure_evaluated(record, scale, protocol, "keep"))
-        return replace(record, figures=measure_restored(record, protocol, scale, kernel))
+            return replace(record, figures=measure_evaluated(record, restoration))
+        return replace(record, figures=measure_restored(record, card.degradation))
 
     return {
         "read": lambda ref: read_image(ref, _MEGAPIXELS, _SECONDS),
         "interpolate": interpolate,
-        "crop": lambda record: crop_to_luma(record, scale, protocol, "keep"),
-        "network": lambda r: restore_luma([r], engine, scale, protocol, "keep", DEFAULT_TILE)[0],
-        "merge": lambda record: merge_luma(record, scale, protocol, "keep", card.chroma_taps),
+        "crop": lambda record: crop_to_luma(record, restoration),
+        "network": lambda r: restore_luma([r], engine, restoration, DEFAULT_TILE)[0],
+        "merge": lambda record: merge_luma(record, restoration),
         "measure": measure,
         "write": lambda record: write_image(record, store, EncodeSettings(), True),
     }

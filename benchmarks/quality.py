@@ -22,6 +22,7 @@ from codec.decode import decode_image
 from srcnn.engines import create_engine
 from srcnn.engines.base import Engine
 from srcnn.errors import WeightsError
+from srcnn.restoration import restoration_of
 from srcnn.tiling import DEFAULT_TILE
 from srcnn.weights import ModelCard, Weights, list_weights, load_weights
 from transforms.crop import crop_to_luma
@@ -47,11 +48,10 @@ def measure(engine: Engine, card: ModelCard, path: Path) -> dict[str, float | No
     picture = decode_image(path.read_bytes(), _LARGEST_MEGAPIXELS)
     reference = ImageRef(str(path), path.name, path.name, 0, 0.0, 0)
     record = ImageRecord(reference, picture.pixels, picture.pixels.shape[:2], picture.alpha)
-    record = degrade_image(record, card.scale, card.kernel, card.protocol)
-    record = crop_to_luma(record, card.scale, card.protocol, "shave")
-    (record,) = restore_luma([record], engine, card.scale, card.protocol, "shave", DEFAULT_TILE)
-    record = merge_luma(record, card.scale, card.protocol, "shave", card.chroma_taps)
-    return measure_evaluated(record, card.scale, card.protocol, "shave")
+    restoration = restoration_of(card, "shave")
+    record = crop_to_luma(degrade_image(record, restoration), restoration)
+    (record,) = restore_luma([record], engine, restoration, DEFAULT_TILE)
+    return measure_evaluated(merge_luma(record, restoration), restoration)
 
 
 def compare(models: list[Weights], sets: dict[str, list[Path]]) -> list[str]:

@@ -21,11 +21,9 @@ from PIL import Image
 
 from codec.decode import decode_image
 from pipeline.combine import CombineWhereMade
-from pipeline.config import JobConfig
 from pipeline.job import Job
 from pipeline.summary import ranking, to_json
 from pipeline.terminal import printable
-from srcnn.protocols import PROTOCOLS
 from transforms.crop import crop_to_luma
 from transforms.degrade import degrade_image
 from transforms.errors import EXPECTED_ERRORS
@@ -33,7 +31,6 @@ from transforms.match import output_path_of
 from transforms.read import read_image
 from transforms.records import ImageRef, ReportRow
 from transforms.stage import count
-from transforms.storage import OutputStore
 from transforms.upscale import upscale_image
 
 _RESERVOIR = 1000
@@ -112,7 +109,7 @@ def _rank(ranked: Ranked) -> tuple[float, str]:
     return ranked[:2]
 
 
-def panels(row: ReportRow, config: JobConfig, store: OutputStore) -> dict[str, np.ndarray]:
+def panels(row: ReportRow, job: Job) -> dict[str, np.ndarray]:
     """Reads an image of the report again and returns what is to be shown, by caption.
 
     Returns:
@@ -122,29 +119,24 @@ def panels(row: ReportRow, config: JobConfig, store: OutputStore) -> dict[str, n
     Raises:
       ImageError, OSError: the source or the result is not there any more.
     """
-    convention = PROTOCOLS[config.protocol]
+    config, restoration = job.config, job.restoration
     output_path = output_path_of(row.relative_path, config.output_format)
     ref = ImageRef(row.source_uri, row.relative_path, output_path, 0, 0.0, 0)
     record = read_image(ref, config.max_megapixels, config.max_seconds)
-    restored = decode_image(store.read(f"images/{output_path}"), float("inf")).pixels
+    dtype = record.original.dtype
+    restored = decode_image(job.store.read(f"images/{output_path}"), float("inf")).pixels
     if config.mode == "restore":
-        record = upscale_image(
-            record, config.scale, config.kernel, config.protocol, config.max_megapixels
-        )
-        interpolated = convention.as_image(record.working, record.original.dtype)
+        record = upscale_image(record, restoration, config.max_megapixels)
         before = "input" if config.scale == 1 else f"interpolated ({config.kernel})"
         return {
-            before: _displayable(interpolated),
+            before: _displayable(restoration.as_image(record.interpolated, dtype)),
             f"restored\n{_consistency(row)}": _displayable(restored),
         }
-    record = degrade_image(record, config.scale, config.kernel, config.protocol)
-    record = crop_to_luma(record, config.scale, config.protocol, config.border)
-    degraded = convention.as_image(record.working, record.original.dtype)
-    shave = convention.output_shave(config.border, config.scale)
-    inner = slice(shave, -shave) if shave else slice(None)
+    record = crop_to_luma(degrade_image(record, restoration), restoration)
+    degraded = restoration.as_image(record.interpolated, dtype)
     return {
-        "original": _displayable(record.original[inner, inner]),
-        f"degraded\n{_figures(row, 'degraded')}": _displayable(degraded[inner, inner]),
+        "original": _displayable(restoration.inner(record.original)),
+        f"degraded\n{_figures(row, 'degraded')}": _displayable(restoration.inner(degraded)),
         f"SRCNN\n{_figures(row, 'enhanced')}": _displayable(restored),
     }
 
@@ -235,17 +227,13 @@ class DrawPictures(beam.DoFn):
     """Rows, each with why it was chosen, to files; what cannot be drawn is counted and logged.
 
     Args:
-      config: the job's configuration.
-      store: where the images are and the pictures go.
-      gallery: the directory of the gallery below OUTPUT, or None.
+      job: the job.
+      gallery: whether the images are of the page's gallery.
       comparisons: whether comparison pictures are drawn.
     """
 
-    def __init__(
-        self, config: JobConfig, store: OutputStore, gallery: str | None, comparisons: bool
-    ):
-        self._config = config
-        self._store = store
+    def __init__(self, job: Job, gallery: bool, comparisons: bool):
+        self._job = job
         self._gallery = gallery
         self._comparisons = comparisons
 
@@ -253,15 +241,15 @@ class DrawPictures(beam.DoFn):
         """Yields the pictures' URIs as bytes: OUTPUT's name need not be Unicode."""
         kind, row = chosen
         try:
-            pictures, files = panels(row, self._config, self._store), {}
+            pictures, files = panels(row, self._job), {}
             if self._comparisons:
                 drawn = draw_comparison(row.relative_path, pictures)
                 files[f"comparisons/{row.relative_path}.png"] = drawn
             if self._gallery:
                 shown = gallery_files(kind, row, pictures)
-                files |= {f"{self._gallery}/{name}": shown[name] for name in shown}
+                files |= {f"{self._job.gallery}/{name}": shown[name] for name in shown}
             for path, content in files.items():
-                yield os.fsencode(self._store.write(path, content))
+                yield os.fsencode(self._job.store.write(path, content))
         except EXPECTED_ERRORS as error:
             count("comparisons_failed")
             logging.getLogger(__name__).warning(
@@ -281,14 +269,15 @@ class WriteComparisons(beam.PTransform):
 
     def expand(self, rows):
         """Returns the pictures' URIs as bytes."""
-        config, store = self.job.config, self.job.store
+        config = self.job.config
         every = config.comparisons == "all"
         sample = (
             rows
             | "Choose" >> CombineWhereMade(SampleFn(_GALLERY if every else config.comparisons))
             | "Each" >> beam.FlatMap(lambda chosen: chosen)
             | "SpreadSample" >> beam.Reshuffle()
-            | "DrawSample" >> beam.ParDo(DrawPictures(config, store, self.job.gallery, not every))
+            | "DrawSample"
+            >> beam.ParDo(DrawPictures(self.job, gallery=True, comparisons=not every))
         )
         if not every:
             return sample
@@ -298,7 +287,7 @@ class WriteComparisons(beam.PTransform):
             | beam.Filter(lambda row: row.status == "written")
             | beam.Map(lambda row: ("all", row))
             | "SpreadAll" >> beam.Reshuffle()
-            | "DrawAll" >> beam.ParDo(DrawPictures(config, store, None, True))
+            | "DrawAll" >> beam.ParDo(DrawPictures(self.job, gallery=False, comparisons=True))
         )
         return (sample, others) | "Pictures" >> beam.Flatten()
 

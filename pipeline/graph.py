@@ -12,7 +12,6 @@ from pipeline.progress import ProgressFile
 from pipeline.report import EndRow
 from pipeline.summary import MATCHED, WriteTotals
 from pipeline.version import versions
-from srcnn.protocols import PROTOCOLS
 from transforms.crop import CropToYCrCb
 from transforms.degrade import Degrade
 from transforms.done import Policy
@@ -48,28 +47,23 @@ def build(
     Returns:
       Collections of what is written last; when they are complete, so is the run.
     """
-    c, card, store = job.config, job.weights.card, job.store
-    settings = {"scale": c.scale, "protocol": c.protocol, "border": c.border}
+    c, restoration, store = job.config, job.restoration, job.store
 
     if c.mode == "evaluate":
-        interpolate = "Degrade" >> Degrade(c.scale, c.kernel, c.protocol)
+        interpolate = "Degrade" >> Degrade(restoration)
     else:
-        interpolate = "Upscale" >> Upscale(c.scale, c.kernel, c.protocol, c.max_megapixels)
+        interpolate = "Upscale" >> Upscale(restoration, c.max_megapixels)
 
     refs, unmatched = match(pipeline, job, past, progress)
     images, unread = refs | "ReadImages" >> ReadImages(c.max_megapixels, c.max_seconds)
     interpolated, uninterpolated = images | interpolate
-    lumas, uncropped = interpolated | "CropToYCrCb" >> CropToYCrCb(**settings)
+    lumas, uncropped = interpolated | "CropToYCrCb" >> CropToYCrCb(restoration)
     restored, unrestored = lumas | "RestoreLuma" >> RestoreLuma(
-        job.weights,
-        job.engine,
-        c.engine_threads or engine_threads,
-        tile=c.tile,
-        max_seconds=c.max_seconds,
-        **settings,
-    )
+        job.weights, job.engine, c.engine_threads or engine_threads, restoration, c.tile,
+        c.max_seconds,
+    )  # fmt: skip
     measured, unmeasured = restored | "MeasureQuality" >> MeasureQuality(
-        c.mode, model_scale=card.scale, model_kernel=card.kernel, **settings
+        c.mode, restoration, job.weights.card.degradation
     )
     written, unwritten = measured | "WriteImages" >> WriteImages(
         store, EncodeSettings(c.quality, c.compression), keep_metadata=c.metadata == "keep"
@@ -158,7 +152,6 @@ def _marker(found: ImageRef | ReportRow) -> list[str]:
 def run_columns(job: Job) -> ReportRow:
     """The columns that are the same in every row of a run."""
     c, card = job.config, job.weights.card
-    shave = PROTOCOLS[c.protocol].measure_shave(c.border, c.scale)
     return ReportRow(
         run_id=job.store.run_id,
         fingerprint=job.fingerprint,
@@ -167,7 +160,7 @@ def run_columns(job: Job) -> ReportRow:
         kernel=c.kernel,
         protocol=c.protocol,
         border=c.border,
-        measure_shave=shave if c.mode == "evaluate" else None,
+        measure_shave=job.restoration.measure_shave if c.mode == "evaluate" else None,
         model=card.name,
         weights_sha256=card.sha256,
         engine=job.engine,

@@ -11,8 +11,10 @@ from typing import Any
 
 from pipeline.config import JobConfig, load_config
 from pipeline.errors import UsageError
+from srcnn.degradations import Degradation
 from srcnn.engines import choose_engine
 from srcnn.errors import EngineError, WeightsError
+from srcnn.restoration import Restoration
 from srcnn.weights import ModelCard, Weights, choose_weights, list_weights, load_weights
 from transforms.objects import StoreError
 from transforms.storage import OutputStore, read_small
@@ -39,6 +41,17 @@ class Job:
     store: OutputStore
     warnings: tuple[str, ...] = ()
     names_fold: bool = False
+
+    @property
+    def restoration(self) -> Restoration:
+        """What is asked of every image."""
+        c, card = self.config, self.weights.card
+        return Restoration(
+            card.architecture,
+            Degradation(c.protocol, c.scale, c.kernel),
+            c.border,
+            card.chroma_taps,
+        )
 
     @property
     def run_directory(self) -> str:

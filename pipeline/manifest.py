@@ -49,7 +49,7 @@ def describe_job(job: Job) -> dict[str, Any]:
         "model": {
             "name": card.name,
             "architecture": card.architecture.name,
-            "made_for": card.degradation,
+            "made_for": str(card.degradation),
             "weights_sha256": card.sha256,
             "engine": job.engine,
         },

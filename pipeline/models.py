@@ -17,7 +17,9 @@ def describe_models(directory: Path) -> str:
     rows = [_COLUMNS]
     for card in list_weights(directory).values():
         cost = f"{card.architecture.multiply_adds:,}"
-        rows.append((card.name, card.degradation, cost, *(_gain(card, name) for name in _SETS)))
+        rows.append(
+            (card.name, str(card.degradation), cost, *(_gain(card, name) for name in _SETS))
+        )
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()

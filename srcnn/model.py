@@ -14,8 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from srcnn.engines import Engine, create_engine
-from srcnn.protocols import PROTOCOLS
-from srcnn.tiling import run_tiled
+from srcnn.restoration import restoration_of
 from srcnn.weights import WEIGHTS_SUFFIX, ModelCard, choose_weights, load_weights
 from weights import DIRECTORY
 
@@ -48,7 +47,13 @@ class Model:
         return self._restore(image, self.card.scale)
 
     def improve(self, image: np.ndarray) -> np.ndarray:
-        """An image that was already enlarged, restored; else as `enlarge`, of the same size."""
+        """An image that was already enlarged, restored; else as `enlarge`, of the same size.
+
+        Raises:
+          ValueError: the array is no such image, or the network enlarges what it sees.
+        """
+        if self.card.architecture.sees_small:
+            raise ValueError(f"{self.card.name} enlarges; `improve` needs a network that does not")
         return self._restore(image, 1)
 
     def _restore(self, image: np.ndarray, scale: int) -> np.ndarray:
@@ -60,13 +65,14 @@ class Model:
             )
         if image.size == 0:
             raise ValueError(f"an image of {image.shape} has no pixels")
-        convention = PROTOCOLS[self.card.protocol]
-        working = convention.enlarge(np.ascontiguousarray(image), scale, self.card.kernel)
-        plane = convention.network_luma(working)
-        luma = np.empty(plane.shape, image.dtype)
-        for _, target, values in run_tiled(self.engine, [plane]):
-            luma[target] = convention.round_luma(values, luma.dtype)
-        return convention.compose(working, luma, self.card.chroma_taps)
+        restoration = restoration_of(self.card, scale=scale)
+        small = np.ascontiguousarray(image)
+        interpolated = restoration.interpolate(
+            small, restoration.enlarged_shape(small), image.dtype
+        )
+        plane = restoration.network_input(small, interpolated, image.dtype)
+        luma = restoration.restore_luma(self.engine, plane, image.dtype)
+        return restoration.compose(interpolated, luma)
 
 
 def load_model(

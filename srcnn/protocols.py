@@ -1,12 +1,14 @@
 """The two conventions of degrading, colour, rounding and measurement, side by side.
 
 Everything in which `opencv` and `matlab` differ is in this file, so that they cannot be mixed.
-"Working space" is what a protocol interpolates: OpenCV the integer BGR image itself, (h, w[, 3]);
-MATLAB its Y, Cb, Cr planes, float32 (3 or 1, h, w), codes divided by the type's peak.
+Small pictures are images, (h, w[, 3]) BGR, uint8 or uint16, or what `shrink` makes of one: OpenCV
+such an image again, MATLAB its Y, Cb, Cr planes as unrounded codes, float64 (3 or 1, h, w).
+Interpolated pictures are images with OpenCV, and with MATLAB planes, float32 (3 or 1, h, w), codes
+divided by the type's peak.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -41,30 +43,35 @@ class Protocol(ABC):
 
     @abstractmethod
     def shrink(self, image: np.ndarray, scale: int, kernel: str) -> np.ndarray:
-        """The image shrunk by `scale`, in working space; arguments as for degrade."""
+        """The small picture of an image that is at least `scale` pixels on each side."""
 
     @abstractmethod
-    def degrade(self, image: np.ndarray, scale: int, kernel: str) -> np.ndarray:
-        """The image shrunk by `scale` and enlarged again, in working space, same size.
+    def enlarge(
+        self, small: np.ndarray, shape: tuple[int, int], kernel: str, dtype: np.dtype
+    ) -> np.ndarray:
+        """The interpolated picture of a small one; of the same shape: the picture as it is.
 
         Args:
-          image: (h, w, 3) BGR or (h, w), uint8 or uint16, at least `scale` pixels on each side.
+          small: a small picture.
+          shape: (height, width) of the result.
+          kernel: a name in KERNELS.
+          dtype: of the images, uint8 or uint16.
         """
 
     @abstractmethod
-    def enlarge(self, image: np.ndarray, scale: int, kernel: str) -> np.ndarray:
-        """The image enlarged by `scale`, in working space; for scale 1 the image itself."""
+    def shave(self, interpolated: np.ndarray, pixels: int) -> np.ndarray:
+        """An interpolated picture without `pixels`, at least 1, on each side."""
 
     @abstractmethod
-    def shave(self, working: np.ndarray, pixels: int) -> np.ndarray:
-        """A working-space picture without `pixels`, at least 1, on each side."""
+    def network_luma(self, interpolated: np.ndarray) -> np.ndarray:
+        """The luma of an interpolated picture: integer codes, or floating point in [0, 1]."""
 
     @abstractmethod
-    def network_luma(self, working: np.ndarray) -> np.ndarray:
-        """The plane that the network takes (integer codes, or floating point in [0, 1])."""
+    def small_luma(self, small: np.ndarray, dtype: np.dtype) -> np.ndarray:
+        """The luma of a small picture: integer codes, or floating point in [0, 1]."""
 
     @abstractmethod
-    def chroma(self, working: np.ndarray) -> np.ndarray:
+    def chroma(self, interpolated: np.ndarray) -> np.ndarray:
         """The two chroma planes of a colour picture, float32 (2, h, w), on the 8-bit scale."""
 
     @abstractmethod
@@ -73,23 +80,23 @@ class Protocol(ABC):
 
     @abstractmethod
     def compose(
-        self, working: np.ndarray, luma: np.ndarray, chroma_taps: Sequence[float] = ()
+        self, interpolated: np.ndarray, luma: np.ndarray, chroma_taps: Sequence[float] = ()
     ) -> np.ndarray:
-        """The BGR or grayscale image of a restored luma with the working space's chroma.
+        """The BGR or grayscale image of a restored luma with the interpolated chroma.
 
         Args:
-          working: working-space picture; the luma lies in the middle of a larger one.
+          interpolated: the luma lies in the middle of a larger one.
           luma: (h, w) integer codes.
           chroma_taps: filter that sharpens the chroma, see colour.sharpen.
         """
 
     @abstractmethod
-    def as_image(self, working: np.ndarray, dtype: np.dtype) -> np.ndarray:
-        """A working-space picture as a BGR or grayscale image."""
+    def as_image(self, interpolated: np.ndarray, dtype: np.dtype) -> np.ndarray:
+        """An interpolated picture as a BGR or grayscale image."""
 
     @abstractmethod
-    def working_luma(self, working: np.ndarray, dtype: np.dtype) -> np.ndarray:
-        """Integer luma of a working-space picture."""
+    def interpolated_luma(self, interpolated: np.ndarray, dtype: np.dtype) -> np.ndarray:
+        """Integer luma of an interpolated picture."""
 
     @abstractmethod
     def image_luma(self, image: np.ndarray) -> np.ndarray:
@@ -117,10 +124,6 @@ class Protocol(ABC):
     def measure_shave(self, border: str, scale: int) -> int:
         """Pixels left out on each side of an evaluated image before measuring."""
 
-    def output_shave(self, border: str, scale: int) -> int:
-        """Pixels that the written image lacks on each side."""
-        return self.measure_shave(border, scale) if border == "shave" else 0
-
 
 class OpenCVProtocol(Protocol):
     """8-bit (or 16-bit) BGR throughout, full-range YCrCb, figures over all channels.
@@ -142,38 +145,36 @@ class OpenCVProtocol(Protocol):
         return image
 
     def shrink(self, image, scale, kernel):
-        return resample.shrink_opencv(image, scale, kernel)
-
-    def degrade(self, image, scale, kernel):
-        return resample.degrade_opencv(image, scale, kernel)
-
-    def enlarge(self, image, scale, kernel):
         height, width = image.shape[:2]
-        if scale == 1:
-            return image
-        return resample.resize_opencv(image, (height * scale, width * scale), kernel)
+        return resample.resize_opencv(image, (height // scale, width // scale), kernel)
 
-    def shave(self, working, pixels):
-        return working[pixels:-pixels, pixels:-pixels]
+    def enlarge(self, small, shape, kernel, dtype):
+        return small if small.shape[:2] == shape else resample.resize_opencv(small, shape, kernel)
 
-    def network_luma(self, working):
-        return colour.luma_opencv(working)
+    def shave(self, interpolated, pixels):
+        return interpolated[pixels:-pixels, pixels:-pixels]
 
-    def chroma(self, working):
-        planes = colour.chroma_opencv(working)
-        return planes * np.float32(255 / np.iinfo(working.dtype).max)
+    def network_luma(self, interpolated):
+        return colour.luma_opencv(interpolated)
+
+    def small_luma(self, small, dtype):
+        return colour.luma_opencv(small)
+
+    def chroma(self, interpolated):
+        planes = colour.chroma_opencv(interpolated)
+        return planes * np.float32(255 / np.iinfo(interpolated.dtype).max)
 
     def round_luma(self, values, dtype):
         return colour.quantise_half_even(values * np.iinfo(dtype).max, dtype)
 
-    def compose(self, working, luma, chroma_taps=()):
-        return colour.replace_luma_opencv(working, luma, chroma_taps)
+    def compose(self, interpolated, luma, chroma_taps=()):
+        return colour.replace_luma_opencv(interpolated, luma, chroma_taps)
 
-    def as_image(self, working, dtype):
-        return working
+    def as_image(self, interpolated, dtype):
+        return interpolated
 
-    def working_luma(self, working, dtype):
-        return colour.luma_opencv(working)
+    def interpolated_luma(self, interpolated, dtype):
+        return colour.luma_opencv(interpolated)
 
     def image_luma(self, image):
         return colour.luma_opencv(image)
@@ -208,51 +209,51 @@ class MatlabProtocol(Protocol):
         return resample.modcrop(image, scale)
 
     def shrink(self, image, scale, kernel):
-        return self._planewise(image, lambda p: resample.shrink_matlab(p, scale, kernel))
+        height, width = image.shape[:2]
+        size = (height // scale, width // scale)
+        planes = colour.planes_matlab(image)
+        return np.stack([resample.resize_matlab(plane, size, kernel) for plane in planes])
 
-    def degrade(self, image, scale, kernel):
-        return self._planewise(image, lambda p: resample.degrade_matlab(p, scale, kernel))
-
-    def enlarge(self, image, scale, kernel):
-        if scale == 1:
-            return self._planewise(image, lambda plane: plane)
-        size = (image.shape[0] * scale, image.shape[1] * scale)
-        return self._planewise(image, lambda p: resample.resize_matlab(p, size, kernel))
+    def enlarge(self, small, shape, kernel, dtype):
+        planes = self._code_planes(small)
+        interpolated = np.empty((len(planes), *shape), np.float32)
+        for plane, target in zip(planes, interpolated, strict=True):
+            codes = plane if plane.shape == shape else resample.resize_matlab(plane, shape, kernel)
+            np.divide(codes, np.iinfo(dtype).max, out=target, casting="same_kind")
+        return interpolated
 
     @staticmethod
-    def _planewise(image: np.ndarray, function: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-        planes = colour.planes_matlab(image)
-        working = None
-        for index, plane in enumerate(planes):
-            codes = function(plane)
-            if working is None:
-                working = np.empty((len(planes), *codes.shape), np.float32)
-            np.divide(codes, colour.peak_of(image), out=working[index], casting="same_kind")
-        return working
+    def _code_planes(small: np.ndarray) -> Sequence[np.ndarray]:
+        return colour.planes_matlab(small) if small.dtype.kind == "u" else small
 
-    def shave(self, working, pixels):
-        return working[:, pixels:-pixels, pixels:-pixels]
+    def shave(self, interpolated, pixels):
+        return interpolated[:, pixels:-pixels, pixels:-pixels]
 
-    def network_luma(self, working):
-        return working[0]
+    def network_luma(self, interpolated):
+        return interpolated[0]
 
-    def chroma(self, working):
-        return working[1:] * np.float32(255)
+    def small_luma(self, small, dtype):
+        luma = colour.luma_matlab(small) if small.dtype.kind == "u" else small[0]
+        return np.divide(luma, np.iinfo(dtype).max, dtype=np.float32, casting="same_kind")
+
+    def chroma(self, interpolated):
+        return interpolated[1:] * np.float32(255)
 
     def round_luma(self, values, dtype):
         return colour.quantise_half_up(values * np.iinfo(dtype).max, dtype)
 
-    def compose(self, working, luma, chroma_taps=()):
+    def compose(self, interpolated, luma, chroma_taps=()):
         chroma = (
-            colour.middle(colour.sharpen(plane, chroma_taps), luma.shape) for plane in working[1:]
+            colour.middle(colour.sharpen(plane, chroma_taps), luma.shape)
+            for plane in interpolated[1:]
         )
         return colour.image_from_planes_matlab([luma, *chroma], luma.dtype)
 
-    def as_image(self, working, dtype):
-        return colour.image_from_planes_matlab(working, dtype)
+    def as_image(self, interpolated, dtype):
+        return colour.image_from_planes_matlab(interpolated, dtype)
 
-    def working_luma(self, working, dtype):
-        return map_strips(lambda strip: self.round_luma(strip, dtype), dtype, working[0])
+    def interpolated_luma(self, interpolated, dtype):
+        return map_strips(lambda strip: self.round_luma(strip, dtype), dtype, interpolated[0])
 
     def image_luma(self, image):
         return colour.luma_matlab(image)

@@ -67,25 +67,15 @@ def resize_matlab(plane: np.ndarray, size: tuple[int, int], kernel: str) -> np.n
     return result
 
 
-def shrink_opencv(image: np.ndarray, scale: int, kernel: str) -> np.ndarray:
-    """Shrinks by `scale`, rounding sides down; see degrade_opencv."""
-    height, width = image.shape[:2]
-    return resize_opencv(image, (height // scale, width // scale), kernel)
-
-
 def degrade_opencv(image: np.ndarray, scale: int, kernel: str) -> np.ndarray:
     """Shrinks by `scale` and enlarges to the old size, rounding to the image's type in between.
 
     Args:
       image: (h, w) or (h, w, c), uint8 or uint16, at least `scale` pixels on each side.
     """
-    return resize_opencv(shrink_opencv(image, scale, kernel), image.shape[:2], kernel)
-
-
-def shrink_matlab(plane: np.ndarray, scale: int, kernel: str) -> np.ndarray:
-    """Shrinks a plane by `scale`; see degrade_matlab."""
-    height, width = plane.shape
-    return resize_matlab(plane, (height // scale, width // scale), kernel)
+    height, width = image.shape[:2]
+    small = resize_opencv(image, (height // scale, width // scale), kernel)
+    return resize_opencv(small, (height, width), kernel)
 
 
 def degrade_matlab(plane: np.ndarray, scale: int, kernel: str) -> np.ndarray:
@@ -94,7 +84,9 @@ def degrade_matlab(plane: np.ndarray, scale: int, kernel: str) -> np.ndarray:
     Args:
       plane: (h, w), any real type; sides that are multiples of `scale` (see modcrop).
     """
-    return resize_matlab(shrink_matlab(plane, scale, kernel), plane.shape, kernel)
+    height, width = plane.shape
+    small = resize_matlab(plane, (height // scale, width // scale), kernel)
+    return resize_matlab(small, (height, width), kernel)
 
 
 def modcrop(image: np.ndarray, scale: int) -> np.ndarray:

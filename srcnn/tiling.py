@@ -1,11 +1,11 @@
-"""Runs a network over whole planes in tiles, in bounded memory.
+"""Runs a network over a whole plane in tiles, in bounded memory.
 
 A tile carries a halo of the receptive field, so its inner part equals what the whole picture would
 give there. At the picture's own edges the network meets the edge itself, as it would on the whole
 picture; what the asked border needs beyond it is padded by replication.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,26 +64,24 @@ def frame_of(architecture: Architecture, shave: int) -> Frame:
 
 
 def run_tiled(
-    engine: Engine, planes: Sequence[np.ndarray], shave: int = 0, tile: int = DEFAULT_TILE
-) -> Iterator[tuple[int, tuple[slice, slice], np.ndarray]]:
-    """Runs the network over several planes, tile by tile.
+    engine: Engine, plane: np.ndarray, shave: int = 0, tile: int = DEFAULT_TILE
+) -> Iterator[tuple[tuple[slice, slice], np.ndarray]]:
+    """Runs the network over a plane, tile by tile.
 
     Args:
       engine: the network.
-      planes: (h, w) luma each: uint8 or uint16 codes, or floating point in [0, 1].
+      plane: (h, w) luma: uint8 or uint16 codes, or floating point in [0, 1].
       shave: output pixels to leave out on each side.
       tile: the largest side of a tile in input pixels; a call has about tile * tile at most.
 
     Yields:
-      (index of the plane, where in the output, float32 values nominally in [0, 1]); together they
-      cover each plane's output once, which is (h * upscale - 2 * shave, w * upscale - 2 * shave).
-      Values are not clipped.
+      (where in the output, float32 values nominally in [0, 1]); together they cover the output
+      once, which is (h * upscale - 2 * shave, w * upscale - 2 * shave). Values are not clipped.
     """
-    for index, plane in enumerate(planes):
-        for piece in _plan(plane.shape, engine.architecture, shave, tile):
-            # One at a time: on some processors the last bits depend on what else is in a batch.
-            (result,) = engine.run(_window(plane, piece)[np.newaxis, ..., np.newaxis])
-            yield index, piece.target, result[..., 0][piece.keep]
+    for piece in _plan(plane.shape, engine.architecture, shave, tile):
+        # One at a time: on some processors the last bits depend on what else is in a batch.
+        (result,) = engine.run(_window(plane, piece)[np.newaxis, ..., np.newaxis])
+        yield piece.target, result[..., 0][piece.keep]
 
 
 def restore_plane(
@@ -92,17 +90,14 @@ def restore_plane(
     """Restores one plane, unrounded.
 
     Args:
-      engine: the network.
-      plane: (h, w), as run_tiled takes it.
-      shave: output pixels to leave out on each side.
-      tile: the largest side of a tile in input pixels.
+      engine, plane, shave, tile: as for run_tiled.
 
     Returns:
       float32 (h * upscale - 2 * shave, w * upscale - 2 * shave), nominally in [0, 1], not clipped.
     """
     height, width = (side * engine.architecture.upscale for side in plane.shape)
     result = np.empty((height - 2 * shave, width - 2 * shave), np.float32)
-    for _, target, values in run_tiled(engine, [plane], shave, tile):
+    for target, values in run_tiled(engine, plane, shave, tile):
         result[target] = values
     return result
 

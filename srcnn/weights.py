@@ -20,6 +20,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from srcnn.architecture import Architecture
+from srcnn.degradations import Degradation
 from srcnn.errors import WeightsError, one_line
 from srcnn.files import read_regular
 from srcnn.hdf5 import check_signature, is_plain, open_hdf5, plain_dataset
@@ -75,9 +76,9 @@ class ModelCard(BaseModel):
         return taps
 
     @property
-    def degradation(self) -> str:
-        """What the weights undo, in words."""
-        return f"x{self.scale} {self.kernel} ({self.protocol})"
+    def degradation(self) -> Degradation:
+        """What the weights undo."""
+        return Degradation(self.protocol, self.scale, self.kernel)
 
 
 @dataclass(frozen=True)

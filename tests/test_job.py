@@ -19,7 +19,9 @@ from support import random_weights
 from codec.encode import encode_image
 from pipeline.graph import build
 from srcnn.architecture import Architecture, ConvLayer
+from srcnn.degradations import Degradation
 from srcnn.engines import choose_engine, create_engine
+from srcnn.restoration import Restoration, restoration_of
 from srcnn.weights import load_weights, save_weights
 from transforms import restore
 from transforms.crop import crop_to_luma
@@ -181,13 +183,16 @@ def test_rows_equal_a_direct_computation_bit_for_bit(
         "--input", f"{photos}/**/*.png", "--protocol", protocol, "--border", border,
         "--kernel", kernel, "--weights", path,
     )  # fmt: skip
-    rows, engine = job.rows, create_engine("auto", load_weights(path))
+    weights = load_weights(path)
+    rows, engine = job.rows, create_engine("auto", weights)
+    degradation = Degradation(protocol, 2, kernel)
+    restoration = Restoration(weights.card.architecture, degradation, border, chroma_taps)
     for ref in expand_glob(f"{photos}/**/*.png"):
-        record = degrade_image(read_image(ref, 100, 60), 2, kernel, protocol)
-        record = crop_to_luma(record, 2, protocol, border)
-        (record,) = restore_luma([record], engine, 2, protocol, border, tile=512)
-        record = merge_luma(record, 2, protocol, border, chroma_taps)
-        for name, expected in measure_evaluated(record, 2, protocol, border).items():
+        record = degrade_image(read_image(ref, 100, 60), restoration)
+        record = crop_to_luma(record, restoration)
+        (record,) = restore_luma([record], engine, restoration, tile=512)
+        record = merge_luma(record, restoration)
+        for name, expected in measure_evaluated(record, restoration).items():
             assert rows.loc[ref.relative_path, name] == expected, (ref.relative_path, name)
         written = (job.output / "images" / ref.relative_path).read_bytes()
         assert written == encode_image(record.restored, record.alpha, ".png").content
@@ -195,13 +200,14 @@ def test_rows_equal_a_direct_computation_bit_for_bit(
 
 def test_restored_rows_equal_a_direct_computation_bit_for_bit(run_job, photos, tiny_weights):
     job = run_job("--mode", "restore", "--input", f"{photos}/**/*.png")
-    engine = create_engine("auto", load_weights(tiny_weights))
+    weights = load_weights(tiny_weights)
+    engine, restoration = create_engine("auto", weights), restoration_of(weights.card)
     for ref in expand_glob(f"{photos}/**/*.png"):
-        record = upscale_image(read_image(ref, 100, 60), 2, "bilinear", "opencv", 100)
-        record = crop_to_luma(record, 2, "opencv", "keep")
-        (record,) = restore_luma([record], engine, 2, "opencv", "keep", tile=512)
-        record = merge_luma(record, 2, "opencv", "keep", ())
-        expected = measure_restored(record, "opencv", 2, "bilinear")["consistency_psnr"]
+        record = upscale_image(read_image(ref, 100, 60), restoration, 100)
+        record = crop_to_luma(record, restoration)
+        (record,) = restore_luma([record], engine, restoration, tile=512)
+        record = merge_luma(record, restoration)
+        expected = measure_restored(record, weights.card.degradation)["consistency_psnr"]
         assert job.rows.loc[ref.relative_path, "consistency_psnr"] == expected
         written = (job.output / "images" / ref.relative_path).read_bytes()
         assert written == encode_image(record.restored, record.alpha, ".png").content

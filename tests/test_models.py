@@ -77,7 +77,7 @@ def test_list_models_prints_every_shipped_model(capsys):
         (line,) = (line for line in shown.splitlines() if line.startswith(card.name + " "))
         figures = card.figures["Set14"]
         best = figures.get("psnr_enhanced", figures["psnr_y_enhanced"])
-        assert card.degradation in line and f"{best:.2f}" in line
+        assert str(card.degradation) in line and f"{best:.2f}" in line
 
 
 def test_the_table_shows_what_a_card_holds(cubic_weights):

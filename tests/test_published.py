@@ -7,12 +7,16 @@ from support import golden
 
 from srcnn.architecture import ARCHITECTURES
 from srcnn.colour import peak_of
+from srcnn.degradations import Degradation
 from srcnn.engines import create_engine
 from srcnn.engines.base import Engine
 from srcnn.importers import match_architecture, read_keras1, read_matlab
 from srcnn.metrics import mse, psnr_of_mse, ssim
 from srcnn.protocols import PROTOCOLS
+from srcnn.resample import degrade_opencv
+from srcnn.restoration import Restoration
 from srcnn.tiling import restore_plane
+from srcnn.training.evaluate import image_figures
 from srcnn.weights import ModelCard, Weights
 
 SET5 = ("baby", "bird", "butterfly", "head", "woman")
@@ -47,23 +51,11 @@ def read_set5(shared, name: str) -> np.ndarray:
     return image
 
 
-def psnr(reference: np.ndarray, candidate: np.ndarray, shave: int) -> float:
-    inner = (slice(shave, -shave), slice(shave, -shave))
-    return psnr_of_mse(mse(reference[inner], candidate[inner]))
-
-
 def luma_figures(engine: Engine, image: np.ndarray, scale: int) -> tuple[float, float]:
     """Luma PSNR of bicubic interpolation and of the network, as the literature measures."""
-    matlab = PROTOCOLS["matlab"]
-    image = matlab.prepare(image, scale)
-    working = matlab.degrade(image, scale, "bicubic")
-    restored = restore_plane(engine, matlab.network_luma(working), tile=256)
-    luma = matlab.image_luma(image)
-    shave = matlab.measure_shave("keep", scale)
-    return (
-        psnr(luma, matlab.working_luma(working, image.dtype), shave),
-        psnr(luma, matlab.round_luma(restored, image.dtype), shave),
-    )
+    degradation = Degradation("matlab", scale, "bicubic")
+    figures = image_figures(engine, image, Restoration(engine.architecture, degradation))
+    return figures["psnr_y_degraded"], figures["psnr_y_enhanced"]
 
 
 @pytest.mark.parametrize("name", AUTHORS)
@@ -97,8 +89,8 @@ def test_the_tutorials_weights_reach_its_figures_of_the_bird(shared):
     engine = engine_of(tensors)
     opencv = PROTOCOLS["opencv"]
     original = read_set5(shared, "bird")
-    degraded = opencv.degrade(original, 2, "bilinear")
-    shave = opencv.output_shave("shave", 2)
+    degraded = degrade_opencv(original, 2, "bilinear")
+    shave = opencv.measure_shave("shave", 2)
     inner = (slice(shave, -shave), slice(shave, -shave))
     restored = restore_plane(engine, opencv.network_luma(degraded), shave, tile=128)
     luma = opencv.round_luma(restored, original.dtype)

@@ -27,10 +27,12 @@ def test_the_matlab_protocol_is_the_same_in_strips_and_at_once(monkeypatch, dtyp
     protocol = PROTOCOLS["matlab"]
 
     def everything():
-        working = protocol.degrade(image, 2, "bicubic")
-        luma = protocol.working_luma(working, dtype)
+        small = protocol.shrink(image, 2, "bicubic")
+        interpolated = protocol.enlarge(small, image.shape[:2], "bicubic", dtype)
+        luma = protocol.interpolated_luma(interpolated, dtype)
         return [
-            *colour.planes_matlab(image), working, luma, protocol.compose(working, luma),
+            *colour.planes_matlab(image), small, interpolated, luma,
+            protocol.compose(interpolated, luma),
             resize_matlab(image[..., 0], (301, 77), "bilinear"),
         ]  # fmt: skip
 

@@ -14,15 +14,17 @@ import pytest
 import yaml
 
 from srcnn.architecture import ARCHITECTURES
+from srcnn.degradations import Degradation
 from srcnn.resample import degrade_matlab, modcrop
+from srcnn.restoration import Restoration
 from srcnn.train import main
 from srcnn.training import evaluate
 from srcnn.training.chroma import fit_chroma_taps
 from srcnn.training.config import TrainingError, load_config
 from srcnn.training.data import draw_batch, load_training_set
-from srcnn.training.degradation import Degradation, make_pair, unit_range
 from srcnn.training.gratings import lay_grating
 from srcnn.training.initial import initial_tensors
+from srcnn.training.pairs import make_pair, unit_range
 from srcnn.training.whitening import parameters_of, whitening_matrix
 from srcnn.weights import load_weights
 
@@ -69,6 +71,10 @@ def folder(tmp_path_factory):
     }
     (root / "config.yaml").write_text(yaml.safe_dump(settings))
     return root
+
+
+def restoration(protocol: str, scale: int, kernel: str, **more) -> Restoration:
+    return Restoration(ARCHITECTURES["srcnn-915"], Degradation(protocol, scale, kernel), **more)
 
 
 def command(folder: Path, *arguments: str | Path) -> list[str]:
@@ -185,7 +191,7 @@ def test_checkpoint_of_another_run_is_refused(folder, finished, capsys):
 def test_identity_gives_back_the_interpolation(name, degradation):
     from srcnn.engines.keras import KerasEngine
 
-    pair = make_pair(drawing(3, 48), Degradation(*degradation))
+    pair = make_pair(drawing(3, 48), restoration(*degradation))
     luma = np.clip(unit_range(pair.seen), 0, 1)
     architecture = ARCHITECTURES[name]
     output = KerasEngine(architecture, initial_tensors(architecture, 7)).run(
@@ -237,28 +243,29 @@ def test_whitening_amplifies_differences_between_neighbours(folder):
     [("opencv", "bilinear", 2, 0.2), ("matlab", "bicubic", 3, 0.07)],
 )
 def test_the_filter_of_the_chroma_brings_colours_closer(protocol, kernel, scale, least):
-    degradation = Degradation(protocol, scale, kernel)
-    taps = fit_chroma_taps([drawing(seed) for seed in range(6)], degradation)
+    asked = restoration(protocol, scale, kernel)
+    taps = fit_chroma_taps([drawing(seed) for seed in range(6)], asked)
     assert taps[0] + 2 * sum(taps[1:]) == pytest.approx(1, abs=1e-9)
-    convention = degradation.convention
     for seed in (20, 21, 22):  # others than it was fitted to
-        image = convention.prepare(drawing(seed), scale)
-        working, luma = convention.degrade(image, scale, kernel), convention.image_luma(image)
-        plain, sharp = (
-            np.square(convention.compose(working, luma, t).astype(float) - image).mean()
-            for t in ((), taps)
+        image = asked.truth(drawing(seed))
+        interpolated = asked.interpolate(asked.degrade(image), image.shape[:2], image.dtype)
+        luma = asked.convention.image_luma(image)
+        composed = (
+            restoration(protocol, scale, kernel, chroma_taps=half).compose(interpolated, luma)
+            for half in ((), taps)
         )
+        plain, sharp = (np.square(result.astype(float) - image).mean() for result in composed)
         assert sharp < (1 - least) * plain
 
 
 def test_without_colours_the_chroma_has_no_filter():
-    degradation = Degradation("opencv", 2, "bilinear")
-    assert fit_chroma_taps([drawing(0)[..., 0], drawing(1)[:7, :7]], degradation) == ()
+    asked = restoration("opencv", 2, "bilinear")
+    assert fit_chroma_taps([drawing(0)[..., 0], drawing(1)[:7, :7]], asked) == ()
 
 
 def test_matlab_pairs_are_never_rounded():
     image = drawing(5, 50)[:, :49]
-    pair = make_pair(image, Degradation("matlab", 3, "bicubic"))
+    pair = make_pair(image, restoration("matlab", 3, "bicubic"))
     blue, green, red = (image[..., channel].astype(float) for channel in range(3))
     luma = np.floor(16.5 + (65.481 * red + 128.553 * green + 24.966 * blue) / 255)
     luma = modcrop(luma, 3)
@@ -272,7 +279,7 @@ def test_opencv_pairs_are_the_colour_image_degraded_in_its_type():
     height, width = image.shape[:2]
     small = cv2.resize(image, (width // 4, height // 4), interpolation=cv2.INTER_CUBIC)
     large = cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
-    pair = make_pair(image, Degradation("opencv", 4, "bicubic"))
+    pair = make_pair(image, restoration("opencv", 4, "bicubic"))
     assert np.array_equal(pair.seen, cv2.cvtColor(large, cv2.COLOR_BGR2YCrCb)[..., 0])
     assert np.array_equal(pair.original, cv2.cvtColor(image, cv2.COLOR_BGR2YCrCb)[..., 0])
 
@@ -281,9 +288,10 @@ def test_opencv_pairs_are_the_colour_image_degraded_in_its_type():
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_only_symmetric_degradations_are_flipped_after(kernel, scale):
     image = drawing(8, 96)[:96, :96]
-    degradation = Degradation("opencv", scale, kernel)
-    flipped_after = make_pair(image, degradation).seen[:, ::-1].astype(int)
-    flipped_before = make_pair(np.ascontiguousarray(image[:, ::-1]), degradation).seen
+    asked = restoration("opencv", scale, kernel)
+    degradation = asked.degradation
+    flipped_after = make_pair(image, asked).seen[:, ::-1].astype(int)
+    flipped_before = make_pair(np.ascontiguousarray(image[:, ::-1]), asked).seen
     agrees = np.abs(flipped_after - flipped_before).max() <= 2  # rounding alone
     # Odd scales have a middle pixel, which `nearest` takes at x3: harmless not to flip there.
     assert agrees or not degradation.is_symmetric
@@ -332,7 +340,7 @@ def test_training_images_are_given_every_remainder(tmp_path, folder):
     assert {height for height, _ in shapes} == {93, 94, 95}
     assert {width for _, width in shapes} == {69, 70, 71}
     height, width = training.pairs[0].original.shape
-    expected = make_pair(drawing(0)[:height, :width], config.degradation)
+    expected = make_pair(drawing(0)[:height, :width], restoration("opencv", 3, "bilinear"))
     assert np.array_equal(training.pairs[0].seen, expected.seen)
     assert {pair.original.shape[1] for pair in training.pairs[1::2]} <= {55, 56, 57}
 

@@ -83,7 +83,7 @@ def test_round_trip(tmp_path, name):
         key: value for key, value in fields.items() if key != "architecture"
     }
     assert weights.card.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
-    assert weights.card.degradation == "x2 bicubic (opencv)"
+    assert str(weights.card.degradation) == "x2 bicubic (opencv)"
     assert {entry.name for entry in path.parent.iterdir()} == {path.name, card_path(path).name}
 
 
@@ -641,7 +641,7 @@ def test_the_command_imports_keras1_files(tmp_path, capsys):
     # Only its middle layer pads, as published.
     assert weights.card.architecture == ARCHITECTURES["srcnn-935-128"]
     assert weights.card.name == "tutorial"
-    assert weights.card.degradation == "x2 bilinear (opencv)"
+    assert str(weights.card.degradation) == "x2 bilinear (opencv)"
 
 
 @pytest.mark.parametrize(

@@ -1,32 +1,32 @@
-"""Evaluate mode: makes of each image the low-resolution picture that the network is to restore."""
+"""Evaluate mode: makes of each image the small picture that is to be restored."""
 
 from dataclasses import dataclass, replace
 
 from codec.errors import ImageError
-from srcnn.protocols import PROTOCOLS
+from srcnn.restoration import Restoration
 from transforms.records import ImageRecord
 from transforms.stage import ImageStage
 
 
-def degrade_image(record: ImageRecord, scale: int, kernel: str, protocol: str) -> ImageRecord:
-    """Shrinks and enlarges the original again.
+def degrade_image(record: ImageRecord, restoration: Restoration) -> ImageRecord:
+    """Degrades the original, and interpolates what became of it.
 
     Returns:
-      The record with `original` (and `alpha`) as the protocol takes it for ground truth, and
-      `working`, set.
+      The record with `original` and `alpha` cut to the ground truth, and `small` and
+      `interpolated` set.
 
     Raises:
       ImageError: the image has fewer pixels than the scale.
     """
-    convention = PROTOCOLS[protocol]
     height, width = record.original.shape[:2]
-    if min(height, width) < scale:
-        raise ImageError(f"{width} x {height} pixels cannot be shrunk by {scale}")
-    original = convention.prepare(record.original, scale)
+    if min(height, width) < restoration.scale:
+        raise ImageError(f"{width} x {height} pixels cannot be shrunk by {restoration.scale}")
+    original = restoration.truth(record.original)
     height, width = original.shape[:2]
     alpha = None if record.alpha is None else record.alpha[:height, :width]
-    working = convention.degrade(original, scale, kernel)
-    return replace(record, original=original, alpha=alpha, working=working)
+    small = restoration.degrade(original, record.ref.relative_path)
+    interpolated = restoration.interpolate(small, (height, width), original.dtype)
+    return replace(record, original=original, alpha=alpha, small=small, interpolated=interpolated)
 
 
 @dataclass
@@ -34,15 +34,11 @@ class Degrade(ImageStage):
     """Decoded images to degraded ones.
 
     Attributes:
-      scale: how many times smaller the low-resolution picture is.
-      kernel: interpolation of both resizings.
-      protocol: whose interpolation.
+      restoration: what is asked.
     """
 
-    scale: int
-    kernel: str
-    protocol: str
+    restoration: Restoration
     stage = "degrade"
 
     def apply(self, element: ImageRecord) -> ImageRecord:
-        return degrade_image(element, self.scale, self.kernel, self.protocol)
+        return degrade_image(element, self.restoration)

@@ -6,15 +6,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from codec.errors import ImageError
+from srcnn.degradations import Degradation
 from srcnn.metrics import mse, psnr_of_mse, ssim
-from srcnn.protocols import PROTOCOLS
+from srcnn.restoration import Restoration
 from transforms.records import ImageRecord
 from transforms.stage import ImageStage
 
 Figures = dict[str, float | None]
 
 
-def measure_evaluated(record: ImageRecord, scale: int, protocol: str, border: str) -> Figures:
+def measure_evaluated(record: ImageRecord, restoration: Restoration) -> Figures:
     """Degraded and restored image against the original.
 
     Returns:
@@ -23,25 +24,23 @@ def measure_evaluated(record: ImageRecord, scale: int, protocol: str, border: st
     Raises:
       ImageError: nothing is left of the image after the protocol's shave.
     """
-    convention = PROTOCOLS[protocol]
-    dtype = record.original.dtype
-    shave = convention.measure_shave(border, scale) - convention.output_shave(border, scale)
-    lumas = [
-        convention.image_luma(record.original),
-        convention.working_luma(record.working, dtype),
-        convention.output_luma(record.restored, record.restored_luma),
-    ]
-    lumas = [_shaved(luma, shave) for luma in lumas]
-    luma_figures = compare(*lumas, convention.ssim_window)
-    if convention.measures_luma_only or record.original.ndim == 2:
+    height, width = record.original.shape[:2]
+    if min(height, width) <= 2 * restoration.further_shave:
+        raise ImageError(
+            f"of {width} x {height} pixels nothing is left to measure "
+            f"after shaving {restoration.further_shave} on each side"
+        )
+    measured = restoration.measured(
+        record.original, record.interpolated, record.restored, record.restored_luma
+    )
+    luma_figures = compare(*measured.lumas, measured.ssim_window)
+    if measured.images is measured.lumas:
         figures = luma_figures
     else:
-        pictures = (record.original, convention.as_image(record.working, dtype), record.restored)
-        figures = compare(*(_shaved(p, shave) for p in pictures), convention.ssim_window)
-    by_name = ("psnr", "ssim")
+        figures = compare(*measured.images, measured.ssim_window)
     on_luma = {
         f"{name}_y_{which}": luma_figures[f"{name}_{which}"]
-        for name in by_name
+        for name in ("psnr", "ssim")
         for which in ("degraded", "enhanced")
     }
     return figures | on_luma
@@ -79,17 +78,19 @@ def compare(
     return figures
 
 
-def measure_restored(
-    record: ImageRecord, protocol: str, model_scale: int, model_kernel: str
-) -> Figures:
+def measure_restored(record: ImageRecord, model: Degradation) -> Figures:
     """Restore mode: how well the output, degraded again, agrees with the input.
 
     Null where the image is smaller than the model's scale.
+
+    Args:
+      record: with `restored`.
+      model: what the model undoes.
     """
-    if min(record.original.shape[:2]) < model_scale:
+    if min(record.original.shape[:2]) < model.scale:
         return {"consistency_psnr": None}
-    consistency = PROTOCOLS[protocol].consistency(
-        record.restored, record.original, model_scale, model_kernel
+    consistency = model.convention.consistency(
+        record.restored, record.original, model.scale, model.kernel
     )
     return {"consistency_psnr": consistency}
 
@@ -100,35 +101,18 @@ class MeasureQuality(ImageStage):
 
     Attributes:
       mode: `evaluate` or `restore`.
-      scale: scale of the run.
-      protocol: whose conventions.
-      border: `keep` or `shave`.
-      model_scale: what the model undoes.
-      model_kernel: what the model undoes.
+      restoration: what is asked.
+      model: what the model undoes.
     """
 
     mode: str
-    scale: int
-    protocol: str
-    border: str
-    model_scale: int
-    model_kernel: str
+    restoration: Restoration
+    model: Degradation
     stage = "measure"
 
     def apply(self, element: ImageRecord) -> ImageRecord:
         if self.mode == "evaluate":
-            figures = measure_evaluated(element, self.scale, self.protocol, self.border)
+            figures = measure_evaluated(element, self.restoration)
         else:
-            figures = measure_restored(element, self.protocol, self.model_scale, self.model_kernel)
+            figures = measure_restored(element, self.model)
         return replace(element, figures=figures)
-
-
-def _shaved(image: np.ndarray, shave: int) -> np.ndarray:
-    if not shave:
-        return image
-    if min(image.shape[:2]) <= 2 * shave:
-        raise ImageError(
-            f"of {image.shape[1]} x {image.shape[0]} pixels nothing is left to measure "
-            f"after shaving {shave} on each side"
-        )
-    return image[shave:-shave, shave:-shave]

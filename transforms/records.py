@@ -53,9 +53,9 @@ class ImageRecord:
       metadata: what stands beside the source's pixels; in restore mode fit for the output's size.
       jpeg_tables: quantisation tables of a JPEG source, else ().
       notes: what of the source was lost or decided so far, in words.
-      working: the degraded (evaluate) or enlarged (restore) picture in the protocol's working
-        space; see srcnn.protocols.
-      luma: (H, W) plane for the network.
+      small: the small picture, until the network's input was made of it; see srcnn.restoration.
+      interpolated: the small picture at the result's size; see srcnn.restoration.
+      luma: plane for the network.
       restored_luma: (H', W') integer codes.
       failure: why the network gave no picture, or None.
       restored: (H', W', 3) BGR or (H', W'), the image to write.
@@ -72,7 +72,8 @@ class ImageRecord:
     metadata: Metadata = Metadata()
     jpeg_tables: tuple[tuple[int, ...], ...] = ()
     notes: tuple[str, ...] = ()
-    working: np.ndarray | None = None
+    small: np.ndarray | None = None
+    interpolated: np.ndarray | None = None
     luma: np.ndarray | None = None
     restored_luma: np.ndarray | None = None
     failure: str | None = None

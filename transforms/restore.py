@@ -15,8 +15,7 @@ from apache_beam.ml.inference.base import ModelHandler, RunInference
 from codec.errors import ImageError
 from srcnn.colour import peak_of
 from srcnn.engines import Engine, create_engine
-from srcnn.protocols import PROTOCOLS
-from srcnn.tiling import run_tiled
+from srcnn.restoration import Restoration
 from srcnn.weights import Weights
 from transforms.records import ImageRecord
 from transforms.stage import ImageStage
@@ -32,8 +31,8 @@ _SOME_CONTRAST = 1 / 16
 
 
 def restore_luma(
-    records: Sequence[ImageRecord], engine: Engine, scale: int, protocol: str, border: str,
-    tile: int, max_seconds: float = math.inf,
+    records: Sequence[ImageRecord], engine: Engine, restoration: Restoration, tile: int,
+    max_seconds: float = math.inf,
 ) -> list[ImageRecord]:  # fmt: skip
     """Restores the luma of several images.
 
@@ -44,65 +43,65 @@ def restore_luma(
       is divided by the images' pixels.
     """
     started = time.perf_counter()
-    convention = PROTOCOLS[protocol]
-    shave = convention.output_shave(border, scale)
-    planes = [record.luma for record in records]
-    results = [
-        np.empty((p.shape[0] - 2 * shave, p.shape[1] - 2 * shave), record.original.dtype)
-        for p, record in zip(planes, records, strict=True)
-    ]
-    failures: dict[int, str] = {}
-    for index, target, values in run_tiled(engine, planes, shave, tile):
-        if not np.isfinite(values).all():
-            failures[index] = "the network's output is not finite"
-        else:
-            results[index][target] = convention.round_luma(values, results[index].dtype)
+    results: list[tuple[np.ndarray | None, str | None]] = []
+    for record in records:
+        left = max_seconds - (time.perf_counter() - started)
+        results.append(_restore_one(record, engine, restoration, tile, left))
         if time.perf_counter() - started > max_seconds:
             # Images share a batch only if they are small together: this one is the only one.
             late = f"not restored within {max_seconds:g} seconds (--max_seconds)"
-            failures |= dict.fromkeys(range(index, len(planes)), late)
+            results[-1:] = [(None, late)] * (len(records) - len(results) + 1)
             break
-    seconds = (time.perf_counter() - started) / sum(plane.size for plane in planes)
+    seconds = (time.perf_counter() - started) / sum(record.luma.size for record in records)
     return [
         replace(
             record,
-            restored_luma=None if index in failures else result,
-            failure=failures.get(index),
+            restored_luma=luma,
+            failure=failure,
             infer_seconds=seconds * record.luma.size,
             total_seconds=record.total_seconds + seconds * record.luma.size,
         )
-        for index, (record, result) in enumerate(zip(records, results, strict=True))
+        for record, (luma, failure) in zip(records, results, strict=True)
     ]
 
 
-def merge_luma(
-    record: ImageRecord, scale: int, protocol: str, border: str, chroma_taps: Sequence[float]
-) -> ImageRecord:
+def _restore_one(
+    record: ImageRecord, engine: Engine, restoration: Restoration, tile: int, seconds: float
+) -> tuple[np.ndarray | None, str | None]:
+    """The restored luma, or why there is none; gives up after some seconds."""
+    deadline = time.perf_counter() + seconds
+    luma = np.empty(restoration.restored_shape(record.luma), record.original.dtype)
+    for target, values in restoration.luma_tiles(engine, record.luma, tile):
+        if not np.isfinite(values).all():
+            return None, "the network's output is not finite"
+        luma[target] = restoration.round_luma(values, luma.dtype)
+        if time.perf_counter() > deadline:
+            break
+    return luma, None
+
+
+def merge_luma(record: ImageRecord, restoration: Restoration) -> ImageRecord:
     """Joins the restored luma with the interpolated chroma.
 
     Args:
       record: with `restored_luma`.
-      scale, protocol, border: see RestoreLuma.
-      chroma_taps: see ModelCard.
+      restoration: what is asked.
 
     Returns:
-      The record with `restored` set, and `original`, `working` and `alpha` cropped to its size
+      The record with `restored` set, and `original`, `interpolated` and `alpha` cropped to its size
       where the border is shaved.
 
     Raises:
       ImageError: what the network made of it is no picture.
     """
     _check_sane(record)
-    convention = PROTOCOLS[protocol]
-    shave = convention.output_shave(border, scale)
-    original, working, alpha = record.original, record.working, record.alpha
-    restored = convention.compose(working, record.restored_luma, chroma_taps)
-    if shave:
-        inner = (slice(shave, -shave), slice(shave, -shave))
-        working = convention.shave(working, shave)
-        original = original[inner]
-        alpha = None if alpha is None else alpha[inner]
-    return replace(record, original=original, working=working, alpha=alpha, restored=restored)
+    return replace(
+        record,
+        original=restoration.inner(record.original),
+        interpolated=restoration.inner_interpolated(record.interpolated),
+        alpha=None if record.alpha is None else restoration.inner(record.alpha),
+        restored=restoration.compose(record.interpolated, record.restored_luma),
+    )
 
 
 class SrcnnModelHandler(ModelHandler[ImageRecord, ImageRecord, Engine]):
@@ -114,12 +113,12 @@ class SrcnnModelHandler(ModelHandler[ImageRecord, ImageRecord, Engine]):
     Args:
       weights: verified weights.
       engine: name of the engine.
-      engine_threads, scale, protocol, border, tile, max_seconds: see RestoreLuma.
+      engine_threads, restoration, tile, max_seconds: see RestoreLuma.
     """
 
     def __init__(
-        self, weights: Weights, engine: str, engine_threads: int, scale: int, protocol: str,
-        border: str, tile: int, max_seconds: float,
+        self, weights: Weights, engine: str, engine_threads: int, restoration: Restoration,
+        tile: int, max_seconds: float,
     ):  # fmt: skip
         # Equal bounds make Beam batch by weight alone. A single larger image is a batch of its
         # own, after an empty one.
@@ -130,7 +129,7 @@ class SrcnnModelHandler(ModelHandler[ImageRecord, ImageRecord, Engine]):
         )
         self._weights = weights
         self._engine = (engine, engine_threads)
-        self._arguments = (scale, protocol, border, tile, max_seconds)
+        self._arguments = (restoration, tile, max_seconds)
 
     def load_model(self) -> Engine:
         name, threads = self._engine
@@ -156,14 +155,11 @@ class SrcnnModelHandler(ModelHandler[ImageRecord, ImageRecord, Engine]):
 
 @dataclass
 class _MergeLuma(ImageStage):
-    scale: int
-    protocol: str
-    border: str
-    chroma_taps: tuple[float, ...]
+    restoration: Restoration
     stage = "restore"
 
     def apply(self, element: ImageRecord) -> ImageRecord:
-        return merge_luma(element, self.scale, self.protocol, self.border, self.chroma_taps)
+        return merge_luma(element, self.restoration)
 
 
 @dataclass
@@ -174,9 +170,7 @@ class RestoreLuma(beam.PTransform):
       weights: verified weights.
       engine: name of the engine.
       engine_threads: that the engine, and OpenCV, take for one image.
-      scale: scale of the run.
-      protocol: whose rounding and colour.
-      border: `keep` or `shave`.
+      restoration: what is asked.
       tile: side of a tile, pixels.
       max_seconds: the most that one image may take.
     """
@@ -184,23 +178,19 @@ class RestoreLuma(beam.PTransform):
     weights: Weights
     engine: str
     engine_threads: int
-    scale: int
-    protocol: str
-    border: str
+    restoration: Restoration
     tile: int
     max_seconds: float
 
     def expand(self, pcoll):
         """Returns the two outputs as a pair."""
         handler = SrcnnModelHandler(
-            self.weights, self.engine, self.engine_threads, self.scale, self.protocol,
-            self.border, self.tile, self.max_seconds,
+            self.weights, self.engine, self.engine_threads, self.restoration, self.tile,
+            self.max_seconds,
         )  # fmt: skip
         restored = pcoll | RunInference(handler)
         restored.element_type = ImageRecord
-        return restored | "MergeLuma" >> _MergeLuma(
-            self.scale, self.protocol, self.border, self.weights.card.chroma_taps
-        )
+        return restored | "MergeLuma" >> _MergeLuma(self.restoration)
 
 
 def _check_sane(record: ImageRecord) -> None:

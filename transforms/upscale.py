@@ -1,38 +1,43 @@
-"""Restore mode: enlarges each image by interpolation, which the network then sharpens."""
+"""Restore mode: the image is the small picture; interpolates it to the result's size."""
 
 from dataclasses import dataclass, replace
 
 from codec.errors import ImageError
 from codec.metadata import scaled
-from srcnn.protocols import PROTOCOLS
+from srcnn.restoration import Restoration
 from transforms.records import ImageRecord
 from transforms.stage import ImageStage
 
 
 def upscale_image(
-    record: ImageRecord, scale: int, kernel: str, protocol: str, max_megapixels: float
+    record: ImageRecord, restoration: Restoration, max_megapixels: float
 ) -> ImageRecord:
-    """Enlarges the original by `scale` (1: takes it as it is), alpha with the same kernel.
+    """Enlarges the original, alpha with the same kernel; at scale 1 takes it as it is.
 
     Returns:
-      The record with `working`, `alpha` of the new size and `metadata` of the new resolution set.
+      The record with `small`, `interpolated`, `alpha` of the new size and `metadata` of the new
+      resolution set.
 
     Raises:
       ImageError: the result would have more than `max_megapixels`.
     """
-    convention = PROTOCOLS[protocol]
-    height, width = record.original.shape[:2]
-    if height * width * scale**2 > max_megapixels * 1e6:
+    original, alpha = record.original, record.alpha
+    shape = height, width = restoration.enlarged_shape(original)
+    if height * width > max_megapixels * 1e6:
         raise ImageError(
-            f"the result of {width * scale} x {height * scale} pixels is more than the "
+            f"the result of {width} x {height} pixels is more than the "
             f"{max_megapixels:g} megapixels allowed (--max_megapixels)"
         )
-    alpha = record.alpha
     if alpha is not None:
-        alpha = convention.as_image(convention.enlarge(alpha, scale, kernel), alpha.dtype)
-    working = convention.enlarge(record.original, scale, kernel)
-    metadata = scaled(record.metadata, scale)
-    return replace(record, working=working, alpha=alpha, metadata=metadata)
+        enlarged = restoration.interpolate(alpha, shape, alpha.dtype)
+        alpha = restoration.as_image(enlarged, alpha.dtype)
+    return replace(
+        record,
+        small=original,
+        interpolated=restoration.interpolate(original, shape, original.dtype),
+        alpha=alpha,
+        metadata=scaled(record.metadata, restoration.scale),
+    )
 
 
 @dataclass
@@ -40,17 +45,13 @@ class Upscale(ImageStage):
     """Decoded images to enlarged ones.
 
     Attributes:
-      scale: how many times larger; 1 for input that was enlarged before.
-      kernel: interpolation.
-      protocol: whose interpolation.
+      restoration: what is asked.
       max_megapixels: larger results are refused.
     """
 
-    scale: int
-    kernel: str
-    protocol: str
+    restoration: Restoration
     max_megapixels: float
     stage = "upscale"
 
     def apply(self, element: ImageRecord) -> ImageRecord:
-        return upscale_image(element, self.scale, self.kernel, self.protocol, self.max_megapixels)
+        return upscale_image(element, self.restoration, self.max_megapixels)

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 import numpy as np
 
 from srcnn.architecture import Architecture
-from srcnn.weights import Tensors
+from srcnn.isolated import Tensors
 
 
 def cores() -> int:

@@ -15,7 +15,7 @@ if _asked is None:
 
 from srcnn.architecture import ConvLayer  # noqa: E402
 from srcnn.engines.base import Engine  # noqa: E402
-from srcnn.weights import Tensors  # noqa: E402
+from srcnn.isolated import Tensors  # noqa: E402
 
 
 class OpenVinoEngine(Engine):

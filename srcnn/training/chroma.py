@@ -11,7 +11,7 @@ import numpy as np
 from scipy.optimize import minimize
 
 from srcnn.colour import middle, sharpen
-from srcnn.training.degradation import Degradation
+from srcnn.restoration import Restoration
 
 # Taps of the kernel on each side of its centre.
 _REACH = 4
@@ -26,12 +26,12 @@ _SIDE = 160
 _FAINT = 0.5
 
 
-def fit_chroma_taps(images: Iterable[np.ndarray], degradation: Degradation) -> tuple[float, ...]:
+def fit_chroma_taps(images: Iterable[np.ndarray], restoration: Restoration) -> tuple[float, ...]:
     """Finds the separable symmetric kernel that lowers the mean log MSE of Cr and Cb most.
 
     Args:
       images: (h, w, 3) BGR, uint8 or uint16; gray and small ones are left out.
-      degradation: what was done to them.
+      restoration: what is done to them.
 
     Returns:
       Half of the kernel, its centre first, of sum 1; empty without an image in colour.
@@ -39,8 +39,8 @@ def fit_chroma_taps(images: Iterable[np.ndarray], degradation: Degradation) -> t
     pairs = [
         pair
         for image in images
-        if image.ndim == 3 and min(image.shape[:2]) > 4 * degradation.scale
-        for pair in _chroma_pairs(image, degradation)
+        if image.ndim == 3 and min(image.shape[:2]) > 4 * restoration.scale
+        for pair in _chroma_pairs(image, restoration)
     ]
     if not pairs:
         return ()
@@ -68,14 +68,17 @@ def _simplex() -> np.ndarray:
 
 
 def _chroma_pairs(
-    image: np.ndarray, degradation: Degradation
+    image: np.ndarray, restoration: Restoration
 ) -> Iterable[tuple[np.ndarray, np.ndarray]]:
     """Degraded and original Cr and Cb of an image's middle, float32 on the 8-bit scale."""
-    convention, scale = degradation.convention, degradation.scale
-    original = convention.prepare(image, scale)
-    shape = tuple(min(side - 2 * scale, _SIDE) for side in original.shape[:2])
-    undegraded = convention.chroma(convention.enlarge(original, 1, degradation.kernel))
-    degraded = convention.chroma(convention.degrade(original, scale, degradation.kernel))
+    convention, dtype = restoration.convention, image.dtype
+    truth = restoration.truth(image)
+    size = truth.shape[:2]
+    undegraded, degraded = (
+        convention.chroma(restoration.interpolate(small, size, dtype))
+        for small in (truth, restoration.degrade(truth))
+    )
+    shape = tuple(min(side - 2 * restoration.scale, _SIDE) for side in size)
     for before, after in zip(undegraded, degraded, strict=True):
         yield middle(after, shape), middle(before, shape)
 

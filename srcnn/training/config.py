@@ -6,9 +6,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from srcnn.architecture import Architecture, architecture_for
+from srcnn.degradations import Degradation
 from srcnn.resample import KERNELS
+from srcnn.restoration import Restoration
 from srcnn.settings import SettingsError, read_settings, shown
-from srcnn.training.degradation import Degradation
 
 
 class TrainingError(ValueError):
@@ -34,7 +35,8 @@ class TrainingConfig(BaseModel):
       steps: optimiser steps in all.
       batch: crops per step.
       crop: side of what the network sees of a crop, in pixels.
-      learning_rate: of the optimiser at the first step; falls to 0 along a cosine.
+      learning_rate: the highest of the optimiser; falls to 0 along a cosine.
+      warmup: steps in which it rises to that.
       ema_decay: decay per step of the running average of the weights, which is what is kept.
       seed: of the initial weights and of the crops.
       copies: factors at which each training image is used; below 1 it is shrunk first.
@@ -60,6 +62,7 @@ class TrainingConfig(BaseModel):
     batch: Annotated[int, Field(ge=1, le=4096)] = 16
     crop: Annotated[int, Field(ge=1, le=1024)] = 64
     learning_rate: Annotated[float, Field(gt=0, lt=1)] = 1e-3
+    warmup: Annotated[int, Field(ge=0)] = 0
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.999
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     copies: Annotated[
@@ -86,6 +89,8 @@ class TrainingConfig(BaseModel):
                 f"crop {self.crop} leaves nothing: {self.architecture} takes "
                 f"{self.network.margin} pixels off each side"
             )
+        if self.warmup >= self.steps:
+            raise ValueError(f"warmup {self.warmup} is not less than steps {self.steps}")
         if self.validate_every % self.checkpoint_every:
             raise ValueError(
                 f"validate_every {self.validate_every} is no multiple of "
@@ -103,9 +108,10 @@ class TrainingConfig(BaseModel):
         return architecture_for(self.architecture, self.scale)
 
     @property
-    def degradation(self) -> Degradation:
-        """What the network learns to undo."""
-        return Degradation(self.protocol, self.scale, self.kernel)
+    def restoration(self) -> Restoration:
+        """What the network learns, measured as published; without the chroma's filter."""
+        degradation = Degradation(self.protocol, self.scale, self.kernel)
+        return Restoration(self.network, degradation, border="shave")
 
     @property
     def name(self) -> str:

@@ -3,7 +3,7 @@
 import glob
 import hashlib
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -12,8 +12,8 @@ import numpy as np
 from srcnn.colour import quantise_half_even
 from srcnn.resample import resize_matlab
 from srcnn.training.config import TrainingConfig, TrainingError
-from srcnn.training.degradation import make_pair, unit_range
 from srcnn.training.gratings import lay_grating
+from srcnn.training.pairs import make_pair, unit_range
 
 # Added to a degraded image's MSE: one that is hardly degraded (above 40 dB) must not outweigh all.
 _FLAWLESS = 1e-4
@@ -241,7 +241,7 @@ def _shrunk(image: np.ndarray, factor: float) -> np.ndarray:
 
 
 def _example(image: np.ndarray, config: TrainingConfig) -> Example:
-    pair = make_pair(image, config.degradation, config.network.sees_small)
+    pair = make_pair(image, replace(config.restoration, border="keep"))
     error = np.mean(np.square(unit_range(pair.interpolated) - unit_range(pair.original)))
     return Example(pair.seen, pair.original, float(error))
 
@@ -264,7 +264,7 @@ def _draw_crop(
     turns, flip = generator.integers((4, 2))
     seen = unit_range(pair.seen[window])
     original = unit_range(pair.original[_enlarged(window, upscale)])
-    if config.degradation.is_symmetric:
+    if config.restoration.degradation.is_symmetric:
         seen, original = (
             np.rot90(crop[:, ::-1] if flip else crop, turns) for crop in (seen, original)
         )

@@ -11,97 +11,87 @@ from pathlib import Path
 
 import numpy as np
 
-from srcnn.colour import replace_luma_opencv
 from srcnn.engines import create_engine
 from srcnn.engines.base import Engine
 from srcnn.errors import WeightsError
 from srcnn.metrics import mse, psnr_of_mse
-from srcnn.resample import degrade_opencv, modcrop
-from srcnn.tiling import restore_plane
+from srcnn.restoration import Restoration, restoration_of
 from srcnn.training.config import TrainingError
 from srcnn.training.data import find_images, read_image
-from srcnn.training.degradation import Degradation, Pair, make_pair
+from srcnn.training.pairs import Pair
 from srcnn.weights import load_weights
 
 
-def luma_figures(engine: Engine, pair: Pair, degradation: Degradation) -> dict[str, float]:
+def luma_figures(engine: Engine, pair: Pair, restoration: Restoration) -> dict[str, float]:
     """PSNR of the luma in dB, before and after.
 
     Args:
       engine: the network.
       pair: luma, degraded and original, as make_pair gives it.
-      degradation: how the pair was made.
+      restoration: how the pair was made.
 
     Returns:
       `psnr_y_degraded` and `psnr_y_enhanced`.
     """
-    original = _inner(pair.original, degradation)
-    degraded = _inner(pair.interpolated, degradation)
+    original, degraded = restoration.inner(pair.original), restoration.inner(pair.interpolated)
     if degraded.dtype != original.dtype:
-        degraded = degradation.quantise(degraded, original.dtype)
+        degraded = restoration.round_luma(degraded, original.dtype)
+    restored = restoration.restore_luma(engine, pair.seen, original.dtype)
     return {
         "psnr_y_degraded": psnr_of_mse(mse(original, degraded)),
-        "psnr_y_enhanced": psnr_of_mse(mse(original, _restored(engine, pair, degradation))),
+        "psnr_y_enhanced": psnr_of_mse(mse(original, restored)),
     }
 
 
-def colour_figures(
-    engine: Engine,
-    image: np.ndarray,
-    pair: Pair,
-    degradation: Degradation,
-    chroma_taps: Sequence[float] = (),
+def image_figures(
+    engine: Engine, image: np.ndarray, restoration: Restoration, path: str = ""
 ) -> dict[str, float]:
-    """PSNR over B, G and R in dB, before and after, in OpenCV's convention.
+    """PSNR of an image in dB, before and after, as the job measures it.
 
     Args:
       engine: the network.
       image: (h, w, 3) BGR or (h, w), uint8 or uint16.
-      pair: its luma, as make_pair gives it.
-      degradation: how, protocol `opencv`.
-      chroma_taps: see ModelCard.
+      restoration: how it is degraded and restored.
+      path: decides what the image draws.
 
     Returns:
-      `psnr_degraded` and `psnr_enhanced`.
+      `psnr_y_degraded` and `psnr_y_enhanced`, of luma; where the protocol measures all channels
+      also `psnr_degraded` and `psnr_enhanced`, over B, G and R.
     """
-    image = image[tuple(map(slice, pair.original.shape))]  # cut, if the network sees the small one
-    original = _inner(image, degradation)
-    degraded = degrade_opencv(image, degradation.scale, degradation.kernel)
-    degraded = _cut(degraded, degradation)
-    enhanced = replace_luma_opencv(degraded, _restored(engine, pair, degradation), chroma_taps)
-    return {
-        "psnr_degraded": psnr_of_mse(mse(original, _inner(degraded, degradation))),
-        "psnr_enhanced": psnr_of_mse(mse(original, enhanced)),
-    }
+    truth = restoration.truth(image)
+    small = restoration.degrade(truth, path)
+    interpolated = restoration.interpolate(small, truth.shape[:2], truth.dtype)
+    truth, interpolated = restoration.crop(truth), restoration.crop(interpolated)
+    plane = restoration.network_input(small, interpolated, truth.dtype)
+    luma = restoration.restore_luma(engine, plane, truth.dtype)
+    measured = restoration.measured(
+        restoration.inner(truth),
+        restoration.inner_interpolated(interpolated),
+        restoration.compose(interpolated, luma),
+        luma,
+    )
+    figures = {}
+    for suffix, (original, *others) in (("_y", measured.lumas), ("", measured.images)):
+        if suffix or measured.images is not measured.lumas:
+            for which, other in zip(("degraded", "enhanced"), others, strict=True):
+                figures[f"psnr{suffix}_{which}"] = psnr_of_mse(mse(original, other))
+    return figures
 
 
-def evaluate(
-    engine: Engine,
-    paths: Sequence[Path],
-    degradation: Degradation,
-    chroma_taps: Sequence[float] = (),
-) -> dict[str, float]:
+def evaluate(engine: Engine, paths: Sequence[Path], restoration: Restoration) -> dict[str, float]:
     """Mean figures over a set of images.
 
     Args:
       engine: the network.
       paths: undegraded images.
-      degradation: what is done to them.
-      chroma_taps: see ModelCard.
+      restoration: how they are degraded and restored.
 
     Returns:
       `images` (their number), `border` (pixels left out on each side) and, in dB, `psnr_y_*`,
       for protocol `opencv` also `psnr_*` over B, G, R; `*` is degraded, enhanced and gain.
     """
-    rows = []
-    for path in paths:
-        image = read_image(path)
-        pair = make_pair(image, degradation, engine.architecture.sees_small)
-        row = luma_figures(engine, pair, degradation)
-        if degradation.protocol == "opencv":
-            row |= colour_figures(engine, image, pair, degradation, chroma_taps)
-        rows.append(row)
-    return {"images": len(rows), "border": degradation.border} | mean_figures(rows)
+    rows = [image_figures(engine, read_image(path), restoration, path.name) for path in paths]
+    return {"images": len(rows), "border": restoration.measure_shave} | mean_figures(rows)
 
 
 def mean_figures(rows: Iterable[dict[str, float]]) -> dict[str, float]:
@@ -126,32 +116,13 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         weights = load_weights(options.weights)
         paths = find_images(options.images)
-        card = weights.card
-        degradation = Degradation(card.protocol, card.scale, card.kernel)
-        engine = create_engine("auto", weights)
-        figures = evaluate(engine, paths, degradation, card.chroma_taps)
+        restoration = restoration_of(weights.card, "shave")
+        figures = evaluate(create_engine("auto", weights), paths, restoration)
     except (WeightsError, TrainingError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     print(json.dumps(figures, indent=1))
     return 0
-
-
-def _cut(plane: np.ndarray, degradation: Degradation) -> np.ndarray:
-    """To multiples of the scale where the protocol cuts after degrading, as the job measures."""
-    cuts = degradation.convention.crops_after_degrading
-    return modcrop(plane, degradation.scale) if cuts else plane
-
-
-def _inner(image: np.ndarray, degradation: Degradation) -> np.ndarray:
-    image, border = _cut(image, degradation), degradation.border
-    return image[border : image.shape[0] - border, border : image.shape[1] - border]
-
-
-def _restored(engine: Engine, pair: Pair, degradation: Degradation) -> np.ndarray:
-    plane = pair.seen if engine.architecture.sees_small else _cut(pair.seen, degradation)
-    values = restore_plane(engine, plane, shave=degradation.border)
-    return degradation.quantise(values, pair.original.dtype)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ Importing this module imports Keras.
 
 import platform
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -34,10 +34,10 @@ from srcnn.training.data import (
     read_image,
     sample_images,
 )
-from srcnn.training.degradation import Pair, make_pair
 from srcnn.training.evaluate import evaluate, luma_figures, mean_figures
 from srcnn.training.initial import initial_tensors
 from srcnn.training.log import counted, describe, write_csv, write_plot
+from srcnn.training.pairs import Pair, make_pair
 from srcnn.training.trainer import Trainer
 from srcnn.weights import Tensors, load_weights, save_weights
 
@@ -137,13 +137,12 @@ def load_inputs(config: TrainingConfig) -> Inputs:
     return Inputs(
         training=load_training_set(config, validation),
         validation=tuple(
-            make_pair(read_image(path), config.degradation, config.network.sees_small)
-            for path in validation
+            make_pair(read_image(path), config.restoration, path.name) for path in validation
         ),
         evaluation=evaluation,
         start=start,
         chroma_taps=fit_chroma_taps(
-            sample_images(config, validation, _CHROMA_IMAGES), config.degradation
+            sample_images(config, validation, _CHROMA_IMAGES), config.restoration
         ),
         warm_start=warm_start,
         earlier=earlier,
@@ -153,7 +152,7 @@ def load_inputs(config: TrainingConfig) -> Inputs:
 def validate(config: TrainingConfig, pairs: tuple[Pair, ...], tensors: Tensors) -> dict[str, float]:
     """Mean luma PSNR on the validation images in dB, as mean_figures names it."""
     engine = KerasEngine(config.network, tensors)
-    return mean_figures(luma_figures(engine, pair, config.degradation) for pair in pairs)
+    return mean_figures(luma_figures(engine, pair, config.restoration) for pair in pairs)
 
 
 def _flattened(training: dict[str, Any]) -> list[dict[str, Any]]:
@@ -199,7 +198,7 @@ def _run_steps(
         psnr = np.nan
         if done % config.validate_every == 0 or done == config.steps:
             psnr = validate(config, inputs.validation, trainer.averaged)["psnr_y_enhanced"]
-        history = np.vstack([history, [done, float(trainer.schedule(step)), loss, psnr]])
+        history = np.vstack([history, [done, trainer.schedule(step), loss, psnr]])
         write_checkpoint(
             config.output / CHECKPOINT_NAME, Checkpoint(identity, trainer.state, history)
         )
@@ -212,9 +211,9 @@ def _run_steps(
 def _finish(config: TrainingConfig, inputs: Inputs, tensors: Tensors, history: np.ndarray) -> Path:
     """Measures the finished weights and writes them with their card."""
     engine = KerasEngine(config.network, tensors)
+    restoration = replace(config.restoration, chroma_taps=inputs.chroma_taps)
     figures = {
-        name: evaluate(engine, paths, config.degradation, inputs.chroma_taps)
-        for name, paths in inputs.evaluation.items()
+        name: evaluate(engine, paths, restoration) for name, paths in inputs.evaluation.items()
     }
     return save_weights(
         config.output,
@@ -234,7 +233,16 @@ def _recipe(config: TrainingConfig, inputs: Inputs) -> dict[str, Any]:
     """What the model card says about the training."""
     settings = config.model_dump(
         mode="json",
-        include={"steps", "batch", "crop", "learning_rate", "ema_decay", "seed", "gratings"},
+        include={
+            "steps",
+            "batch",
+            "crop",
+            "learning_rate",
+            "warmup",
+            "ema_decay",
+            "seed",
+            "gratings",
+        },
     )
     return {
         "recipe": "SOAP, cosine decay to 0; MSE of the luma in [0, 1] on the valid centre of random"

@@ -1,8 +1,9 @@
 """The optimiser's step and the state that it moves. Importing this module imports Keras."""
 
+import math
+from collections.abc import Callable
 from typing import Any
 
-import keras
 import numpy as np
 from keras import ops
 
@@ -36,7 +37,7 @@ class Trainer:
           samples: batches as step() takes them, to adapt the steps to.
         """
         backend.make_deterministic(config.seed)
-        self.schedule = keras.optimizers.schedules.CosineDecay(config.learning_rate, config.steps)
+        self.schedule = learning_rates(config)
         self._decay = config.ema_decay
         self._architecture = config.network
         self._model = build_network(config.network)
@@ -65,7 +66,7 @@ class Trainer:
         Returns:
           The loss before the step, a float32 scalar of the backend.
         """
-        rate = float(self.schedule(self._steps))
+        rate = self.schedule(self._steps)
         age = float(self._steps + 1)
         # The average follows closely at first, so that it forgets the untrained weights.
         decay = min(self._decay, age / (9 + age))
@@ -135,6 +136,18 @@ class Trainer:
                 ops.reshape(matrix[rows + index], shape) for index, shape in enumerate(vectors)
             ]
         return values
+
+
+def learning_rates(config: TrainingConfig) -> Callable[[int], float]:
+    """The learning rate of each step: up along a line, then down to 0 along half a cosine."""
+
+    def rate(step: int) -> float:
+        if step < config.warmup:
+            return config.learning_rate * (step + 1) / config.warmup
+        done = (step - config.warmup) / (config.steps - config.warmup)
+        return config.learning_rate * (1 + math.cos(math.pi * done)) / 2
+
+    return rate
 
 
 def _matrices_of(tensors: Tensors, whitenings: list[np.ndarray]) -> list[np.ndarray]:

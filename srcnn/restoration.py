@@ -1,0 +1,218 @@
+"""What is asked of every image, with the verbs that all callers share.
+
+The stages of the job, the Python use, comparison pictures, training and the benchmarks' loops call
+these; none of them asks which protocol, border or kind of network it has.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from srcnn.architecture import Architecture
+from srcnn.degradations import Degradation
+from srcnn.engines.base import Engine
+from srcnn.protocols import Protocol
+from srcnn.resample import modcrop
+from srcnn.tiling import DEFAULT_TILE, run_tiled
+from srcnn.weights import ModelCard
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What the figures of an image are taken of; each (truth, interpolated, restored).
+
+    Attributes:
+      images: what the headline figures are of: images, or with MATLAB's protocol lumas.
+      lumas: (h, w), integer codes.
+      ssim_window: the definition of SSIM, as srcnn.metrics.ssim names it.
+    """
+
+    images: tuple[np.ndarray, np.ndarray, np.ndarray]
+    lumas: tuple[np.ndarray, np.ndarray, np.ndarray]
+    ssim_window: str
+
+
+@dataclass(frozen=True)
+class Restoration:
+    """How images are degraded, interpolated, restored and measured.
+
+    The small picture is what a degradation makes of an original, or the input itself in restore
+    mode; the interpolated picture is it at the result's size, in the protocol's own space (see
+    srcnn.protocols). Both are opaque to callers.
+
+    Attributes:
+      architecture: of the network.
+      degradation: protocol, scale, kernel and chain of the run.
+      border: `keep`: the result is as large as the interpolated picture; `shave`: it lacks what the
+        published procedure leaves out.
+      chroma_taps: filter that sharpens the interpolated chroma, see ModelCard.
+      seed: of what images draw from the degradation's ranges.
+    """
+
+    architecture: Architecture
+    degradation: Degradation
+    border: str = "keep"
+    chroma_taps: tuple[float, ...] = ()
+    seed: int = 0
+
+    @property
+    def convention(self) -> Protocol:
+        """The protocol."""
+        return self.degradation.convention
+
+    @property
+    def scale(self) -> int:
+        """How many times larger than the small picture the interpolated one is."""
+        return self.degradation.scale
+
+    @property
+    def output_shave(self) -> int:
+        """Pixels that the result lacks on each side of the interpolated picture."""
+        return self.measure_shave if self.border == "shave" else 0
+
+    @property
+    def further_shave(self) -> int:
+        """Pixels on each side of the result that figures leave out."""
+        return self.measure_shave - self.output_shave
+
+    @property
+    def measure_shave(self) -> int:
+        """Pixels on each side of the interpolated picture that figures leave out."""
+        return self.convention.measure_shave(self.border, self.scale)
+
+    def truth(self, image: np.ndarray) -> np.ndarray:
+        """What of an original, (h, w[, c]), is ground truth.
+
+        It is cut to multiples of the scale where the protocol, or a network that gives exactly
+        `scale` times the small picture, needs that.
+        """
+        image = self.convention.prepare(image, self.scale)
+        return modcrop(image, self.scale) if self.architecture.sees_small else image
+
+    def degrade(self, truth: np.ndarray, path: str = "") -> np.ndarray:
+        """The small picture of a ground truth.
+
+        Args:
+          truth: (h, w, 3) BGR or (h, w), uint8 or uint16, at least `scale` pixels on each side.
+          path: of the image; decides what it draws.
+        """
+        return self.degradation.apply(truth, self.seed, path)
+
+    def enlarged_shape(self, image: np.ndarray) -> tuple[int, int]:
+        """Height and width of what becomes of an image that is a small picture."""
+        return image.shape[0] * self.scale, image.shape[1] * self.scale
+
+    def interpolate(self, small: np.ndarray, shape: tuple[int, int], dtype: np.dtype) -> np.ndarray:
+        """The interpolated picture.
+
+        Args:
+          small: a small picture.
+          shape: (height, width) of ground truth or result.
+          dtype: of the images, uint8 or uint16.
+        """
+        return self.convention.enlarge(small, shape, self.degradation.kernel, dtype)
+
+    def crop(self, image: np.ndarray) -> np.ndarray:
+        """An image, or interpolated picture, cut to what `border: shave` is measured on.
+
+        OpenCV's protocol cuts to multiples of the scale after degrading, as the procedure that it
+        follows; MATLAB's does so before, see truth.
+        """
+        cuts = self.border == "shave" and self.convention.crops_after_degrading
+        return modcrop(image, self.scale) if cuts else image
+
+    def network_input(
+        self, small: np.ndarray, interpolated: np.ndarray, dtype: np.dtype
+    ) -> np.ndarray:
+        """The luma plane that the network takes: integer codes, or floating point in [0, 1]."""
+        if self.architecture.sees_small:
+            return self.convention.small_luma(small, dtype)
+        return self.convention.network_luma(interpolated)
+
+    def restored_shape(self, plane: np.ndarray) -> tuple[int, int]:
+        """Height and width of the restored luma of a network's input; 0 where nothing is left."""
+        upscale, shave = self.architecture.upscale, self.output_shave
+        height, width = (max(0, side * upscale - 2 * shave) for side in plane.shape)
+        return height, width
+
+    def luma_tiles(
+        self, engine: Engine, plane: np.ndarray, tile: int = DEFAULT_TILE
+    ) -> Iterator[tuple[tuple[slice, slice], np.ndarray]]:
+        """Runs the network over its input in tiles; see srcnn.tiling.run_tiled.
+
+        Yields:
+          (where in the restored luma, float32 values nominally in [0, 1], not clipped).
+        """
+        return run_tiled(engine, plane, self.output_shave, tile)
+
+    def round_luma(self, values: np.ndarray, dtype: np.dtype) -> np.ndarray:
+        """What the network gave, as integer codes."""
+        return self.convention.round_luma(values, dtype)
+
+    def restore_luma(self, engine: Engine, plane: np.ndarray, dtype: np.dtype) -> np.ndarray:
+        """The restored luma of a network's input, as integer codes."""
+        luma = np.empty(self.restored_shape(plane), dtype)
+        for target, values in self.luma_tiles(engine, plane):
+            luma[target] = self.round_luma(values, dtype)
+        return luma
+
+    def compose(self, interpolated: np.ndarray, luma: np.ndarray) -> np.ndarray:
+        """The restored image: the restored luma with the interpolated chroma, sharpened."""
+        return self.convention.compose(interpolated, luma, self.chroma_taps)
+
+    def inner(self, image: np.ndarray) -> np.ndarray:
+        """An image as large as the interpolated picture without what the result lacks."""
+        return _shaved(image, self.output_shave)
+
+    def inner_interpolated(self, interpolated: np.ndarray) -> np.ndarray:
+        """The interpolated picture without what the result lacks."""
+        shave = self.output_shave
+        return self.convention.shave(interpolated, shave) if shave else interpolated
+
+    def as_image(self, interpolated: np.ndarray, dtype: np.dtype) -> np.ndarray:
+        """The interpolated picture as an image."""
+        return self.convention.as_image(interpolated, dtype)
+
+    def measured(
+        self, truth: np.ndarray, interpolated: np.ndarray, restored: np.ndarray, luma: np.ndarray
+    ) -> Measured:
+        """What figures are taken of.
+
+        Args:
+          truth: of the result's size.
+          interpolated: of the result's size, see inner_interpolated.
+          restored: the result.
+          luma: its restored luma.
+
+        Images must be larger than twice `further_shave`.
+        """
+        convention, dtype, shave = self.convention, truth.dtype, self.further_shave
+        lumas = (
+            convention.image_luma(truth),
+            convention.interpolated_luma(interpolated, dtype),
+            convention.output_luma(restored, luma),
+        )
+        lumas = tuple(_shaved(plane, shave) for plane in lumas)
+        if convention.measures_luma_only or truth.ndim == 2:
+            return Measured(lumas, lumas, convention.ssim_window)
+        images = (truth, convention.as_image(interpolated, dtype), restored)
+        return Measured(
+            tuple(_shaved(image, shave) for image in images), lumas, convention.ssim_window
+        )
+
+
+def restoration_of(card: ModelCard, border: str = "keep", scale: int | None = None) -> Restoration:
+    """What a model is made for.
+
+    Args:
+      card: of the model.
+      border: `keep` or `shave`.
+      scale: 1 where the input was already enlarged; the card's if None.
+    """
+    degradation = card.degradation if scale is None else replace(card.degradation, scale=scale)
+    return Restoration(card.architecture, degradation, border, card.chroma_taps)
+
+
+def _shaved(image: np.ndarray, pixels: int) -> np.ndarray:
+    return image[pixels:-pixels, pixels:-pixels] if pixels else image

@@ -1,0 +1,57 @@
+"""Pairs of what a network sees and what it should give, made as the job makes them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from srcnn.colour import peak_of
+from srcnn.restoration import Restoration
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The luma of an image as it was, interpolated, and as the network sees it.
+
+    Attributes:
+      seen: what the network takes, `interpolated` or the small picture: uint8 or uint16 codes
+        (opencv), or float32 nominally in [0, 1], never rounded (matlab).
+      original: (h, w), uint8 or uint16 codes.
+      interpolated: (h, w), of the type of `seen`.
+    """
+
+    seen: np.ndarray
+    original: np.ndarray
+    interpolated: np.ndarray
+
+
+def make_pair(image: np.ndarray, restoration: Restoration, path: str = "") -> Pair:
+    """Degrades an image and takes the luma of both.
+
+    Args:
+      image: (h, w, 3) BGR or (h, w), uint8 or uint16, at least `scale` pixels on each side.
+      restoration: how; its border decides whether both are cropped.
+      path: decides what the image draws.
+    """
+    convention = restoration.convention
+    truth = restoration.truth(image)
+    luma = convention.image_luma(truth)
+    # Where planes are degraded apart, the luma goes alone, as a grayscale image.
+    source = luma if convention.measures_luma_only else truth
+    small = restoration.degrade(source, path)
+    interpolated = restoration.interpolate(small, luma.shape, luma.dtype)
+    interpolated = restoration.crop(interpolated)
+    return Pair(
+        restoration.network_input(small, interpolated, luma.dtype),
+        restoration.crop(luma),
+        convention.network_luma(interpolated),
+    )
+
+
+def unit_range(plane: np.ndarray) -> np.ndarray:
+    """Luma as the network takes it: integer codes divided by their peak, floats as they are.
+
+    Returns:
+      float32 of the same shape, nominally in [0, 1].
+    """
+    values = plane.astype(np.float32)
+    return values / np.float32(peak_of(plane)) if plane.dtype.kind == "u" else values
