@@ -11,6 +11,7 @@ import imagecodecs
 from codec import pillow
 from codec.boxes import boxes
 from codec.errors import ImageError
+from codec.metadata import attempt
 from codec.picture import Decoded
 from codec.samples import Planes, scaled, split
 
@@ -78,8 +79,13 @@ def block_in(content: bytes, uuid: bytes) -> bytes | None:
     return next((body[len(uuid) :] for body in found if body.startswith(uuid)), None)
 
 
-def only_pixels(content: bytes) -> bytes | None:
-    """A file of nothing but the boxes that its pixels need; None where it has no pixels."""
+def mended(content: bytes) -> bytes | None:
+    """A file of nothing but the boxes that its pixels need.
+
+    None where it has no pixels, and where its boxes are sound: then its pixels are damaged.
+    """
+    if attempt(lambda: pillow.opened("JPEG2000", io.BytesIO(content))):
+        return None
     found = dict(boxes(content))
     if b"jp2h" not in found or b"jp2c" not in found:
         return None

@@ -41,7 +41,7 @@ def opened(plugin: str, stream: io.BufferedIOBase) -> Image.Image:
             return Image.open(stream, formats=(plugin,))
         except UnidentifiedImageError:
             matches = (_FAILED.fullmatch(str(warning.message)) for warning in caught)
-            words = next((match[1] for match in matches if match), "damaged")
+            words = next((match[1] for match in matches if match), "values that cannot be")
             if words == _NO_SIZE:
                 raise ImageError(NO_PIXELS) from None
             raise SyntaxError(words) from None

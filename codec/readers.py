@@ -70,9 +70,7 @@ READERS = (
     _by_pillow("AVIF", rb"....ftyp(?:avi[fs]|m[is]f1.{,60}avif)", avif.decode),
     Reader("HEIF", _pattern(rb"....ftyp(?:he[iv][cmsx]|m[is]f1)"), heif.size_of, heif.decode),
     Reader("JPEG XL", _pattern(_JPEG_XL), jxl.size_of, jxl.decode),
-    Reader(
-        "JPEG2000", _pattern(_JPEG_2000), jp2.size_of, jp2.decode, jp2.only_pixels, _DAMAGE_BESIDE
-    ),
+    Reader("JPEG2000", _pattern(_JPEG_2000), jp2.size_of, jp2.decode, jp2.mended, _DAMAGE_BESIDE),
     _by_pillow("GIF", rb"GIF8[79]a", pillow.decode_gif),
     Reader("BMP", _pattern(rb"BM"), bmp.size_of, bmp.decode),
     _by_pillow("PPM", rb"P[1-6]\s", pnm.decode),

@@ -24,6 +24,8 @@ _MOST_PAGES = 1000
 _MOST_SAMPLES = 16  # per pixel
 
 # TIFF 6.0 and XMP part 3
+_WIDTH_TAG = 256
+_HEIGHT_TAG = 257
 _ORIENTATION_TAG = 274
 _XMP_TAG = 700
 _INK_SET_TAG = 332
@@ -113,6 +115,9 @@ def _page_of(stream: io.BufferedIOBase) -> tuple[TiffPage, int, int]:
         if not page.subfiletype & _REDUCED_OR_MASK:
             full.append(index)
     first = full[0] if full else 0
+    tags = [tag.code for tag in pages[first].tags]
+    if (tags.count(_WIDTH_TAG), tags.count(_HEIGHT_TAG)) != (1, 1):
+        raise ImageError("the image's header is damaged: it states no size, or several")
     if 0 in (pages[first].imagewidth, pages[first].imagelength):
         raise ImageError(NO_PIXELS)
     return pages[first], first, max(1, len(full))
