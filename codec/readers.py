@@ -34,6 +34,7 @@ class Reader:
       mended: for content over which a decoder stumbles, content with the same pixels over which it
         may not stumble, or None.
       mending: what was done then, in words for the file's owner.
+      may_crash: whether size_of, too, belongs into a process of its own.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Reader:
     decode: Callable[[bytes], Decoded]
     mended: Callable[[bytes], bytes | None] = lambda content: None
     mending: str = ""
+    may_crash: bool = False
 
 
 def _pattern(signature: bytes) -> re.Pattern[bytes]:
@@ -68,7 +70,13 @@ READERS = (
     Reader("TIFF", _pattern(rb"II[*+]\0|MM\0[*+]"), tiff.size_of, tiff.decode),
     _by_pillow("WEBP", rb"RIFF....WEBP", partial(pillow.decode, "WEBP")),
     _by_pillow("AVIF", rb"....ftyp(?:avi[fs]|m[is]f1.{,60}avif)", avif.decode),
-    Reader("HEIF", _pattern(rb"....ftyp(?:he[iv][cmsx]|m[is]f1)"), heif.size_of, heif.decode),
+    Reader(
+        "HEIF",
+        _pattern(rb"....ftyp(?:he[iv][cmsx]|m[is]f1)"),
+        heif.size_of,
+        heif.decode,
+        may_crash=True,
+    ),
     Reader("JPEG XL", _pattern(_JPEG_XL), jxl.size_of, jxl.decode),
     Reader("JPEG2000", _pattern(_JPEG_2000), jp2.size_of, jp2.decode, jp2.mended, _DAMAGE_BESIDE),
     _by_pillow("GIF", rb"GIF8[79]a", pillow.decode_gif),

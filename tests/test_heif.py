@@ -1,5 +1,6 @@
 """HEIC, the photographs of phones. The files are made by tests/data/make_heic.py, without loss."""
 
+import io
 import struct
 import sys
 
@@ -8,7 +9,7 @@ import pytest
 from corpus import HEIC, heic_scene
 from PIL import Image, ImageCms
 
-from codec.apart import decode_apart
+from codec.apart import decode_apart, read_header_apart
 from codec.decode import decode_image, read_header
 from codec.errors import ImageError
 from codec.picture import Picture
@@ -92,6 +93,22 @@ def test_a_heic_larger_than_allowed_is_refused_before_it_is_decoded():
 def test_a_heic_whose_header_lies_about_its_size_is_refused(side, cropped):
     with pytest.raises(ImageError):
         decode_apart(of_size(side, cropped), 1000, 60)
+
+
+@pytest.mark.parametrize("name", HEIC)
+def test_the_header_of_a_heic_is_read_in_the_child(name):
+    header = read_header_apart(io.BytesIO(HEIC[name]))
+    assert header == read_header(HEIC[name])
+
+
+def test_a_heic_on_which_the_library_crashes_costs_a_child_and_not_the_dry_run():
+    content = bytearray(HEIC["10-bit-turned"])
+    place = content.index(b"Exif")
+    content[place : place + 2] = b"\xff\0"  # no text, which the library does not expect
+    for _ in range(2):
+        with pytest.raises(ImageError, match="the decoder crashed on the file|damaged"):
+            read_header_apart(io.BytesIO(content))
+        assert read_header_apart(io.BytesIO(HEIC["8-bit"])).width == 24
 
 
 @pytest.mark.parametrize("name", HEIC)
