@@ -74,7 +74,7 @@ def ended(content: bytes) -> bytes | None:
     content = content.rstrip(b"\xff")  # the end marker's first half
     try:
         pictures = (
-            np.asarray(Image.open(io.BytesIO(content + filler + _END), formats=("JPEG",)))
+            np.asarray(pillow.opened("JPEG", io.BytesIO(content + filler + _END)))
             for filler in _FILLERS
         )
         first = next(pictures)

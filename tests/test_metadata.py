@@ -380,36 +380,36 @@ def test_png_chunks_count_wherever_they_stand(behind):
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("source", ["JPEG", "PNG", "WEBP", "TIFF"])
-@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif", ".bmp", ".jp2"])
-def test_resolution_turns_with_the_picture(orientation, source, suffix):
+def test_resolution_turns_with_the_picture(orientation, source):
     block = exif_block(orientation=orientation)
     dpi = {} if source == "WEBP" else {"dpi": (300, 150)}
     content = tiff_of(block) if source == "TIFF" else file_of(source, exif=block, **dpi)
     expected = (150, 300) if orientation >= 5 else (300, 150)
-    metadata = read(content)
-    assert metadata.dpi == pytest.approx(expected, abs=0.02)
+    assert read(content).dpi == pytest.approx(expected, abs=0.02)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif", ".bmp", ".jp2"])
+@pytest.mark.parametrize(("orientation", "expected"), [(1, (900, 450)), (6, (450, 900))])
+def test_a_scaled_and_turned_resolution_is_written_upright(suffix, orientation, expected):
+    metadata = read(file_of("JPEG", exif=exif_block(orientation=orientation), dpi=(300, 150)))
     image = opened(written(suffix, scaled(metadata, 3)))
-    scaled_up = tuple(3 * value for value in expected)
     if suffix != ".webp":
-        assert image.info["dpi"] == pytest.approx(scaled_up, abs=0.06)
+        assert image.info["dpi"] == pytest.approx(expected, abs=0.06)
     if suffix in EXIF_SUFFIXES:
         main = image.getexif()
         assert main[ORIENTATION] == 1
-        assert (main[X_RESOLUTION], main[Y_RESOLUTION]) == pytest.approx(scaled_up, abs=0.06)
+        assert (main[X_RESOLUTION], main[Y_RESOLUTION]) == pytest.approx(expected, abs=0.06)
 
 
-@pytest.mark.parametrize("factor", [2, 3, 4])
 @pytest.mark.parametrize(
     ("suffix", "tolerance"),
     [(".png", 0.0128), (".jpg", 0.5), (".tif", 1e-4), (".bmp", 0.0128), (".jp2", 0.0128)],
 )
 @pytest.mark.parametrize("dpi", [(72, 72), (71.9, 300.4), (96.012, 50), (4000, 3000)])
-def test_resolution_is_scaled_within_the_formats_rounding(suffix, tolerance, factor, dpi):
-    metadata = scaled(Metadata(dpi=dpi), factor)
-    found = opened(written(suffix, metadata)).info["dpi"]
+def test_resolution_is_scaled_within_the_formats_rounding(suffix, tolerance, dpi):
+    found = opened(written(suffix, scaled(Metadata(dpi=dpi), 3))).info["dpi"]
     for value, expected in zip(found, dpi, strict=True):
-        expected = expected * factor
-        assert abs(value - expected) <= max(tolerance, 4e-6 * expected) + 1e-6
+        assert abs(value - 3 * expected) <= max(tolerance, 12e-6 * expected) + 1e-6
 
 
 @pytest.mark.parametrize("source", ["PNG", "JPEG", "BMP", "TIFF"])
@@ -811,7 +811,7 @@ def test_no_damage_to_a_files_head_raises(source):
     options = {"xmp": XMP} if source in ("JPEG", "WEBP") else {}
     content = file_of(source, exif=exif_block(), icc_profile=SRGB, dpi=(72, 72), **options)
     generator = np.random.default_rng(0)
-    for _ in range(300):
+    for _ in range(150):
         damaged = bytearray(content)
         for position in generator.integers(0, min(len(content), 3000), 3):
             damaged[position] = generator.integers(0, 256)
