@@ -3,7 +3,7 @@
 import io
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 from codec import avif, bmp, heif, jp2, jpeg, jxl, pillow, png, pnm, tiff
@@ -62,10 +62,13 @@ _TGA = rb".[\0\1][\1\2\3\x09\x0a\x0b].{13}[\x01\x08\x0f\x10\x18\x20]"
 
 READERS = (
     Reader("JPEG", _pattern(rb"\xff\xd8"), jpeg.size_of, jpeg.decode, jpeg.ended, _NO_END),
-    replace(
-        _by_pillow("PNG", rb"\x89PNG\r\n\x1a\n", png.decode),
-        mended=png.only_pixels,
-        mending=_DAMAGE_BESIDE,
+    Reader(
+        "PNG",
+        _pattern(re.escape(png.SIGNATURE)),
+        partial(pillow.size_of, "PNG"),
+        png.decode,
+        png.only_pixels,
+        _DAMAGE_BESIDE,
     ),
     Reader("TIFF", _pattern(rb"II[*+]\0|MM\0[*+]"), tiff.size_of, tiff.decode),
     _by_pillow("WEBP", rb"RIFF....WEBP", partial(pillow.decode, "WEBP")),

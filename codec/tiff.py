@@ -133,12 +133,10 @@ def _by_pillow(stream: io.BufferedIOBase, index: int, page: TiffPage) -> Image.I
         and page.photometric in _COLOURS
         and page.photometric != PHOTOMETRIC.PALETTE
     )
-    try:
-        image = pillow.opened("TIFF", stream) if is_whole else None
-        if image:
-            image.seek(index)
-    except Exception:  # tifffile knows more kinds, and says what is wrong with the others
-        return None
+    # Of those that it cannot open tifffile knows more, and says what is wrong with the others.
+    image = attempt(lambda: pillow.opened("TIFF", stream)) if is_whole else None
+    if image:
+        image.seek(index)
     return image
 
 
