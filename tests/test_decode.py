@@ -146,9 +146,9 @@ def test_counting_a_long_chain_of_pages_ends():
     length = len(tiff_directory(ONE_PIXEL))
     pages = (tiff_directory(ONE_PIXEL, 8 + (i + 1) * length) for i in range(50_000))
     content = b"II*\0\x08\0\0\0" + b"".join(pages) + tiff_directory(ONE_PIXEL)
-    begun = time.perf_counter()
+    begun = time.process_time()
     picture = decode(content)
-    assert time.perf_counter() - begun < 2
+    assert time.process_time() - begun < 2
     assert picture.notes == ("the file holds at least 1000 pictures, only the first was taken",)
 
 
@@ -594,9 +594,9 @@ LARGE = {
 
 @pytest.mark.parametrize("name", LARGE)
 def test_large_images_are_refused_at_once(name):
-    begun = time.perf_counter()
+    begun = time.process_time()
     message = refusal(LARGE[name])
-    assert time.perf_counter() - begun < 0.5
+    assert time.process_time() - begun < 0.5
     assert "megapixels allowed (--max_megapixels)" in message
 
 
@@ -634,9 +634,9 @@ def test_compressed_metadata_that_swells_is_left_out(kind, depth):
     swelling = zlib.compress(bytes(100_000_000), 9)
     start = b"x\0\1\0\0\0" if kind == b"iTXt" else b"x\0\0"
     pixel = png_chunk(b"IDAT", zlib.compress(bytes(1 + 3 * depth // 8)))
-    begun = time.perf_counter()
+    begun = time.process_time()
     picture = decode_image(png_file(1, 1, depth, 2, png_chunk(kind, start + swelling), pixel), 1)
-    assert time.perf_counter() - begun < 1
+    assert time.process_time() - begun < 1
     assert picture.pixels.shape == (1, 1, 3)
     assert picture.metadata == Metadata()
     assert picture.notes == ("what stands beside the pixels is damaged and was left out",)

@@ -37,16 +37,16 @@ FIRST_KERNEL = "layers/conv2d/vars/0"
 
 
 def refused(error: type[Exception], call, *arguments) -> str:
-    """The message of a refusal: one printable line, soon, without a memory of its own."""
+    """The message of a refusal: one printable line, for little computing and memory."""
     tracemalloc.start()
-    begun = time.perf_counter()
+    begun = time.process_time()
     try:
         with pytest.raises(error) as caught:
             call(*arguments)
         assert tracemalloc.get_traced_memory()[1] < 100e6
     finally:
         tracemalloc.stop()
-    assert time.perf_counter() - begun < 15
+    assert time.process_time() - begun < 15
     message = str(caught.value)
     assert message.isprintable(), message
     assert len(message) < 600
@@ -782,12 +782,12 @@ def test_mutated_files_are_read_or_refused(tmp_path, make, read):
     content = make(tmp_path)
     read(tmp_path, content)
     refusals = 0
-    for seed in range(300):
-        begun = time.perf_counter()
+    for seed in range(150):
+        begun = time.process_time()
         try:
             read(tmp_path, mutated(content, seed))
         except (WeightsError, TrainingError) as error:
             refusals += 1
             assert str(error).isprintable(), str(error)
-        assert time.perf_counter() - begun < 2, seed
-    assert refusals > 50
+        assert time.process_time() - begun < 2, seed
+    assert refusals > 25
