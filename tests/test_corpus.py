@@ -155,7 +155,7 @@ def test_decisions_and_losses_are_in_the_row_and_in_the_summary(restored):
 
 @pytest.mark.parametrize(
     ("output_format", "reader"),
-    [("png", "PNG"), ("jpeg", "JPEG"), ("webp", "WEBP"), ("tiff", "TIFF")],
+    [("jpeg", "JPEG"), ("tiff", "TIFF")],  # without alpha, depth and PNG's chunks; with most
 )
 def test_every_kind_of_file_is_written_in_one_format_without_metadata(
     inputs, tmp_path, tiny_weights, output_format, reader

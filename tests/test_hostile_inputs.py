@@ -112,15 +112,22 @@ HOSTILE_YAML = {
 }
 
 
-@READERS
-@pytest.mark.parametrize(("content", "words"), HOSTILE_YAML.values(), ids=HOSTILE_YAML)
-def test_hostile_yaml_is_refused(tmp_path, monkeypatch, read, error, content, words):
+@pytest.mark.parametrize("name", HOSTILE_YAML)
+def test_hostile_yaml_is_refused(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
+    content, words = HOSTILE_YAML[name]
     path = tmp_path / "c.yaml"
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    message = refused(error, read, path)
-    assert words in message
+    assert words in refused(UsageError, job, path)
     assert not (tmp_path / "owned").exists()
+
+
+def test_training_reads_yaml_by_the_same_loader(tmp_path):
+    path = tmp_path / "c.yaml"
+    for name in ("billion laughs", "python tag", "key twice", "huge number"):
+        content, words = HOSTILE_YAML[name]
+        path.write_text(content)
+        assert words in refused(TrainingError, training, path)
 
 
 NUMBERS = [".nan", ".inf", "-.inf", "1e999", "-1e999", "1.0e+999", f"'{'9' * 5000}'", "[]", "{}"]
