@@ -54,6 +54,8 @@ setup(
     extras_require={
         # The fast engine for CPUs.
         "openvino": ["openvino>=2025.0"],
+        # HEIC, the photographs of phones.
+        "heif": ["pi-heif>=1.4"],
         # Object stores: docs/object-stores.md.
         "s3": ["boto3>=1.36"],
         "gcs": ["google-cloud-storage>=3.1"],
@@ -62,6 +64,7 @@ setup(
         # Checked against requirements/lock.txt; see the Makefile.
         "dev": [
             "openvino>=2025.0",
+            "pi-heif>=1.4",
             "apache-beam[gcp]>=2.77",
             "boto3>=1.36",
             "google-cloud-storage>=3.1",

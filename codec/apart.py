@@ -9,11 +9,14 @@ import signal
 import socket
 import subprocess
 import sys
+from io import BufferedIOBase
 from pathlib import Path
 from typing import Any
 
+from codec.decode import ImageHeader, read_header
 from codec.errors import ImageError
 from codec.picture import Picture
+from codec.readers import BEGINNING, reader_of
 from codec.wire import receive_message, receive_picture, send_bytes, send_message
 
 
@@ -32,20 +35,41 @@ def decode_apart(content: bytes, max_megapixels: float, max_seconds: float) -> P
       MemoryError: the picture needs more memory than its size explains.
       RuntimeError: a programming error in the child.
     """
+    return _ask(content, max_megapixels=max_megapixels, max_seconds=max_seconds)
+
+
+def read_header_apart(stream: BufferedIOBase) -> ImageHeader:
+    """Reads an image's header, in a child process if the format's library may crash on it.
+
+    Args:
+      stream: an open binary file that can seek.
+
+    Raises:
+      ImageError: see codec.decode.read_header; or the child did not survive the file.
+      RuntimeError: a programming error in the child.
+    """
+    may_crash = reader_of(stream.read(BEGINNING)).may_crash
+    stream.seek(0)
+    if not may_crash:
+        return read_header(stream)
+    return _ask(stream.read(), header_only=True)
+
+
+def _ask(content: bytes, **request: float) -> Picture | ImageHeader:
     try:
-        return _decode_once(content, max_megapixels, max_seconds)
+        return _ask_once(content, request)
     except _KilledError:
         # Another process may have taken the memory.
-        return _decode_once(content, max_megapixels, max_seconds)
+        return _ask_once(content, request)
 
 
-def _decode_once(content: bytes, max_megapixels: float, max_seconds: float) -> Picture:
+def _ask_once(content: bytes, request: dict[str, float]) -> Picture | ImageHeader:
     try:
         child = _idle.pop()
     except IndexError:
         child = _Child()
     try:
-        return child.decode(content, max_megapixels, max_seconds)
+        return child.ask(content, request)
     finally:
         if child.idle:
             _idle.append(child)
@@ -84,12 +108,11 @@ class _Child:
         _raise_bug(answer)
         self.idle = True
 
-    def decode(self, content: bytes, max_megapixels: float, max_seconds: float) -> Picture:
-        """See decode_apart."""
+    def ask(self, content: bytes, request: dict[str, float]) -> Picture | ImageHeader:
+        """What the child makes of a file; the request: options of codec.worker."""
         self.idle = False  # until it has answered
         try:
-            limits = {"max_megapixels": max_megapixels, "max_seconds": max_seconds}
-            send_message(self._link, limits)
+            send_message(self._link, request)
             send_bytes(self._link, content)
             answer = receive_message(self._link)
             picture = receive_picture(self._link, answer) if "dtype" in answer else None
@@ -101,7 +124,7 @@ class _Child:
             raise MemoryError(answer["out_of_memory"])
         if "refused" in answer:
             raise ImageError(answer["refused"])
-        return picture
+        return ImageHeader(**answer["header"]) if "header" in answer else picture
 
     def _end(self) -> ImageError:
         """Waits for a child that closed its socket; the error that says what it died of."""

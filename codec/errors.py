@@ -14,7 +14,6 @@ _WORDS = (
     (r"(broken|unrecognized) data stream.*", "the compressed pixels are broken"),
     (r"buffer overrun.*", "the compressed pixels are more than the picture holds"),
     (r"cannot load this image|tile cannot extend outside image", "no pixels where it says"),
-    (r"not identified by this driver", "sizes or other values that cannot be"),
     (r"negative seek value.*", "it points to a place outside the file"),
 )  # fmt: skip
 _MEANINGS = tuple((re.compile(pattern, re.DOTALL), meaning) for pattern, meaning in _WORDS)

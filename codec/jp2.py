@@ -1,12 +1,22 @@
-"""Boxes of JP2 files (ISO 15444-1, annex I)."""
+"""JPEG 2000: codestreams, and the boxes of JP2 files (ISO 15444-1, annex I)."""
 
+import io
 import math
 import struct
+from dataclasses import replace
 from fractions import Fraction
 
+import imagecodecs
+
+from codec import pillow
 from codec.boxes import boxes
+from codec.errors import ImageError
+from codec.metadata import attempt
+from codec.picture import Decoded
+from codec.samples import Planes, scaled, split
 
 SIGNATURE = b"\0\0\0\x0cjP  \r\n\x87\n"
+CODESTREAM = b"\xff\x4f\xff\x51"
 # What of the header box is about pixels: size, depths, colour space, palette, channels.
 _PIXELS = frozenset({b"ihdr", b"bpcc", b"colr", b"pclr", b"cmap", b"cdef"})
 # What stands before the header box in the files of OpenJPEG: the signature and the file type.
@@ -15,17 +25,70 @@ EXIF = b"JpgTiffExif->JP2"
 XMP = bytes.fromhex("be7acfcb97a942e89c71999491e3afac")
 
 
+def size_of(stream: io.BufferedIOBase) -> tuple[int, int]:
+    """Width and height.
+
+    Raises:
+      ImageError: header and codestream state two: memory is taken by the second, limits are held
+        to the first.
+    """
+    stated = pillow.size_of("JPEG2000", stream)
+    stream.seek(0)
+    size, _ = _codestream_of(stream.read())
+    if size != stated:
+        raise ImageError("the image's header is damaged: it says two sizes")
+    return size
+
+
+def decode(content: bytes) -> Decoded:
+    """Decodes a JPEG 2000.
+
+    Raises:
+      ImageError: its samples are of a kind that is not supported.
+    """
+    with pillow.opened("JPEG2000", io.BytesIO(content)) as image:
+        metadata = replace(
+            pillow.metadata_in(image),
+            exif=block_in(content, EXIF),
+            xmp=block_in(content, XMP),
+            icc=profile_in(content),
+        )
+        left_out = pillow.left_out_of(image)
+        _, components = _codestream_of(content)
+        if max(bits for bits, _ in components) <= 8:
+            planes, _ = pillow.planes_of(image)
+        else:
+            planes = _decode_deep(content, components)
+        return Decoded(*planes, metadata, left_out)
+
+
+def _decode_deep(content: bytes, components: list[tuple[int, bool]]) -> Planes:
+    bits = components[0][0]
+    if any(component != (bits, False) for component in components) or bits > 16:
+        raise ImageError(
+            "JPEG 2000 samples that have signs, more than 16 bits or differing depths are not "
+            "supported"
+        )
+    # Of sYCC the library makes RGB.
+    return split(scaled(imagecodecs.jpeg2k_decode(content), bits))
+
+
 def block_in(content: bytes, uuid: bytes) -> bytes | None:
     """What a file holds in its box of a UUID: EXIF or XMP."""
     found = (body for kind, body in boxes(content) if kind == b"uuid")
     return next((body[len(uuid) :] for body in found if body.startswith(uuid)), None)
 
 
-def only_pixels(content: bytes) -> bytes:
-    """A file of nothing but the boxes that its pixels need; empty where it has no pixels."""
+def mended(content: bytes) -> bytes | None:
+    """A file of nothing but the boxes that its pixels need.
+
+    None where it has no pixels, and where its boxes are sound: then its pixels are damaged.
+    """
+    if attempt(lambda: pillow.opened("JPEG2000", io.BytesIO(content))):
+        return None
     found = dict(boxes(content))
     if b"jp2h" not in found or b"jp2c" not in found:
-        return b""
+        return None
     header = b"".join(_box(kind, body) for kind, body in boxes(found[b"jp2h"]) if kind in _PIXELS)
     parts = [(b"jP  ", SIGNATURE[8:]), (b"ftyp", b"jp2 \0\0\0\0jp2 "), (b"jp2h", header)]
     return b"".join(_box(kind, body) for kind, body in [*parts, (b"jp2c", found[b"jp2c"])])
@@ -64,6 +127,17 @@ def with_boxes(
         if block:
             rest += _box(b"uuid", uuid + block)
     return content[:_HEADER] + _box(b"jp2h", header) + rest
+
+
+def _codestream_of(content: bytes) -> tuple[tuple[int, int], list[tuple[int, bool]]]:
+    """Width and height, and each component's bits per sample and whether it has a sign."""
+    start = content.find(CODESTREAM)
+    if start < 0:
+        raise ImageError("the image's header is damaged: no JPEG 2000 codestream")
+    right, bottom, left, top = struct.unpack_from(">IIII", content, start + 8)
+    count = struct.unpack_from(">H", content, start + 40)[0]
+    codes = content[start + 42 : start + 42 + 3 * count : 3]
+    return (right - left, bottom - top), [((code & 127) + 1, code > 127) for code in codes]
 
 
 def _box(kind: bytes, body: bytes) -> bytes:

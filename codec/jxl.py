@@ -1,17 +1,17 @@
 """JPEG XL files (ISO 18181): what the header says, and pixels by imagecodecs."""
 
 import io
-from typing import NamedTuple
 
 import imagecodecs
 import numpy as np
 
 from codec.boxes import boxes
 from codec.errors import ImageError
+from codec.picture import Decoded, Metadata
 from codec.samples import scaled, split
 
-SIGNATURES = (b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n")
-_CODESTREAM = SIGNATURES[0]
+CODESTREAM = b"\xff\x0a"
+SIGNATURE = b"\0\0\0\x0cJXL \r\n\x87\n"
 _RATIOS = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
 _ALPHA, _SPOT, _CFA = 0, 2, 5  # of extra channels
 _D65, _SRGB = 1, 1
@@ -27,65 +27,45 @@ _INTEGER_BITS = ((8, 0), (10, 0), (12, 0), (1, 6))
 _FLOAT_BITS = ((32, 0), (16, 0), (24, 0), (1, 6))
 
 
-class JxlHeader(NamedTuple):
-    """What a JPEG XL says before its pixels.
-
-    Attributes:
-      width: pixels, as stored.
-      height: pixels, as stored.
-      bits: per sample.
-      info: EXIF and XMP, by the names that Pillow gives them.
-      notes: what is not read.
-    """
-
-    width: int
-    height: int
-    bits: int
-    info: dict[str, bytes]
-    notes: tuple[str, ...]
-
-
-def header_of_jxl(stream: io.BufferedIOBase) -> JxlHeader:
-    """Reads the header.
+def size_of(stream: io.BufferedIOBase) -> tuple[int, int]:
+    """Width and height.
 
     Raises:
-      ImageError: it is damaged, or its samples are floating-point.
+      ImageError: the header is damaged, or the samples are floating-point.
     """
     stream.seek(0)
-    content = stream.read()
-    codestream, info = content, {}
-    if not content.startswith(_CODESTREAM):
-        codestream = b""
-        for kind, body in boxes(content):
-            if kind in (b"jxlc", b"jxlp"):
-                codestream = codestream or body[4 * (kind == b"jxlp") :]
-            elif kind == b"Exif":
-                info["exif"] = body[4 + int.from_bytes(body[:4]) :]
-            elif kind == b"xml ":
-                info["xmp"] = body
-    if not codestream.startswith(_CODESTREAM):
+    return _header_of(stream.read())[0]
+
+
+def decode(content: bytes) -> Decoded:
+    """Decodes the first picture, which the library turns upright."""
+    _, bits, notes = _header_of(content)
+    samples = imagecodecs.jpegxl_decode(content, index=0)
+    if samples.dtype not in (np.uint8, np.uint16) or (samples.ndim == 3 and samples.shape[2] > 4):
+        raise ImageError(f"JPEG XL samples of shape {samples.shape} are not supported")
+    found = {} if content.startswith(CODESTREAM) else dict(boxes(content))
+    exif = found.get(b"Exif")
+    exif = exif and exif[4 + int.from_bytes(exif[:4]) :]
+    metadata = Metadata(exif=exif, xmp=found.get(b"xml "))
+    return Decoded(*split(scaled(samples, bits)), metadata, notes)
+
+
+def _header_of(content: bytes) -> tuple[tuple[int, int], int, tuple[str, ...]]:
+    """Width and height, bits per sample, and notes on what is not read."""
+    codestream = content
+    if not content.startswith(CODESTREAM):
+        parts = ((kind, body) for kind, body in boxes(content) if kind in (b"jxlc", b"jxlp"))
+        kind, codestream = next(parts, (b"", b""))
+        if kind == b"jxlp":  # a part, with its number before it
+            codestream = codestream[4:]
+    if not codestream.startswith(CODESTREAM):
         raise ImageError("the image's header is damaged: no JPEG XL codestream")
-    bits = _Bits(codestream[len(_CODESTREAM) :])
+    bits = _Bits(codestream[len(CODESTREAM) :])
     height, width = bits.size(_SIDE)
     depth, notes = 8, []
     if not bits.take(1):  # all_default
         depth, notes = _metadata(bits)
-    return JxlHeader(width, height, depth, info, tuple(notes))
-
-
-def decode_jxl(content: bytes, bits: int) -> tuple[np.ndarray, np.ndarray | None]:
-    """Decodes the first picture, upright.
-
-    Args:
-      bits: per sample, by the header.
-
-    Returns:
-      (h, w, 3) RGB or (h, w), uint8 or uint16; alpha, (h, w) of the same type, or None.
-    """
-    samples = imagecodecs.jpegxl_decode(content, index=0)
-    if samples.dtype not in (np.uint8, np.uint16) or (samples.ndim == 3 and samples.shape[2] > 4):
-        raise ImageError(f"JPEG XL samples of shape {samples.shape} are not supported")
-    return split(scaled(samples, bits))
+    return (width, height), depth, tuple(notes)
 
 
 class _Bits:

@@ -1,6 +1,7 @@
 """A decoded image, and what its file says beside the pixels."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -35,7 +36,7 @@ class Picture:
     Attributes:
       pixels: (h, w, 3) BGR or (h, w), uint8 or uint16, contiguous, upright.
       alpha: (h, w) of the same type, or None.
-      format: of the file, as Pillow names it, such as `PNG`.
+      format: of the file, as codec.readers names it, such as `PNG`.
       metadata: what stands beside the pixels.
       notes: what of the file could not be kept, or was decided, in words for its owner.
       jpeg_tables: quantisation tables of a JPEG (64 numbers each, in natural order), else ().
@@ -47,3 +48,28 @@ class Picture:
     metadata: Metadata = Metadata()
     notes: tuple[str, ...] = ()
     jpeg_tables: tuple[tuple[int, ...], ...] = ()
+
+
+class Decoded(NamedTuple):
+    """What the reader of a format makes of a file.
+
+    Attributes:
+      pixels: (h, w, 3) RGB or (h, w), uint8 or uint16, upright.
+      alpha: (h, w) of the same type, or None.
+      metadata: as the file states them, for the samples as stored; codec.metadata makes them fit.
+      notes: see Picture.
+      jpeg_tables: see Picture.
+    """
+
+    pixels: np.ndarray
+    alpha: np.ndarray | None
+    metadata: Metadata
+    notes: tuple[str, ...] = ()
+    jpeg_tables: tuple[tuple[int, ...], ...] = ()
+
+
+def several_pictures(count: int | str, taken: str = "first") -> tuple[str, ...]:
+    """The note on a file of several pictures, of which one is taken; none for a single picture."""
+    if count == 1:
+        return ()
+    return (f"the file holds {count} pictures, only the {taken} was taken",)

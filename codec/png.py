@@ -1,16 +1,66 @@
-"""Chunks of PNG files."""
+"""PNG files: more than 8 bits, and their chunks."""
 
+import io
 import struct
 import zlib
 from collections.abc import Container, Iterator
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from codec import pillow
+from codec.errors import ImageError
+from codec.metadata import LARGEST_BLOCK, attempt
+from codec.picture import Decoded, Metadata, several_pictures
+from codec.samples import Planes, split, turned
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _HEADER_END = len(SIGNATURE) + 8 + 13 + 4
 
 _PIXELS = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
+_COLOUR = {b"gAMA": 4, b"cHRM": 32, b"sRGB": 1, b"cICP": 4}  # and their lengths
+_TEXT = frozenset({b"tEXt", b"zTXt", b"iTXt"})
+_XMP_KEYWORD = b"XML:com.adobe.xmp"
+_RAW_PROFILE = b"Raw profile type "
+_PER_METRE = 1  # of pHYs' units
 
 # More text in a compressed chunk is refused by Pillow, too.
 INFLATED_LIMIT = 2**20
+
+
+def decode(content: bytes) -> Decoded:
+    """Decodes a PNG; of an animation the picture that others show in its place."""
+    with pillow.opened("PNG", io.BytesIO(content)) as image:
+        notes = several_pictures(image.n_frames)
+        if any(";16" in str(tile.args) for tile in image.tile):
+            planes = _decode_deep(image, content)
+        else:
+            _scale_transparent_gray(image)
+            planes, _ = pillow.planes_of(image)
+        return Decoded(*planes, metadata_in(content), notes)
+
+
+def metadata_in(content: bytes) -> Metadata:
+    """What stands beside the pixels, wherever in the file it stands."""
+    texts = _texts(content)
+    xmp = (text for _, keyword, text in texts if keyword == _XMP_KEYWORD)
+    colour: dict[bytes, bytes] = {}
+    for kind, body in chunks(content, _COLOUR):
+        if len(body) == _COLOUR[kind]:
+            colour.setdefault(kind, body)
+    return Metadata(
+        exif=_first(content, b"eXIf") or attempt(lambda: _legacy_exif(texts)),
+        xmp=next(xmp, None),
+        icc=attempt(lambda: _profile(content)),
+        dpi=attempt(lambda: _dpi(content)),
+        png_colour=tuple(colour.items()),
+        png_text=tuple(
+            chunk
+            for chunk, keyword, _ in texts
+            if keyword != _XMP_KEYWORD and not keyword.startswith(_RAW_PROFILE)
+        ),
+    )
 
 
 def chunks(content: bytes, kinds: Container[bytes]) -> Iterator[tuple[bytes, bytes]]:
@@ -26,15 +76,15 @@ def chunks(content: bytes, kinds: Container[bytes]) -> Iterator[tuple[bytes, byt
                 yield kind, content[body : body + size]
 
 
-def only_pixels(content: bytes) -> bytes:
-    """A PNG file of nothing but the chunks that its pixels need; empty where it has no pixels."""
+def only_pixels(content: bytes) -> bytes | None:
+    """A PNG file of nothing but the chunks that its pixels need; None where it has no pixels."""
     parts, position = [SIGNATURE], len(SIGNATURE)
     while position + 12 <= len(content):
         size, kind = struct.unpack_from(">I4s", content, position)
         if kind in _PIXELS:
             parts.append(content[position : position + size + 12])
         position += size + 12
-    return b"".join(parts) if any(part[4:8] == b"IDAT" for part in parts) else b""
+    return b"".join(parts) if any(part[4:8] == b"IDAT" for part in parts) else None
 
 
 def with_chunks(content: bytes, added: list[tuple[bytes, bytes]]) -> bytes:
@@ -66,6 +116,67 @@ def text_of(kind: bytes, body: bytes) -> tuple[bytes, bytes]:
 def international_text(keyword: bytes, text: bytes) -> tuple[bytes, bytes]:
     """An iTXt chunk, not compressed."""
     return b"iTXt", keyword + b"\0\0\0\0\0" + text
+
+
+def _decode_deep(image: Image.Image, content: bytes) -> Planes:
+    """Samples of 16 bits, upright, by OpenCV: Pillow has no 16-bit colour."""
+    # Of an animation OpenCV would show a frame that is not the picture.
+    still = np.frombuffer(only_pixels(content) or b"", np.uint8)
+    pixels = cv2.imdecode(still, cv2.IMREAD_UNCHANGED) if still.size else None
+    if pixels is None:
+        raise ImageError("the image is damaged or of a kind of 16-bit image not supported")
+    alpha = None
+    if pixels.ndim == 3:
+        has_alpha = pixels.shape[2] == 4
+        conversion = cv2.COLOR_BGRA2RGBA if has_alpha else cv2.COLOR_BGR2RGB
+        pixels, alpha = split(cv2.cvtColor(pixels, conversion))
+        if "LA;16" in str(image.tile[0].args):
+            pixels = pixels[..., 0]
+    elif "transparency" in image.info:
+        alpha = (pixels != image.info["transparency"]) * np.uint16(65535)
+    orientation = pillow.orientation_of(image)
+    return turned(pixels, orientation), None if alpha is None else turned(alpha, orientation)
+
+
+def _scale_transparent_gray(image: Image.Image) -> None:
+    """Makes the key of a PNG of 2 or 4 bits fit the 8 bits that Pillow makes of its grays."""
+    if image.tile and "transparency" in image.info:
+        image.info["transparency"] *= {"L;2": 85, "L;4": 17}.get(image.tile[0].args, 1)
+
+
+def _first(content: bytes, kind: bytes) -> bytes | None:
+    return next((body for _, body in chunks(content, {kind})), None)
+
+
+def _texts(content: bytes) -> list[tuple[tuple[bytes, bytes], bytes, bytes]]:
+    """Chunks of text with their keywords and texts, those left out that cannot be read."""
+    found = []
+    total = 0
+    for kind, body in chunks(content, _TEXT):
+        total += len(body)
+        if total > LARGEST_BLOCK:
+            break
+        text = attempt(lambda kind=kind, body=body: text_of(kind, body))
+        if text:
+            found.append(((kind, body), *text))
+    return found
+
+
+def _legacy_exif(texts: list[tuple[tuple[bytes, bytes], bytes, bytes]]) -> bytes | None:
+    """EXIF as ImageMagick writes it into PNG: three lines, then hexadecimal digits."""
+    names = (_RAW_PROFILE + b"exif", _RAW_PROFILE + b"APP1")
+    profile = next((text for _, keyword, text in texts if keyword in names), None)
+    return profile and bytes.fromhex(b"".join(profile.split(b"\n")[3:]).decode("ascii"))
+
+
+def _profile(content: bytes) -> bytes | None:
+    chunk = _first(content, b"iCCP")
+    return chunk and _inflate(chunk.partition(b"\0")[2][1:])
+
+
+def _dpi(content: bytes) -> tuple[float, float] | None:
+    x, y, unit = struct.unpack(">IIB", _first(content, b"pHYs") or bytes(9))
+    return (x * 0.0254, y * 0.0254) if unit == _PER_METRE else None
 
 
 def _inflate(compressed: bytes) -> bytes:

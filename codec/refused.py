@@ -1,10 +1,15 @@
-"""Files that are refused by name: formats that are not decoded, images without pixels."""
+"""Formats that are refused by name."""
 
 import re
-import struct
 
+# Formats that no data set of images is made of; told by their beginning.
 _SIGNATURES = (
-    (rb"....ftyp(?:hei[cmsx]|hev[cmsx]|mif1|msf1)(?!.{,60}avif)", "HEIC or HEIF"),
+    (rb"\0\0\x01\0(?!\0\0)", "Windows icon (.ico)"),
+    (rb"\0\0\x02\0(?!\0\0)", "Windows cursor (.cur)"),
+    (rb"icns", "Apple icon (.icns)"),
+    (rb"8BPS", "Photoshop (.psd, .psb)"),
+    (rb"\s*/\* XPM", "XPM"),
+    (rb"P7\s", "PAM"),
     (rb"%PDF-", "PDF"),
     (rb"%!PS|\xc5\xd0\xd3\xc6", "PostScript or EPS"),
     (rb"v/1\x01", "OpenEXR"),
@@ -19,46 +24,36 @@ _SIGNATURES = (
     (rb"II\xbc", "JPEG XR"),
     (rb"\x8bJNG\r\n\x1a\n", "JNG"),
     (rb"\x8aMNG\r\n\x1a\n", "MNG"),
-    (rb"RIFF....ACON", "animated cursor (ANI)"),
-    (rb"gimp xcf ", "GIMP (XCF)"),
+    (rb"RIFF....ACON", "animated cursor (.ani)"),
+    (rb"gimp xcf ", "GIMP (.xcf)"),
+    (rb"\0\0..\0\0\0[\1\2].{12}GIMP", "GIMP brush (.gbr)"),
     (rb"id=ImageMagick", "MIFF"),
     (rb"\xab\x01", "VIFF"),
     (rb"S\x80\xf64", "Softimage PIC"),
     (rb"R\xcc", "Utah RLE"),
     (rb"FORM....(?:ILBM|PBM )", "IFF (ILBM)"),
+    (rb"BLP[12]", "Blizzard texture (.blp)"),
+    (rb"DDS ", "DirectDraw surface (.dds)"),
+    (rb"FTEX", "FTEX"),
+    (rb"\x0a[\0\2\3\5]\x01[\1\2\4\x08]", "PCX"),
+    (rb"\xb1\x68\xde\x3a", "DCX"),
+    (rb".{4}[\x11\x12]\xaf.{8}[\0\3]\0", "FLI or FLC"),
+    (rb".{2048}PCD_", "Photo CD (.pcd)"),
+    (rb"\x80\xe8\0\0", "PIXAR"),
+    (rb"DanM|LinS", "Microsoft Paint (.msp)"),
+    (rb"Image type: ", "IFUNC (.im)"),
+    (rb"\x59\xa6\x6a\x95", "Sun raster"),
+    (rb"\x01\xda[\0\1][\1\2]", "SGI"),
+    (rb"\s*(?:/\*.*?\*/\s*)?#define[ \t]+\S+_width[ \t]", "XBM"),
     (rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml.*?)?(?:<!--.*?)?(?:<!DOCTYPE svg.*?)?<svg[\s>]", "SVG"),
 )
 _PATTERNS = tuple((re.compile(pattern, re.DOTALL), name) for pattern, name in _SIGNATURES)
-SIGNATURE_LENGTH = 1024
-
-# Where width and height stand, in either order: signature, layout, position.
-_SIZES = (
-    (b"\x89PNG\r\n\x1a\n", ">II", 16),
-    (b"GIF8", "<HH", 6),
-    (b"BM", "<II", 18),
-    (b"8BPS", ">II", 14),
-    (b"qoif", ">II", 4),
-)
 
 
 def name_of_refused(beginning: bytes) -> str | None:
-    """The name of a known format that is not decoded.
+    """The name of a known format that is not read.
 
     Args:
-      beginning: the file's first SIGNATURE_LENGTH bytes.
+      beginning: the file's first codec.readers.BEGINNING bytes.
     """
     return next((name for pattern, name in _PATTERNS if pattern.match(beginning)), None)
-
-
-def has_no_pixels(beginning: bytes) -> bool:
-    """Whether a header says a width or height of 0, in formats where Pillow has no word for it.
-
-    Args:
-      beginning: the file's first SIGNATURE_LENGTH bytes.
-    """
-    return any(
-        beginning.startswith(signature)
-        and len(beginning) >= position + struct.calcsize(layout)
-        and 0 in struct.unpack_from(layout, beginning, position)
-        for signature, layout, position in _SIZES
-    )

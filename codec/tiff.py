@@ -5,26 +5,29 @@ import itertools
 import logging
 
 import numpy as np
-from PIL import Image, TiffImagePlugin
+from PIL import Image
 from tifffile import COMPRESSION, PHOTOMETRIC, TiffFile, TiffPage
 
-from codec.colour import rgb_from_cmyk, rgb_from_lab
+from codec import exif as exif_blocks
+from codec import pillow
+from codec.colour import rgb_from_cmyk
 from codec.errors import NO_PIXELS, ImageError
-from codec.samples import scaled, straight_from_premultiplied
+from codec.metadata import attempt
+from codec.picture import Decoded, Metadata, several_pictures
+from codec.samples import Planes, scaled, straight_from_premultiplied, turned
 from srcnn.strips import map_strips
 
 # Damage that it logs ends in an ImageError, or does not touch pixels.
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 
-SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-BIG_ENDIAN_BIGTIFF = b"MM\0+"
-MOST_PAGES = 1000
+_MOST_PAGES = 1000
 _MOST_SAMPLES = 16  # per pixel
 
-# TIFF 6.0
+# TIFF 6.0 and XMP part 3
 _WIDTH_TAG = 256
 _HEIGHT_TAG = 257
-_ICC_TAG = 34675
+_ORIENTATION_TAG = 274
+_XMP_TAG = 700
 _INK_SET_TAG = 332
 _CMYK = 1
 _EXTRA_SAMPLES_TAG = 338
@@ -46,42 +49,60 @@ _COLOURS = {
     PHOTOMETRIC.PALETTE: 1,
     PHOTOMETRIC.SEPARATED: 4,
     PHOTOMETRIC.YCBCR: 3,
-    PHOTOMETRIC.CIELAB: 3,
-    PHOTOMETRIC.ICCLAB: 3,
 }
-_LAB = (PHOTOMETRIC.CIELAB, PHOTOMETRIC.ICCLAB)
 _GRAY_OR_RGB = (PHOTOMETRIC.MINISWHITE, PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.RGB)
 _ROUNDED = "32 bits per sample were rounded to 16"
+_NOT_CARRIED = {
+    34377: "what Photoshop says was left out",
+    33922: "the place on a map (GeoTIFF) was left out",
+    34264: "the place on a map (GeoTIFF) was left out",
+}
 
 
-class _AnyTiff(TiffImagePlugin.TiffImageFile):
-    """A TIFF by Pillow, its tags read also where its pixels are of a kind that Pillow refuses."""
-
-    def _setup(self) -> None:
-        try:
-            super()._setup()
-        except (KeyError, SyntaxError):
-            self.tile = []
-            self._mode = "L"
-            self._size = self._tile_size = self.tag_v2[_WIDTH_TAG], self.tag_v2[_HEIGHT_TAG]
-            if _ICC_TAG in self.tag_v2:
-                self.info["icc_profile"] = self.tag_v2[_ICC_TAG]
-
-
-def open_tiff(stream: io.BufferedIOBase) -> tuple[Image.Image, TiffPage, int]:
-    """Opens the first page of a TIFF that is a picture in full resolution; decodes no pixels.
-
-    Returns:
-      The page by Pillow and by tifffile; how many pages are pictures of their own, at most
-      MOST_PAGES.
+def size_of(stream: io.BufferedIOBase) -> tuple[int, int]:
+    """Width and height of the first page that is a picture in full resolution.
 
     Raises:
       ImageError: it has no pixels.
-      Exception: whatever damage makes of the libraries.
     """
+    page, _, _ = _page_of(stream)
+    return int(page.imagewidth), int(page.imagelength)  # damage may make tuples of them
+
+
+def decode(content: bytes) -> Decoded:
+    """Decodes that page."""
+    stream = io.BytesIO(content)
+    page, index, count = _page_of(stream)
+    image = _by_pillow(stream, index, page)
+    if image:
+        (pixels, alpha), notes = pillow.planes_of(image)
+    else:
+        (pixels, alpha), notes = _by_tifffile(page)
+        orientation = page.tags.valueof(_ORIENTATION_TAG, 1)
+        pixels = turned(pixels, orientation)
+        alpha = None if alpha is None else turned(alpha, orientation)
+    pages = several_pictures(f"at least {count}" if count >= _MOST_PAGES else count)
+    left_out = dict.fromkeys(note for tag, note in _NOT_CARRIED.items() if tag in page.tags)
+    return Decoded(pixels, alpha, _metadata_of(page, content), (*pages, *notes, *left_out))
+
+
+def _metadata_of(page: TiffPage, content: bytes) -> Metadata:
+    """What stands beside the pixels; the resolution is among the tags of EXIF."""
+    xmp = page.tags.valueof(_XMP_TAG)
+    without = exif_blocks.OF_THE_FILE
+    return Metadata(
+        exif=attempt(lambda: exif_blocks.serialise(exif_blocks.parse(content, without))),
+        xmp=xmp.encode() if isinstance(xmp, str) else xmp and bytes(xmp),
+        icc=page.iccprofile,
+    )
+
+
+def _page_of(stream: io.BufferedIOBase) -> tuple[TiffPage, int, int]:
+    """The page, its index, and how many pages are pictures of their own (at most _MOST_PAGES)."""
     full, seen = [], set()
+    stream.seek(0)
     pages = TiffFile(stream).pages
-    for index in range(MOST_PAGES):
+    for index in range(_MOST_PAGES):
         try:
             page = pages[index]
         except Exception:  # the end of the chain, or damage behind the first page
@@ -94,53 +115,41 @@ def open_tiff(stream: io.BufferedIOBase) -> tuple[Image.Image, TiffPage, int]:
         if not page.subfiletype & _REDUCED_OR_MASK:
             full.append(index)
     first = full[0] if full else 0
+    tags = [tag.code for tag in pages[first].tags]
+    if (tags.count(_WIDTH_TAG), tags.count(_HEIGHT_TAG)) != (1, 1):
+        raise ImageError("the image's header is damaged: it states no size, or several")
     if 0 in (pages[first].imagewidth, pages[first].imagelength):
         raise ImageError(NO_PIXELS)
-    return _by_pillow(stream, first, pages[first]), pages[first], max(1, len(full))
+    return pages[first], first, max(1, len(full))
 
 
-def _by_pillow(stream: io.BufferedIOBase, index: int, page: TiffPage) -> Image.Image:
-    stream.seek(0)
-    if stream.read(4) == BIG_ENDIAN_BIGTIFF:  # Pillow takes it for damage
-        image = Image.new("L", (1, 1))
-        if page.iccprofile:
-            image.info["icc_profile"] = page.iccprofile
-        return image
-    stream.seek(0)
-    image = _AnyTiff(stream)
-    image.seek(index)
+def _by_pillow(stream: io.BufferedIOBase, index: int, page: TiffPage) -> Image.Image | None:
+    """The page by Pillow, if that decodes it with nothing cut off, dropped or rounded twice."""
+    is_whole = (
+        page.compression not in _OPTIONAL_COMPRESSIONS
+        and _bits_of(page) <= 8
+        and page.sampleformat == 1
+        and page.extrasamples in ((), (_STRAIGHT,))
+        and page.photometric in _COLOURS
+        and page.photometric != PHOTOMETRIC.PALETTE
+    )
+    # Of those that it cannot open tifffile knows more, and says what is wrong with the others.
+    image = attempt(lambda: pillow.opened("TIFF", stream)) if is_whole else None
+    if image:
+        image.seek(index)
     return image
 
 
-def depth_of(page: TiffPage) -> int:
-    """Bits per sample; the most, where channels differ."""
+def _bits_of(page: TiffPage) -> int:
     return int(np.max(page.bitspersample))
 
 
-def is_whole_in_pillow(image: Image.Image, page: TiffPage) -> bool:
-    """Whether Pillow decodes the picture with nothing cut off, dropped or rounded twice."""
-    return (
-        bool(getattr(image, "tile", ()))
-        and page.compression not in _OPTIONAL_COMPRESSIONS
-        and depth_of(page) <= 8
-        and page.sampleformat == 1
-        and page.extrasamples in ((), (_STRAIGHT,))
-        and page.photometric not in (PHOTOMETRIC.PALETTE, *_LAB)
-    )
-
-
-def decode_tiff(
-    image: Image.Image, page: TiffPage
-) -> tuple[np.ndarray, np.ndarray | None, list[str]]:
-    """Decodes a page by tifffile; takes a profile that was used out of `image.info`.
-
-    Returns:
-      (h, w, 3) RGB or (h, w), uint8 or uint16, as stored (not turned); alpha, (h, w) of the same
-      type, or None; notes.
+def _by_tifffile(page: TiffPage) -> tuple[Planes, tuple[str, ...]]:
+    """Colours (RGB or gray) and alpha as stored (not turned), and notes.
 
     Raises:
       ImageError: a kind of samples, colours or compression that is not supported; missing data.
-      Exception: whatever damage makes of the libraries.
+      Exception: whatever damage makes of the library.
     """
     _check_supported(page)
     stored = page.asarray(maxworkers=1)
@@ -148,29 +157,18 @@ def decode_tiff(
         stored = np.moveaxis(stored, 0, -1)
     stored = stored.reshape(page.imagelength, page.imagewidth, page.samplesperpixel)
     count = _COLOURS[page.photometric]
-    bits, notes = depth_of(page), []
+    bits, notes = _bits_of(page), ()
     if bits == 32:
         stored, bits = _sixteen_bit(stored), 16
-        notes.append(_ROUNDED)
+        notes = (_ROUNDED,)
     colours, extras = stored[..., :count], stored[..., count:]
     if page.photometric == PHOTOMETRIC.PALETTE:
         colours = _through_colour_map(colours[..., 0], page.colormap)
-    elif page.photometric in _LAB:
-        colours = _through_lab(colours, page.photometric)
     else:
         colours = scaled(colours, bits)
-    kinds = tuple(page.extrasamples)
-    if _EXTRA_SAMPLES_TAG not in page.tags and extras.shape[2] == 1:
-        kinds = (_STRAIGHT,)  # what programs mean that do not say
-    kinds = (*kinds, *[0] * extras.shape[2])[: extras.shape[2]]
-    alpha, kind = None, None
-    for channel, kind in enumerate(kinds):
-        if kind in (_PREMULTIPLIED, _STRAIGHT):
-            alpha = scaled(extras[..., channel], bits)
-            break
-    dropped = len(kinds) - (alpha is not None)
+    alpha, kind, dropped = _alpha_of(page, extras, bits)
     if dropped:
-        notes.append(f"extra channels without a stated meaning were dropped: {dropped}")
+        notes += (f"extra channels without a stated meaning were dropped: {dropped}",)
     if alpha is not None and alpha.dtype != colours.dtype:
         alpha = scaled(alpha, 8, colours.dtype)
     if page.photometric == PHOTOMETRIC.MINISWHITE:
@@ -178,15 +176,28 @@ def decode_tiff(
     if kind == _PREMULTIPLIED:
         colours = straight_from_premultiplied(colours, alpha)
     if page.photometric == PHOTOMETRIC.SEPARATED:
-        colours, notes_of_colour = rgb_from_cmyk(colours, image.info.pop("icc_profile", None))
+        colours, notes_of_colour = rgb_from_cmyk(colours, page.iccprofile)
         notes += notes_of_colour
-    return (colours[..., 0] if colours.shape[2] == 1 else colours), alpha, notes
+    return ((colours[..., 0] if colours.shape[2] == 1 else colours), alpha), notes
+
+
+def _alpha_of(
+    page: TiffPage, extras: np.ndarray, bits: int
+) -> tuple[np.ndarray | None, int | None, int]:
+    """Alpha of the channels behind the colours, its kind, and how many others there are."""
+    kinds = tuple(page.extrasamples)
+    if _EXTRA_SAMPLES_TAG not in page.tags and extras.shape[2] == 1:
+        kinds = (_STRAIGHT,)  # what programs mean that do not say
+    kinds = (*kinds, *[0] * extras.shape[2])[: extras.shape[2]]
+    for channel, kind in enumerate(kinds):
+        if kind in (_PREMULTIPLIED, _STRAIGHT):
+            return scaled(extras[..., channel], bits), kind, len(kinds) - 1
+    return None, None, len(kinds)
 
 
 def _check_supported(page: TiffPage) -> None:
-    bits = depth_of(page)
-    has_sign = page.sampleformat == 2 and page.photometric not in _LAB
-    if has_sign or page.sampleformat not in (1, 2) or (bits > 16 and bits != 32):
+    bits = _bits_of(page)
+    if page.sampleformat != 1 or (bits > 16 and bits != 32):
         kind = _SAMPLE_KINDS.get(page.sampleformat, "integer")
         raise ImageError(f"{bits}-bit {kind} samples are not supported; 8 or 16 bits are")
     if np.min(page.bitspersample) != bits:
@@ -197,7 +208,9 @@ def _check_supported(page: TiffPage) -> None:
         or (bits == 32 and page.photometric not in _GRAY_OR_RGB)
     ):
         name = getattr(page.photometric, "name", page.photometric)
-        raise ImageError(f"TIFF pixels of kind {name} with {bits} bits are not supported")
+        raise ImageError(
+            f"TIFF pixels of kind {name} with {bits} bits are not read; convert it to PNG"
+        )
     if not _COLOURS[page.photometric] <= page.samplesperpixel <= _MOST_SAMPLES:
         raise ImageError(f"{page.samplesperpixel} samples per pixel are not supported")
     inkset = page.tags.valueof(_INK_SET_TAG, _CMYK)
@@ -215,17 +228,6 @@ def _check_supported(page: TiffPage) -> None:
 def _sixteen_bit(samples: np.ndarray) -> np.ndarray:
     """Unsigned 32-bit samples as 16 bits, rounded; 65537 codes are one."""
     return map_strips(lambda strip: (strip + np.uint64(32768)) // 65537, np.uint16, samples)
-
-
-def _through_lab(stored: np.ndarray, photometric: PHOTOMETRIC) -> np.ndarray:
-    """CIELab has signs (TIFF 6.0, section 23), ICCLab is the encoding of ICC profiles."""
-    deep = stored.itemsize == 2
-    unit = 256 if deep else 1
-    if photometric == PHOTOMETRIC.ICCLAB:
-        return rgb_from_lab(stored, 65280 if deep else 255, unit, 128 * unit)
-    codes = stored.astype(np.uint16 if deep else np.uint8)
-    codes[..., 1:] ^= 128 * unit  # two's complement, as a distance from the smallest
-    return rgb_from_lab(codes, 65535 if deep else 255, unit, 128 * unit)
 
 
 def _through_colour_map(indices: np.ndarray, colour_map: np.ndarray) -> np.ndarray:

@@ -4,6 +4,7 @@ It is the one that dies: of a decoder's crash, of the alarm when a file takes to
 limit on memory or of the kernel's choice when memory runs out.
 """
 
+import math
 import os
 import resource
 import signal
@@ -11,6 +12,7 @@ import socket
 import sys
 import traceback
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 
 import cv2
@@ -49,17 +51,22 @@ def _serve_one(
     link: socket.socket,
     content: bytes,
     data_bytes: int,
-    max_megapixels: float,
-    max_seconds: float,
+    max_megapixels: float = math.inf,
+    max_seconds: float = math.inf,
+    header_only: bool = False,
 ) -> None:
-    """Answers with the picture, or with why there is none."""
+    """Answers with the picture or the header, or with why there is none."""
     try:
         _allow(min(_SECONDS, max_seconds), data_bytes)
-        megapixels = min(read_header(content).megapixels, max_megapixels)
-        seconds = _SECONDS + _SECONDS_PER_MEGAPIXEL * megapixels
-        data_bytes += int(_BYTES_PER_PIXEL * megapixels * 1e6)
-        _allow(min(seconds, max_seconds), data_bytes)
-        answer = decode_image(content, max_megapixels)
+        header = read_header(content)
+        if header_only:
+            answer = {"header": asdict(header)}
+        else:
+            megapixels = min(header.megapixels, max_megapixels)
+            seconds = _SECONDS + _SECONDS_PER_MEGAPIXEL * megapixels
+            data_bytes += int(_BYTES_PER_PIXEL * megapixels * 1e6)
+            _allow(min(seconds, max_seconds), data_bytes)
+            answer = decode_image(content, max_megapixels)
     except ImageError as error:
         answer = {"refused": str(error)}
     except MemoryError as error:

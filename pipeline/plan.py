@@ -8,7 +8,7 @@ from typing import Any
 
 import apache_beam as beam
 
-from codec.decode import read_header
+from codec.apart import read_header_apart
 from pipeline.graph import match
 from pipeline.job import Job
 from pipeline.summary import to_json
@@ -86,7 +86,7 @@ Entry = tuple[str, str, str, float, str]
 def _look_at(ref: ImageRef) -> Entry:
     try:
         with open_file(ref.uri) as file:
-            header = read_header(file)
+            header = read_header_apart(file)
     except EXPECTED_ERRORS as error:
         return _failure("unreadable", failed_row(ref, "read", error))
     line = (

@@ -8,6 +8,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import imagecodecs
 import numpy as np
@@ -31,6 +32,49 @@ STORED = {
     7: lambda shown: shown[::-1, ::-1].swapaxes(0, 1),
     8: lambda shown: np.rot90(shown, -1),
 }
+
+
+# The beginnings of files of formats that are not read, by the names that the refusal gives them.
+REFUSED = {
+    "Windows icon (.ico)": pillow_file(Image.new("RGBA", (16, 16)), "ICO", sizes=[(16, 16)]),
+    "Windows cursor (.cur)": struct.pack("<HHHBBBBHHII", 0, 2, 1, 6, 4, 0, 0, 3, 2, 40, 22),
+    "Apple icon (.icns)": b"icns" + struct.pack(">I4sI", 16, b"ic09", 8),
+    "Photoshop (.psd, .psb)": struct.pack(">4sH6xHIIHH", b"8BPS", 1, 3, 4, 6, 8, 3) + bytes(99),
+    "XPM": b'/* XPM */\nstatic char *a[] = {\n"2 1 2 1",\n"a c #ff0000"',
+    "PAM": b"P7\nWIDTH 5\nHEIGHT 4\nDEPTH 3\nMAXVAL 255\nENDHDR\n" + bytes(60),
+    "JPEG XR": b"II\xbc\x01",
+    "GIMP (.xcf)": b"gimp xcf file",
+    "GIMP brush (.gbr)": struct.pack(">5I", 28, 2, 4, 4, 1) + b"GIMP" + bytes(20),
+    "JNG": b"\x8bJNG\r\n\x1a\n",
+    "SVG": b"<?xml version='1.0'?>\n<!-- drawn -->\n<svg width='5'>",
+    "PDF": b"%PDF-1.7\n",
+    "PostScript or EPS": b"\xc5\xd0\xd3\xc6" + bytes(40),
+    "OpenEXR": b"v/1\x01\x02\0\0\0",
+    "Radiance HDR": b"#?RADIANCE\n",
+    "PFM (floating-point samples)": b"PF\n5 4\n-1.0\n" + bytes(240),
+    "FITS": b"SIMPLE  =                    T",
+    "WMF": b"\xd7\xcd\xc6\x9a" + bytes(40),
+    "EMF": b"\x01\0\0\0" + bytes(36) + b" EMF",
+    "DjVu": b"AT&TFORM\0\0\0\0DJVU",
+    "FLIF": b"FLIF31",
+    "BPG": b"BPG\xfb\0\0",
+    "Blizzard texture (.blp)": b"BLP2" + bytes(60),
+    "DirectDraw surface (.dds)": pillow_file(Image.new("RGB", (8, 8)), "DDS"),
+    "FTEX": b"FTEX" + bytes(40),
+    "PCX": pillow_file(Image.new("RGB", (8, 8)), "PCX"),
+    "DCX": struct.pack("<II", 0x3ADE68B1, 0),
+    "FLI or FLC": struct.pack("<IHHHHHH", 128, 0xAF12, 1, 8, 8, 8, 3),
+    "Photo CD (.pcd)": bytes(2048) + b"PCD_IPI",
+    "PIXAR": b"\x80\xe8\0\0" + bytes(99),
+    "Microsoft Paint (.msp)": pillow_file(Image.new("1", (8, 8)), "MSP"),
+    "IFUNC (.im)": pillow_file(Image.new("RGB", (8, 8)), "IM"),
+    "Sun raster": struct.pack(">8I", 0x59A66A95, 6, 4, 24, 72, 1, 0, 0) + bytes(72),
+    "SGI": pillow_file(Image.new("RGB", (8, 8)), "SGI"),
+    "XBM": b"#define a_width 8\n#define a_height 1\nstatic char a_bits[] = {\n0x03};\n",
+}
+
+# Made by data/make_heic.py, without loss.
+HEIC = {path.stem: path.read_bytes() for path in (Path(__file__).parent / "data").glob("*.heic")}
 
 
 @dataclass(frozen=True)
@@ -61,6 +105,15 @@ def scene(channels: int, dtype: type) -> np.ndarray:
     chosen = {1: planes[:1], 2: [planes[0], planes[3]], 3: planes[:3], 4: planes}[channels]
     samples = np.dstack([np.clip(plane, 0, 1) for plane in chosen]) * np.iinfo(dtype).max
     return np.rint(samples).astype(dtype)[..., 0 if channels == 1 else slice(None)]
+
+
+def heic_scene(bits: int, channels: int) -> np.ndarray:
+    """What data/make_heic.py encoded, (16, 24, channels), white as white."""
+    y, x = np.mgrid[0:16, 0:24]
+    planes = [x / 23, y / 15, (x + y) / 38, 1 - x * y / 345]
+    codes = np.rint(np.dstack(planes[:channels]) * (2**bits - 1))
+    dtype = np.uint8 if bits == 8 else np.uint16
+    return np.rint(codes * (np.iinfo(dtype).max / (2**bits - 1))).astype(dtype)
 
 
 def exif_block(orientation: int) -> bytes:
@@ -127,7 +180,7 @@ def good() -> Iterator[Case]:
             turns = range(1, 9) if channels in (1, 4) else (1, 6)
             for orientation in turns:
                 stored = np.ascontiguousarray(STORED[orientation](samples))
-                for beside in (False, True):
+                for beside in (False, True) if orientation == 1 else (True,):
                     name = f"{kind}-o{orientation}{'-beside' * beside}"
                     upright = DPI[::-1] if orientation > 4 else DPI
                     dpi = upright if beside else None
@@ -189,13 +242,14 @@ def odd() -> Iterator[Case]:
     for file_format, ending in (("PNG", "png"), ("TIFF", "tif"), ("BMP", "bmp"), ("PPM", "pbm")):
         content = pillow_file(Image.fromarray(bits), file_format)
         yield Case(f"odd-1-bit.{ending}", content, bits.astype(np.uint8) * 255)
-    for file_format in ("TGA", "PCX", "QOI", "SGI", "ICO", "DDS", "AVIF"):
-        image = picture.crop((0, 0, 28, 28)) if file_format == "ICO" else picture
+    for file_format in ("TGA", "QOI", "AVIF"):
         options = {"quality": 100, "subsampling": "4:4:4"} if file_format == "AVIF" else {}
-        if file_format == "ICO":
-            options = {"sizes": [(28, 28)]}
-        content = pillow_file(image, file_format, **options)
-        yield Case(f"odd.{file_format.lower()}", content, np.asarray(image))
+        content = pillow_file(picture, file_format, **options)
+        yield Case(f"odd.{file_format.lower()}", content, colour)
+    yield Case("odd-8-bit.heic", HEIC["8-bit"], heic_scene(8, 3))
+    yield Case("odd-10-bit.heic", HEIC["10-bit"], heic_scene(10, 3))
+    yield Case("odd-alpha.heic", HEIC["alpha"], heic_scene(8, 4))
+    yield Case("odd-turned.heic", HEIC["10-bit-turned"], np.rot90(heic_scene(10, 3), -1))
     inks = picture.convert("CMYK")
     cmyk = pillow_file(inks, "JPEG", quality=100)  # inverted, as Adobe does
     yield Case("odd-cmyk.jpg", cmyk, np.asarray(inks.convert("RGB")))
@@ -293,10 +347,7 @@ def broken() -> Iterator[tuple[str, bytes, str]]:
         tiff_file(scene(1, np.uint16).astype(np.float32)),
         "32-bit floating-point samples are not supported",
     )
-    yield "raster.exr", b"v/1\x01" + bytes(100), "OpenEXR"
-    yield "raster.hdr", b"#?RADIANCE\n" + bytes(100), "Radiance HDR"
     yield "float.jxl", imagecodecs.jpegxl_encode(np.float32(colour) / 255), "floating-point"
-    yield "raster.heic", b"\0\0\0\x18ftypheic" + bytes(100), "HEIC"
-    yield "vector.svg", b"<svg xmlns='http://www.w3.org/2000/svg'/>", "SVG"
-    yield "page.pdf", b"%PDF-1.7\n" + bytes(100), "PDF"
-    yield "page.eps", pillow_file(picture, "EPS"), "PostScript"
+    yield "nothing.heic", b"\0\0\0\x18ftypheic" + bytes(100), "header is damaged"
+    for index, (name, content) in enumerate(REFUSED.items()):
+        yield f"refused-{index}", content, f"{name} is not read; convert it to PNG"

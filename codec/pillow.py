@@ -1,0 +1,123 @@
+"""Files that Pillow reads whole: WebP, GIF, QOI, TGA, and most other formats' files of 8 bits."""
+
+import io
+import re
+import warnings
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from codec.colour import rgb_from_cmyk
+from codec.errors import NO_PIXELS, ImageError
+from codec.picture import Decoded, Metadata, several_pictures
+from codec.samples import Planes, split
+
+# Sizes are checked by max_megapixels, from the header, with a message of our own.
+Image.MAX_IMAGE_PIXELS = None
+# Else it does not say why a file that begins as a PNG is none.
+Image.WARN_POSSIBLE_FORMATS = True
+_FAILED = re.compile(r"\w+ opening failed\. (.+)", re.DOTALL)
+
+_NO_SIZE = "not identified by this driver"
+
+_ORIENTATION_TAG = 274  # of EXIF
+# What its modes become, where that takes no more than Pillow.
+_CONVERTED = {"1": "L", "PA": "RGBA", "RGBX": "RGB", "YCbCr": "RGB"}
+_UNUSED_ALPHA = "transparency that hides the whole TGA was taken for unused, and left out"
+
+
+def opened(plugin: str, stream: io.BufferedIOBase) -> Image.Image:
+    """Opens a file by one of Pillow's plugins and no other; decodes no pixels.
+
+    Raises:
+      ImageError: it has no pixels.
+      SyntaxError: it is no file of that format; the message says why.
+      Exception: whatever else damage makes of the plugin.
+    """
+    stream.seek(0)
+    # Most warnings are of oddities in metadata that do not touch pixels.
+    with warnings.catch_warnings(record=True, action="always") as caught:
+        try:
+            return Image.open(stream, formats=(plugin,))
+        except UnidentifiedImageError:
+            matches = (_FAILED.fullmatch(str(warning.message)) for warning in caught)
+            words = next((match[1] for match in matches if match), "values that cannot be")
+            if words == _NO_SIZE:
+                raise ImageError(NO_PIXELS) from None
+            raise SyntaxError(words) from None
+
+
+def size_of(plugin: str, stream: io.BufferedIOBase) -> tuple[int, int]:
+    """Width and height."""
+    return opened(plugin, stream).size
+
+
+def decode(plugin: str, content: bytes) -> Decoded:
+    """Decodes an image of 8 bits."""
+    with opened(plugin, io.BytesIO(content)) as image:
+        notes = several_pictures(getattr(image, "n_frames", 1)) + left_out_of(image)
+        metadata = metadata_in(image)
+        (pixels, alpha), more = planes_of(image)
+        return Decoded(pixels, alpha, metadata, notes + more)
+
+
+def decode_gif(content: bytes) -> Decoded:
+    """Decodes a GIF; what its first frame leaves open is transparent, as in browsers."""
+    with opened("GIF", io.BytesIO(content)) as image:
+        notes = several_pictures(image.n_frames) + left_out_of(image)
+        frame = image.tile[0].extents if image.tile else None
+        image.load()
+        # With a transparent colour Pillow fills with it.
+        if frame and frame != (0, 0, *image.size) and "transparency" not in image.info:
+            covered = Image.new("L", image.size)
+            covered.paste(255, frame)
+            image.putalpha(covered)
+        return Decoded(*planes_of(image)[0], metadata_in(image), notes)
+
+
+def decode_tga(content: bytes) -> Decoded:
+    """Decodes a TGA; alpha that hides all of it is a field that its writer did not fill."""
+    found = decode("TGA", content)
+    if found.alpha is not None and not found.alpha.any():
+        return found._replace(alpha=None, notes=(_UNUSED_ALPHA,))
+    return found
+
+
+def metadata_in(image: Image.Image) -> Metadata:
+    """What stands beside the pixels, as far as Pillow tells it in one way for all formats."""
+    names = {"exif": "exif", "xmp": "xmp", "icc": "icc_profile", "dpi": "dpi"}
+    return Metadata(**{field: image.info.get(name) for field, name in names.items()})
+
+
+def left_out_of(image: Image.Image) -> tuple[str, ...]:
+    """Notes on what stands beside the pixels and is not in Metadata."""
+    return ("a comment was left out",) if "comment" in image.info else ()
+
+
+def orientation_of(image: Image.Image) -> int:
+    """The EXIF orientation; reads on to the end of the file, where EXIF may stand."""
+    return image.getexif().get(_ORIENTATION_TAG, 1)
+
+
+def planes_of(image: Image.Image) -> tuple[Planes, tuple[str, ...]]:
+    """The samples of an open file, upright, and notes.
+
+    Raises:
+      ImageError: its pixels are of a kind that is not supported.
+      Exception: whatever damage makes of Pillow.
+    """
+    image.load()
+    profile = image.info.get("icc_profile")
+    ImageOps.exif_transpose(image, in_place=True)  # else it copies those that stand upright too
+    if image.mode == "CMYK":
+        rgb, notes = rgb_from_cmyk(np.asarray(image), profile)
+        return (rgb, None), notes
+    if "transparency" in image.info:
+        image = image.convert("LA" if image.mode in ("1", "L") else "RGBA")
+    elif image.mode == "P":
+        image = image.convert("RGBA" if image.palette.mode == "RGBA" else "RGB")
+    elif image.mode in _CONVERTED:
+        image = image.convert(_CONVERTED[image.mode])
+    if image.mode not in ("L", "LA", "RGB", "RGBA"):
+        raise ImageError(f"pixels of kind {image.mode} are not supported")
+    return split(np.asarray(image)), ()

@@ -1,0 +1,110 @@
+"""The formats that are read, in one table. Others are refused before a decoder sees them."""
+
+import io
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from codec import avif, bmp, heif, jp2, jpeg, jxl, pillow, png, pnm, tiff
+from codec.errors import ImageError
+from codec.picture import Decoded
+from codec.refused import name_of_refused
+
+BEGINNING = 2052  # bytes that tell the format: so many for Photo CD
+
+_NOT_AN_IMAGE = "not an image, or of a format that is not read"
+_DAMAGE_BESIDE = "what stands beside the pixels is damaged and was left out"
+_NO_END = "the JPEG's end marker is missing; no pixel is"
+
+
+@dataclass(frozen=True)
+class Reader:
+    """How files of a format are told and read.
+
+    What damage makes of the libraries behind these functions may be any exception; an ImageError
+    says why a file that may be whole is not read.
+
+    Attributes:
+      name: of the format.
+      signature: matches the beginning of its files.
+      size_of: width and height that an open file states, as stored (before any EXIF rotation);
+        decodes no pixels.
+      decode: decodes a file's content.
+      mended: for content over which a decoder stumbles, content with the same pixels over which it
+        may not stumble, or None.
+      mending: what was done then, in words for the file's owner.
+      may_crash: whether size_of, too, belongs into a process of its own.
+    """
+
+    name: str
+    signature: re.Pattern[bytes]
+    size_of: Callable[[io.BufferedIOBase], tuple[int, int]]
+    decode: Callable[[bytes], Decoded]
+    mended: Callable[[bytes], bytes | None] = lambda content: None
+    mending: str = ""
+    may_crash: bool = False
+
+
+def _pattern(signature: bytes) -> re.Pattern[bytes]:
+    return re.compile(signature, re.DOTALL)
+
+
+def _by_pillow(name: str, signature: bytes, decode: Callable[[bytes], Decoded]) -> Reader:
+    """A reader of files whose size Pillow's plugin of the same name tells."""
+    return Reader(name, _pattern(signature), partial(pillow.size_of, name), decode)
+
+
+_JPEG_2000 = re.escape(jp2.SIGNATURE) + b"|" + re.escape(jp2.CODESTREAM)
+_JPEG_XL = re.escape(jxl.SIGNATURE) + b"|" + re.escape(jxl.CODESTREAM)
+# It has no signature: a colour map or none, a kind of pixels, bits per pixel.
+_TGA = rb".[\0\1][\1\2\3\x09\x0a\x0b].{13}[\x01\x08\x0f\x10\x18\x20]"
+
+READERS = (
+    Reader("JPEG", _pattern(rb"\xff\xd8"), jpeg.size_of, jpeg.decode, jpeg.ended, _NO_END),
+    Reader(
+        "PNG",
+        _pattern(re.escape(png.SIGNATURE)),
+        partial(pillow.size_of, "PNG"),
+        png.decode,
+        png.only_pixels,
+        _DAMAGE_BESIDE,
+    ),
+    Reader("TIFF", _pattern(rb"II[*+]\0|MM\0[*+]"), tiff.size_of, tiff.decode),
+    _by_pillow("WEBP", rb"RIFF....WEBP", partial(pillow.decode, "WEBP")),
+    _by_pillow("AVIF", rb"....ftyp(?:avi[fs]|m[is]f1.{,60}avif)", avif.decode),
+    Reader(
+        "HEIF",
+        _pattern(rb"....ftyp(?:he[iv][cmsx]|m[is]f1)"),
+        heif.size_of,
+        heif.decode,
+        may_crash=True,
+    ),
+    Reader("JPEG XL", _pattern(_JPEG_XL), jxl.size_of, jxl.decode),
+    Reader("JPEG2000", _pattern(_JPEG_2000), jp2.size_of, jp2.decode, jp2.mended, _DAMAGE_BESIDE),
+    _by_pillow("GIF", rb"GIF8[79]a", pillow.decode_gif),
+    Reader("BMP", _pattern(rb"BM"), bmp.size_of, bmp.decode),
+    _by_pillow("PPM", rb"P[1-6]\s", pnm.decode),
+    _by_pillow("QOI", rb"qoif", partial(pillow.decode, "QOI")),
+    _by_pillow("TGA", _TGA, pillow.decode_tga),
+)
+
+
+def reader_of(beginning: bytes) -> Reader:
+    """The reader of a file.
+
+    Args:
+      beginning: the file's first BEGINNING bytes.
+
+    Raises:
+      ImageError: the file is empty or of a format that is not read.
+    """
+    if not beginning:
+        raise ImageError("the file is empty")
+    name = name_of_refused(beginning)
+    if name:
+        raise ImageError(f"{name} is not read; convert it to PNG")
+    found = next((reader for reader in READERS if reader.signature.match(beginning)), None)
+    if found is None:
+        raise ImageError(_NOT_AN_IMAGE)
+    return found
