@@ -6,7 +6,6 @@ Writes this project's weights file and a model card beside it.
 import argparse
 import hashlib
 import sys
-from functools import partial
 from pathlib import Path
 
 from srcnn.architecture import ARCHITECTURES
@@ -36,9 +35,7 @@ def convert(
     except OSError as error:
         raise WeightsError(f"{source}: cannot read it: {error.strerror}") from None
     matlab = source.suffix.lower() == ".mat"
-    # Only HDF5 needs a process of its own: MATLAB's format is read by plain Python.
-    parse = read_matlab if matlab else partial(parse_apart, read_keras1)
-    tensors = parse(source, content)
+    tensors = parse_apart(read_matlab if matlab else read_keras1, source, content)
     architecture = match_architecture(tensors, ARCHITECTURES)
     if matlab:
         architecture = architecture.padded("replicate")
