@@ -81,6 +81,8 @@ class Conclude(beam.PTransform):
     def _conclude(self, ends: int) -> int:
         # A runner may do a step twice; a journal that is gone by then would make an empty report.
         if self._job.store.size(f"{self._job.run_directory}/_SUCCESS") is None:
-            seconds = (datetime.now(UTC) - self._manifest.started_at).total_seconds()
-            conclude(self._job, self._manifest, seconds)
+            conclude(self._job, self._manifest, self._elapsed)
         return ends
+
+    def _elapsed(self) -> float:
+        return (datetime.now(UTC) - self._manifest.started_at).total_seconds()
