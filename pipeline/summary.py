@@ -10,12 +10,13 @@ import math
 import os
 from collections import Counter
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import apache_beam as beam
 
 from pipeline.combine import CombineWhereMade
-from pipeline.terminal import printable
+from pipeline.terminal import or_dash, printable
 from transforms.records import BESIDE_MATCHED, ReportRow
 from transforms.storage import OutputStore
 
@@ -199,24 +200,21 @@ def format_summary(summary: dict[str, Any]) -> str:
         )
         lines += ["", f"  lowest {figure}"]
         lines += [
-            f"    {_cell(w['rank_figure'], form):>8} dB  {printable(w['relative_path'])}"
+            f"    {or_dash(w['rank_figure'], form):>8} dB  {printable(w['relative_path'])}"
             for w in summary["worst"][:3]
         ]
-    if summary["failures"]:
-        lines += ["", "  failures"]
-        lines += [
-            f"    {failure['count']:>6}  {failure['stage']}: "
-            f"{printable(failure['examples'][0]['message'])}\n"
-            f"            {printable(failure['examples'][0]['source_uri'])}"
-            for failure in summary["failures"][:10]
+    failures = (
+        (failure["count"], f"{failure['stage']}: {one['message']}", one["source_uri"])
+        for failure in summary["failures"]
+        for one in failure["examples"][:1]
+    )
+    warnings = ((w["count"], w["warning"], w["examples"][0]) for w in summary["warnings"])
+    for title, groups in (("failures", failures), ("warnings", warnings)):
+        shown = [
+            f"    {number:>6}  {printable(what)}\n            {printable(example)}"
+            for number, what, example in islice(groups, 10)
         ]
-    if summary["warnings"]:
-        lines += ["", "  warnings"]
-        lines += [
-            f"    {warning['count']:>6}  {printable(warning['warning'])}\n"
-            f"            {printable(warning['examples'][0])}"
-            for warning in summary["warnings"][:10]
-        ]
+        lines += ["", f"  {title}", *shown] if shown else []
     return "\n".join(lines)
 
 
@@ -245,19 +243,15 @@ def _format_means(means: dict[str, Any]) -> list[str]:
             if None in values:
                 continue
             gain = means.get(f"{name}_gain")
-            cells = [_cell(v["mean"], form) for v in values]
-            cells.append(_cell(gain["mean"], "+" + form) if gain else "")
+            cells = [or_dash(v["mean"], form) for v in values]
+            cells.append(or_dash(gain["mean"], "+" + form) if gain else "")
             lines.append(f"  {label:18}" + "".join(f"{cell:>12}" for cell in cells))
     if "consistency_psnr" in means:
-        lines += ["", f"  consistency {_cell(means['consistency_psnr']['mean'], '.4f')} dB"]
+        lines += ["", f"  consistency {or_dash(means['consistency_psnr']['mean'], '.4f')} dB"]
     infinite = max((mean["infinite"] for mean in means.values()), default=0)
     if infinite:
         lines.append(f"  means leave out infinite PSNR (identical images): {infinite}")
     return lines
-
-
-def _cell(value: float | None, form: str) -> str:
-    return "-" if value is None else format(value, form)
 
 
 def _kind_of(row: ReportRow) -> str:
