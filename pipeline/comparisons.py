@@ -23,7 +23,7 @@ from codec.decode import decode_image
 from pipeline.combine import CombineWhereMade
 from pipeline.config import JobConfig
 from pipeline.job import Job
-from pipeline.summary import ranking, to_json
+from pipeline.summary import GALLERY_FIGURES, ranking, to_json
 from pipeline.terminal import printable
 from srcnn.protocols import PROTOCOLS
 from transforms.crop import crop_to_luma
@@ -41,8 +41,6 @@ _PANEL_PIXELS = 720
 _VIEW_PIXELS = 1280
 # Images of the gallery where comparison pictures are drawn of all.
 _GALLERY = 12
-# Columns that the gallery is ordered and filtered by.
-_GALLERY_FIGURES = ("psnr_gain", "psnr_enhanced", "ssim_enhanced", "consistency_psnr")
 
 Ranked = tuple[float, str, ReportRow]
 
@@ -215,7 +213,7 @@ def gallery_files(kind: str, row: ReportRow, pictures: dict[str, np.ndarray]) ->
         # As texts: JSON knows no infinity.
         "figures": {
             name: str(getattr(row, name))
-            for name in _GALLERY_FIGURES
+            for name in GALLERY_FIGURES
             if getattr(row, name) is not None
         },
         "size": [row.width, row.height],

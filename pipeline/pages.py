@@ -23,6 +23,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from pipeline.errors import ExitCode, UsageError
 from pipeline.history import Run, find_run, list_runs
+from pipeline.summary import GALLERY_FIGURES, mean_rows, most_infinite
 from pipeline.terminal import or_dash, printable
 from transforms.objects import StoreError
 from transforms.storage import OutputStore
@@ -42,17 +43,6 @@ _TITLES = {
     "ssim_enhanced": "SSIM",
     "consistency_psnr": "Consistency with the input, dB",
 }
-# The gallery's: what a figure is called there, and how it is shown.
-_GALLERY_FIGURES = {
-    "psnr_gain": ("gain", "+.2f", " dB"),
-    "consistency_psnr": ("consistency", ".2f", " dB"),
-    "psnr_enhanced": ("PSNR", ".2f", " dB"),
-    "ssim_enhanced": ("SSIM", ".4f", ""),
-}
-_MEANS = (
-    ("PSNR, dB", "psnr", ".4f"), ("SSIM", "ssim", ".6f"), ("MSE", "mse", ".4f"),
-    ("luma PSNR, dB", "psnr_y", ".4f"), ("luma SSIM", "ssim_y", ".6f"),
-)  # fmt: skip
 
 
 def write_run_page(store: OutputStore, run_id: str, summary: dict[str, Any]) -> None:
@@ -169,19 +159,8 @@ def _run_content(store: OutputStore, run_id: str, summary: dict[str, Any]) -> di
         ],
         "charts": [chart for chart in charts if chart],
         "by_size": _scatter(dots, restore),
-        "means": [
-            {
-                "name": name,
-                "degraded": or_dash(means[f"{key}_degraded"]["mean"], form),
-                "enhanced": or_dash(means[f"{key}_enhanced"]["mean"], form),
-                "gain": or_dash(means[f"{key}_gain"]["mean"], "+" + form)
-                if f"{key}_gain" in means
-                else "",
-            }
-            for name, key, form in _MEANS
-            if f"{key}_degraded" in means and f"{key}_enhanced" in means
-        ],
-        "infinite": max((mean["infinite"] for mean in means.values()), default=0),
+        "means": list(mean_rows(means)),
+        "infinite": most_infinite(means),
         "folders": folders,
         "figure_name": "consistency" if restore else "gain",
         "gallery": gallery,
@@ -268,7 +247,7 @@ def _gallery(store: OutputStore, run_id: str) -> Iterator[dict[str, Any]]:
         width, height = image["size"]
         figures = {
             name: _sortable(float(image["figures"][column]), form, unit)
-            for column, (name, form, unit) in _GALLERY_FIGURES.items()
+            for column, (name, form, unit) in GALLERY_FIGURES.items()
             if column in image["figures"]
         }
         figures["size"] = _sortable(width * height / 1e6, ".3g", " MP")
