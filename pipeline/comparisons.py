@@ -10,7 +10,7 @@ import io
 import logging
 import os
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -229,42 +229,41 @@ def gallery_files(kind: str, row: ReportRow, pictures: dict[str, np.ndarray]) ->
     return views | details | {f"{name}.json": to_json(content)}
 
 
-class DrawPictures(beam.DoFn):
-    """Rows, each with why it was chosen, to files; what cannot be drawn is counted and logged.
+def write_pictures(
+    chosen: tuple[str, ReportRow],
+    config: JobConfig,
+    store: OutputStore,
+    gallery: str | None,
+    comparisons: bool,
+) -> Iterator[bytes]:
+    """Writes the pictures of a row; what cannot be drawn is counted and logged.
 
     Args:
+      chosen: why the row was chosen, and the row.
       config: the job's configuration.
       store: where the images are and the pictures go.
       gallery: the directory of the gallery below OUTPUT, or None.
       comparisons: whether comparison pictures are drawn.
+
+    Yields:
+      The pictures' URIs as bytes: OUTPUT's name need not be Unicode.
     """
-
-    def __init__(
-        self, config: JobConfig, store: OutputStore, gallery: str | None, comparisons: bool
-    ):
-        self._config = config
-        self._store = store
-        self._gallery = gallery
-        self._comparisons = comparisons
-
-    def process(self, chosen: tuple[str, ReportRow]):
-        """Yields the pictures' URIs as bytes: OUTPUT's name need not be Unicode."""
-        kind, row = chosen
-        try:
-            pictures, files = panels(row, self._config, self._store), {}
-            if self._comparisons:
-                drawn = draw_comparison(row.relative_path, pictures)
-                files[f"comparisons/{row.relative_path}.png"] = drawn
-            if self._gallery:
-                shown = gallery_files(kind, row, pictures)
-                files |= {f"{self._gallery}/{name}": shown[name] for name in shown}
-            for path, content in files.items():
-                yield os.fsencode(self._store.write(path, content))
-        except EXPECTED_ERRORS as error:
-            count("comparisons_failed")
-            logging.getLogger(__name__).warning(
-                "no comparison picture of %r: %s", row.relative_path, error
-            )
+    kind, row = chosen
+    try:
+        pictures, files = panels(row, config, store), {}
+        if comparisons:
+            drawn = draw_comparison(row.relative_path, pictures)
+            files[f"comparisons/{row.relative_path}.png"] = drawn
+        if gallery:
+            shown = gallery_files(kind, row, pictures)
+            files |= {f"{gallery}/{name}": shown[name] for name in shown}
+        for path, content in files.items():
+            yield os.fsencode(store.write(path, content))
+    except EXPECTED_ERRORS as error:
+        count("comparisons_failed")
+        logging.getLogger(__name__).warning(
+            "no comparison picture of %r: %s", row.relative_path, error
+        )
 
 
 @dataclass
@@ -279,14 +278,14 @@ class WriteComparisons(beam.PTransform):
 
     def expand(self, rows):
         """Returns the pictures' URIs as bytes."""
-        config, store = self.job.config, self.job.store
+        config, store, gallery = self.job.config, self.job.store, self.job.gallery
         every = config.comparisons == "all"
         sample = (
             rows
             | "Choose" >> CombineWhereMade(SampleFn(_GALLERY if every else config.comparisons))
             | "Each" >> beam.FlatMap(lambda chosen: chosen)
             | "SpreadSample" >> beam.Reshuffle()
-            | "DrawSample" >> beam.ParDo(DrawPictures(config, store, self.job.gallery, not every))
+            | "DrawSample" >> beam.FlatMap(write_pictures, config, store, gallery, not every)
         )
         if not every:
             return sample
@@ -296,7 +295,7 @@ class WriteComparisons(beam.PTransform):
             | beam.Filter(lambda row: row.status == "written")
             | beam.Map(lambda row: ("all", row))
             | "SpreadAll" >> beam.Reshuffle()
-            | "DrawAll" >> beam.ParDo(DrawPictures(config, store, None, True))
+            | "DrawAll" >> beam.FlatMap(write_pictures, config, store, None, True)
         )
         return (sample, others) | "Pictures" >> beam.Flatten()
 

@@ -11,14 +11,11 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from pipeline.errors import UsageError
+from srcnn.architecture import ProtocolName
 from srcnn.settings import SettingsError, read_settings, shown
 from transforms.objects import StoreError
 from transforms.storage import read_small
 
-_KERNELS = {
-    "opencv": ("nearest", "bilinear", "bicubic", "area", "lanczos"),
-    "matlab": ("bilinear", "bicubic"),
-}
 _DEFAULT_KERNEL = {"opencv": "bilinear", "matlab": "bicubic"}
 
 
@@ -103,7 +100,7 @@ class JobConfig(BaseModel):
         "matlab has bilinear, bicubic",
         shown="that of named weights; bilinear for opencv, bicubic for matlab",
     )
-    protocol: Literal["opencv", "matlab"] = _option(
+    protocol: ProtocolName = _option(
         "opencv",
         "Restoration",
         "whose interpolation, colour, rounding and figures",
@@ -207,7 +204,10 @@ class JobConfig(BaseModel):
         if self.scale not in scales:
             allowed = ", ".join(map(str, scales))
             raise ValueError(f"scale: {self.scale}: mode {self.mode} takes one of {allowed}")
-        kernels = _KERNELS[self.protocol]
+        # Imported here: it loads OpenCV and SciPy, and --help should not wait for that.
+        from srcnn.resample import KERNELS
+
+        kernels = KERNELS[self.protocol]
         if self.kernel and self.kernel not in kernels:
             raise ValueError(
                 f"kernel: {shown(self.kernel)}: protocol {self.protocol} has {', '.join(kernels)}"

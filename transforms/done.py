@@ -146,18 +146,16 @@ def decide(
     if taken:
         reason = "failed before" if policy.take == "failed" else "forced" if done else change
         return ref.because(reason)
-    written = last_written(past) if done else None
-    return ReportRow(
-        source_uri=ref.uri,
-        relative_path=ref.relative_path,
-        source_bytes=ref.size,
-        source_modified=ref.modified,
-        status="skipped",
+    if not done:
+        return ref.row("skipped", change=change)
+    written = last_written(past)
+    return ref.row(
+        "skipped",
         change=change,
-        done_run_id=written.run_id if written else None,
-        output_uri=store.uri(f"images/{ref.output_path}") if written else None,
-        output_path=ref.output_path if written else None,
-        output_bytes=written.output_bytes if written else None,
+        done_run_id=written.run_id,
+        output_uri=store.uri(f"images/{ref.output_path}"),
+        output_path=ref.output_path,
+        output_bytes=written.output_bytes,
     )
 
 

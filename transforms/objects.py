@@ -27,6 +27,8 @@ _READ_AHEAD = 4 << 20
 _CONNECTIONS = 32
 
 T = TypeVar("T")
+# Of a listing: keys, bytes and seconds since 1970; and what the next page is asked for with.
+_Page = tuple[list[tuple[str, int, float]], str | None]
 _most_patience = math.inf
 
 
@@ -71,9 +73,7 @@ class _Bucket(Protocol):
 
     def delete(self, key: str) -> None: ...
 
-    def page(
-        self, prefix: str, deep: bool, token: str | None
-    ) -> tuple[list[tuple[str, int, float]], str | None]: ...
+    def page(self, prefix: str, deep: bool, token: str | None) -> _Page: ...
 
 
 def read_object(uri: str, start: int | None = None, end: int | None = None) -> bytes:
@@ -93,10 +93,7 @@ def read_small_object(uri: str, limit: int) -> bytes:
     Raises:
       OSError, StoreError: see read_object; it is larger.
     """
-    found = look_at(uri)
-    if found is None:
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), uri)
-    if found.size > limit:
+    if stat_object(uri).size > limit:
         raise OSError(errno.EFBIG, f"larger than {limit:,} bytes", uri)
     return read_object(uri)
 
@@ -123,14 +120,19 @@ def write_object(uri: str, content: bytes, only_new: bool = False) -> bool:
     return True
 
 
-def look_at(uri: str) -> Stored | None:
-    """Size and time of an object, or None if there is none.
+def stat_object(uri: str) -> Stored:
+    """Size and time of an object.
 
     Raises:
       OSError, StoreError: see read_object.
     """
+    return Stored(uri, *_ask(uri, lambda bucket, key: bucket.look(key)))
+
+
+def look_at(uri: str) -> Stored | None:
+    """As stat_object, or None if there is no such object."""
     try:
-        return Stored(uri, *_ask(uri, lambda bucket, key: bucket.look(key)))
+        return stat_object(uri)
     except FileNotFoundError:
         return None
 
@@ -173,10 +175,7 @@ class ObjectReader(io.RawIOBase):
     """An object as a file that is read in parts, wherever one seeks; see open_object."""
 
     def __init__(self, uri: str):
-        found = look_at(uri)
-        if found is None:
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), uri)
-        self._uri, self._size, self._at = uri, found.size, 0
+        self._uri, self._size, self._at = uri, stat_object(uri).size, 0
 
     def readable(self):
         return True
@@ -281,9 +280,7 @@ class _S3Bucket:
     def delete(self, key: str) -> None:
         self._call("delete_object", Key=key)
 
-    def page(
-        self, prefix: str, deep: bool, token: str | None
-    ) -> tuple[list[tuple[str, int, float]], str | None]:
+    def page(self, prefix: str, deep: bool, token: str | None) -> _Page:
         arguments = {"Prefix": prefix}
         if not deep:
             arguments["Delimiter"] = "/"
@@ -372,10 +369,8 @@ class _GoogleBucket:
     def delete(self, key: str) -> None:
         self._call(key, self._bucket.blob(key).delete)
 
-    def page(
-        self, prefix: str, deep: bool, token: str | None
-    ) -> tuple[list[tuple[str, int, float]], str | None]:
-        def page(**bounds: Any) -> tuple[list[tuple[str, int, float]], str | None]:
+    def page(self, prefix: str, deep: bool, token: str | None) -> _Page:
+        def page(**bounds: Any) -> _Page:
             blobs = self._client.list_blobs(
                 self._name,
                 prefix=prefix,
