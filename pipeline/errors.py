@@ -7,7 +7,7 @@ from transforms.objects import StoreError
 
 
 class ExitCode:
-    """Exit codes of the command."""
+    """Exit codes of the command; ended by a signal it is 128 and the signal's number."""
 
     OK = 0
     CRASHED = 1
@@ -15,8 +15,6 @@ class ExitCode:
     FAILURES = 3
     NOTHING_MATCHED = 4
     GATE = 5
-    INTERRUPTED = 130
-    TERMINATED = 143
 
 
 class UsageError(ValueError):

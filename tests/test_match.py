@@ -6,6 +6,7 @@ import os
 import random
 import subprocess
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 
 import apache_beam as beam
@@ -404,7 +405,7 @@ def test_workers_that_take_references_in_turn_get_as_much_to_do(count, workers, 
     (row,) = (one.value for one in ended if isinstance(one, beam.pvalue.TaggedOutput))
     assert row == unreadable
     refs = [one for one in ended if isinstance(one, ImageRef)]
-    expected = [ref.because("new") for ref in found]
+    expected = [replace(ref, change="new") for ref in found]
     assert sorted(refs, key=lambda ref: int(ref.relative_path)) == expected
     shares = [sum(ref.size for ref in refs[first::workers]) for first in range(workers)]
     windows = count // 1024 + 1

@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC
 from typing import Literal
 
@@ -145,7 +145,7 @@ def decide(
         taken = policy.take == "all" or not done
     if taken:
         reason = "failed before" if policy.take == "failed" else "forced" if done else change
-        return ref.because(reason)
+        return replace(ref, change=reason)
     if not done:
         return ref.row("skipped", change=change)
     written = last_written(past)

@@ -13,7 +13,7 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from functools import lru_cache
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 # Seconds. A store that does not answer is given up within a minute, the last try included; one that
 # answers that it is busy will have time for us.
@@ -60,20 +60,6 @@ class _AgainError(Exception):
 
 class _ExistsError(Exception):
     """An object that was to be new is there."""
-
-
-class _Bucket(Protocol):
-    """What the stores have in common. Each call is one request; _AgainError where that may help."""
-
-    def read(self, key: str, start: int | None, end: int | None) -> bytes: ...
-
-    def write(self, key: str, content: bytes, kind: str, only_new: bool) -> None: ...
-
-    def look(self, key: str) -> tuple[int, float]: ...
-
-    def delete(self, key: str) -> None: ...
-
-    def page(self, prefix: str, deep: bool, token: str | None) -> _Page: ...
 
 
 def read_object(uri: str, start: int | None = None, end: int | None = None) -> bytes:
@@ -209,7 +195,7 @@ def open_object(uri: str) -> io.BufferedReader:
     return io.BufferedReader(ObjectReader(uri), _READ_AHEAD)
 
 
-def _ask(uri: str, request: Callable[[_Bucket, str], T]) -> T:
+def _ask(uri: str, request: Callable[["_Bucket", str], T]) -> T:
     """Makes a request until it is answered, with growing waits that no two workers share."""
     bucket, key = _locate(uri)
     started, tries = time.monotonic(), 0
@@ -227,7 +213,7 @@ def _ask(uri: str, request: Callable[[_Bucket, str], T]) -> T:
             time.sleep(wait)
 
 
-def _locate(uri: str) -> tuple[_Bucket, str]:
+def _locate(uri: str) -> tuple["_Bucket", str]:
     scheme, _, rest = uri.partition("://")
     name, _, key = rest.partition("/")
     if scheme not in _STORES:
@@ -238,7 +224,7 @@ def _locate(uri: str) -> tuple[_Bucket, str]:
 
 
 @lru_cache(maxsize=16)
-def _open_bucket(scheme: str, name: str) -> _Bucket:
+def _open_bucket(scheme: str, name: str) -> "_Bucket":
     store, package = _STORES[scheme]
     try:
         return store(name)
@@ -413,6 +399,8 @@ def _google_client() -> Any:
         raise StoreError(f"gs://: {_brief(error)}") from None
 
 
+# Each call is one request, and raises _AgainError where another may help.
+_Bucket = _S3Bucket | _GoogleBucket
 _STORES: dict[str, tuple[Callable[[str], _Bucket], str]] = {
     "s3": (_S3Bucket, "s3"),
     "gs": (_GoogleBucket, "gcs"),

@@ -1,7 +1,7 @@
 """What travels between the stages: a reference, an image on its way, a row of the report."""
 
 import pickle
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -35,10 +35,6 @@ class ImageRef:
     modified: float
     order: int
     change: str | None = None
-
-    def because(self, change: str) -> "ImageRef":
-        """The same, to be restored for a reason."""
-        return replace(self, change=change)
 
     def row(self, status: str, **columns: Any) -> "ReportRow":
         """The row that says what became of the image."""
