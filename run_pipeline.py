@@ -6,13 +6,23 @@ import io
 import logging
 import os
 import sys
+import time
 
 from pipeline.lifetime import leaving_on_signals
 from pipeline.terminal import printable
 
+# Not the process's own age: it counts what a shell did before it became this process.
+_STARTED = time.monotonic()
+
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs the command; returns its exit code."""
+    """Runs the command; returns its exit code.
+
+    Args:
+      arguments: of the command; None: those of this process, whose start-up counts as part of the
+        run. Other callers may have done anything before.
+    """
+    started = _STARTED if arguments is None else time.monotonic()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # file names need not be Unicode
@@ -21,13 +31,16 @@ def main(arguments: list[str] | None = None) -> int:
     gc.disable()
     try:
         with leaving_on_signals():
-            return _main(sys.argv[1:] if arguments is None else arguments)
+            return _main(sys.argv[1:] if arguments is None else arguments, started)
     finally:
-        gc.unfreeze()
-        gc.enable()
+        if arguments is None:
+            gc.freeze()  # the process ends now: a last look for garbage would take a second
+        else:
+            gc.unfreeze()
+            gc.enable()
 
 
-def _main(arguments: list[str]) -> int:
+def _main(arguments: list[str], started: float) -> int:
     from pipeline.errors import UsageError
     from pipeline.options import parse
 
@@ -40,7 +53,7 @@ def _main(arguments: list[str]) -> int:
         # Imported after parsing: it loads Apache Beam, and --help should not wait for that.
         from pipeline.run import run
 
-        return run(command)
+        return run(command, started)
     except UsageError as error:
         print(f"error: {printable(str(error))}", file=sys.stderr)
         return error.exit_code

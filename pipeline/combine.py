@@ -1,6 +1,5 @@
 """Combines collections of rows of which no runner has to hold more than a bundle's."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,25 +25,6 @@ class _CombineBundle(beam.DoFn):
         yield WindowedValue(self._accumulator, window.max_timestamp(), [window])
 
 
-class _Merge(beam.CombineFn):
-    """The combiner of a combiner's accumulators."""
-
-    def __init__(self, fn: beam.CombineFn):
-        self._fn = fn
-
-    def create_accumulator(self) -> Any:
-        return self._fn.create_accumulator()
-
-    def add_input(self, accumulator: Any, element: Any) -> Any:
-        return self._fn.merge_accumulators([accumulator, element])
-
-    def merge_accumulators(self, accumulators: Iterable[Any]) -> Any:
-        return self._fn.merge_accumulators(accumulators)
-
-    def extract_output(self, accumulator: Any) -> Any:
-        return self._fn.extract_output(accumulator)
-
-
 @dataclass
 class CombineWhereMade(beam.PTransform):
     """Several collections to one combined value.
@@ -64,4 +44,9 @@ class CombineWhereMade(beam.PTransform):
             pcoll | f"CombineBundle{index}" >> beam.ParDo(_CombineBundle(self.fn))
             for index, pcoll in enumerate(pcolls)
         ]
-        return combined | beam.Flatten() | beam.CombineGlobally(_Merge(self.fn))
+        return (
+            combined
+            | beam.Flatten()
+            | "Merge" >> beam.CombineGlobally(self.fn.merge_accumulators)
+            | "Extract" >> beam.Map(self.fn.extract_output)
+        )

@@ -10,7 +10,7 @@ import io
 import logging
 import os
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,7 @@ from PIL import Image
 from codec.decode import decode_image
 from pipeline.combine import CombineWhereMade
 from pipeline.job import Job
-from pipeline.summary import ranking, to_json
+from pipeline.summary import GALLERY_FIGURES, ranking, to_json
 from pipeline.terminal import printable
 from transforms.crop import crop_to_luma
 from transforms.degrade import degrade_image
@@ -38,8 +38,6 @@ _PANEL_PIXELS = 720
 _VIEW_PIXELS = 1280
 # Images of the gallery where comparison pictures are drawn of all.
 _GALLERY = 12
-# Columns that the gallery is ordered and filtered by.
-_GALLERY_FIGURES = ("psnr_gain", "psnr_enhanced", "ssim_enhanced", "consistency_psnr")
 
 Ranked = tuple[float, str, ReportRow]
 
@@ -207,7 +205,7 @@ def gallery_files(kind: str, row: ReportRow, pictures: dict[str, np.ndarray]) ->
         # As texts: JSON knows no infinity.
         "figures": {
             name: str(getattr(row, name))
-            for name in _GALLERY_FIGURES
+            for name in GALLERY_FIGURES
             if getattr(row, name) is not None
         },
         "size": [row.width, row.height],
@@ -223,38 +221,36 @@ def gallery_files(kind: str, row: ReportRow, pictures: dict[str, np.ndarray]) ->
     return views | details | {f"{name}.json": to_json(content)}
 
 
-class DrawPictures(beam.DoFn):
-    """Rows, each with why it was chosen, to files; what cannot be drawn is counted and logged.
+def write_pictures(
+    chosen: tuple[str, ReportRow], job: Job, gallery: bool, comparisons: bool
+) -> Iterator[bytes]:
+    """Writes the pictures of a row; what cannot be drawn is counted and logged.
 
     Args:
+      chosen: why the row was chosen, and the row.
       job: the job.
-      gallery: whether the images are of the page's gallery.
+      gallery: whether the image is of the page's gallery.
       comparisons: whether comparison pictures are drawn.
+
+    Yields:
+      The pictures' URIs as bytes: OUTPUT's name need not be Unicode.
     """
-
-    def __init__(self, job: Job, gallery: bool, comparisons: bool):
-        self._job = job
-        self._gallery = gallery
-        self._comparisons = comparisons
-
-    def process(self, chosen: tuple[str, ReportRow]):
-        """Yields the pictures' URIs as bytes: OUTPUT's name need not be Unicode."""
-        kind, row = chosen
-        try:
-            pictures, files = panels(row, self._job), {}
-            if self._comparisons:
-                drawn = draw_comparison(row.relative_path, pictures)
-                files[f"comparisons/{row.relative_path}.png"] = drawn
-            if self._gallery:
-                shown = gallery_files(kind, row, pictures)
-                files |= {f"{self._job.gallery}/{name}": shown[name] for name in shown}
-            for path, content in files.items():
-                yield os.fsencode(self._job.store.write(path, content))
-        except EXPECTED_ERRORS as error:
-            count("comparisons_failed")
-            logging.getLogger(__name__).warning(
-                "no comparison picture of %r: %s", row.relative_path, error
-            )
+    kind, row = chosen
+    try:
+        pictures, files = panels(row, job), {}
+        if comparisons:
+            drawn = draw_comparison(row.relative_path, pictures)
+            files[f"comparisons/{row.relative_path}.png"] = drawn
+        if gallery:
+            shown = gallery_files(kind, row, pictures)
+            files |= {f"{job.gallery}/{name}": shown[name] for name in shown}
+        for path, content in files.items():
+            yield os.fsencode(job.store.write(path, content))
+    except EXPECTED_ERRORS as error:
+        count("comparisons_failed")
+        logging.getLogger(__name__).warning(
+            "no comparison picture of %r: %s", row.relative_path, error
+        )
 
 
 @dataclass
@@ -269,15 +265,13 @@ class WriteComparisons(beam.PTransform):
 
     def expand(self, rows):
         """Returns the pictures' URIs as bytes."""
-        config = self.job.config
-        every = config.comparisons == "all"
+        job, every = self.job, self.job.config.comparisons == "all"
         sample = (
             rows
-            | "Choose" >> CombineWhereMade(SampleFn(_GALLERY if every else config.comparisons))
+            | "Choose" >> CombineWhereMade(SampleFn(_GALLERY if every else job.config.comparisons))
             | "Each" >> beam.FlatMap(lambda chosen: chosen)
             | "SpreadSample" >> beam.Reshuffle()
-            | "DrawSample"
-            >> beam.ParDo(DrawPictures(self.job, gallery=True, comparisons=not every))
+            | "DrawSample" >> beam.FlatMap(write_pictures, job, True, not every)
         )
         if not every:
             return sample
@@ -287,7 +281,7 @@ class WriteComparisons(beam.PTransform):
             | beam.Filter(lambda row: row.status == "written")
             | beam.Map(lambda row: ("all", row))
             | "SpreadAll" >> beam.Reshuffle()
-            | "DrawAll" >> beam.ParDo(DrawPictures(self.job, gallery=False, comparisons=True))
+            | "DrawAll" >> beam.FlatMap(write_pictures, job, False, True)
         )
         return (sample, others) | "Pictures" >> beam.Flatten()
 

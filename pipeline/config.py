@@ -6,26 +6,33 @@ Imports nothing heavy, so that `--help` is quick.
 import difflib
 import os
 import re
+from functools import partial
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from pipeline.errors import UsageError
+from srcnn.architecture import ProtocolName
 from srcnn.settings import SettingsError, read_settings, shown
 from transforms.objects import StoreError
 from transforms.storage import read_small
 
-_KERNELS = {
-    "opencv": ("nearest", "bilinear", "bicubic", "area", "lanczos"),
-    "matlab": ("bilinear", "bicubic"),
-}
 _DEFAULT_KERNEL = {"opencv": "bilinear", "matlab": "bicubic"}
 
 
-def _option(default: Any, group: str, help: str, shown: str | None = None, **bounds: Any) -> Any:
+def _option(group: str, default: Any, help: str, shown: str | None = None, **bounds: Any) -> Any:
     """A field that is also a flag: its help group, its help and how its default is shown."""
     extra = {"group": group, "shown": str(default) if shown is None else shown}
     return Field(default, description=help, json_schema_extra=extra, **bounds)
+
+
+_place = partial(_option, "Input and output")
+_restoration = partial(_option, "Restoration")
+_model = partial(_option, "Model")
+_image = partial(_option, "Images")
+_report = partial(_option, "Report")
+_earlier = partial(_option, "Earlier runs")
+_limit = partial(_option, "Limits")
 
 
 def _as_tuple(value: Any) -> Any:
@@ -64,133 +71,108 @@ class JobConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    input: Annotated[tuple[str, ...], BeforeValidator(_as_tuple)] = _option(
-        (),
-        "Input and output",
-        "image glob; ** reaches into directories; repeatable",
-        shown="required, or input_list",
+    input: Annotated[tuple[str, ...], BeforeValidator(_as_tuple)] = _place(
+        (), "image glob; ** reaches into directories; repeatable", shown="required, or input_list"
     )
-    input_list: Annotated[tuple[str, ...], BeforeValidator(_as_tuple)] = _option(
+    input_list: Annotated[tuple[str, ...], BeforeValidator(_as_tuple)] = _place(
         (),
-        "Input and output",
         "file or glob of files that list URIs: text, *.csv or *.parquet; repeatable",
         shown="none",
     )
-    input_root: str = _option(
+    input_root: str = _place(
         "",
-        "Input and output",
         "what listed URIs lie below: their results keep the path below it, and sources that are "
         "gone from it are told",
         shown="the bucket, or /",
     )
-    output: str = _option("", "Input and output", "directory or URI for everything written")
-    mode: Literal["evaluate", "restore"] = _option(
+    output: str = _place("", "directory or URI for everything written")
+    mode: Literal["evaluate", "restore"] = _restoration(
         "evaluate",
-        "Restoration",
         "evaluate: inputs are ground truth, degrade, restore and measure them; "
         "restore: enlarge and improve the inputs",
     )
-    scale: int = _option(
-        2,
-        "Restoration",
-        "2, 3 or 4; restore also takes 1: already enlarged",
-        shown="2, or that of named weights",
+    scale: int = _restoration(
+        2, "2, 3 or 4; restore also takes 1: already enlarged", shown="2, or that of named weights"
     )
-    kernel: str = _option(
+    kernel: str = _restoration(
         "",
-        "Restoration",
         "interpolation: opencv has nearest, bilinear, bicubic, area, lanczos; "
         "matlab has bilinear, bicubic",
         shown="that of named weights; bilinear for opencv, bicubic for matlab",
     )
-    protocol: Literal["opencv", "matlab"] = _option(
+    protocol: ProtocolName = _restoration(
         "opencv",
-        "Restoration",
         "whose interpolation, colour, rounding and figures",
         shown="opencv, or that of named weights",
     )
-    border: Literal["keep", "shave"] = _option(
-        "keep",
-        "Restoration",
-        "keep: full-size output; shave: cut and measure as published (evaluate only)",
+    border: Literal["keep", "shave"] = _restoration(
+        "keep", "keep: full-size output; shave: cut and measure as published (evaluate only)"
     )
-    model: str = _option(
+    model: str = _model(
         "srcnn-955",
-        "Model",
         "architecture, completed by scale and kernel, or the whole name of shipped weights",
     )
-    weights: Annotated[str | None, BeforeValidator(_as_text)] = _option(
-        None, "Model", "weights file (.weights.h5, model card beside it) instead", shown="shipped"
+    weights: Annotated[str | None, BeforeValidator(_as_text)] = _model(
+        None, "weights file (.weights.h5, model card beside it) instead", shown="shipped"
     )
-    engine: Literal["auto", "openvino", "tensorflow"] = _option(
-        "auto", "Model", "inference engine; auto: the fastest installed"
+    engine: Literal["auto", "openvino", "tensorflow"] = _model(
+        "auto", "inference engine; auto: the fastest installed"
     )
-    engine_threads: int | None = _option(
+    engine_threads: int | None = _model(
         None,
-        "Model",
         "threads that the network and OpenCV take for one image",
         shown="local runner: cores / workers; else 1",
         ge=1,
         le=1024,
     )
-    tile: int = _option(
-        256,
-        "Model",
-        "largest side of a tile in pixels; bounds memory, not results",
-        ge=16,
-        le=8192,
+    tile: int = _model(
+        256, "largest side of a tile in pixels; bounds memory, not results", ge=16, le=8192
     )
-    output_format: Literal["same", "png", "jpeg", "webp", "tiff"] = _option(
-        "same", "Images", "same: that of the source's name, PNG where it cannot be written"
+    output_format: Literal["same", "png", "jpeg", "webp", "tiff"] = _image(
+        "same", "same: that of the source's name, PNG where it cannot be written"
     )
-    quality: int | None = _option(
+    quality: int | None = _image(
         None,
-        "Images",
         "of JPEG and WebP, 1 to 100",
         shown="JPEG: 95, or finer if the source is; WebP: lossless",
         ge=1,
         le=100,
     )
-    compression: int = _option(
-        1, "Images", "effort for PNG and TIFF, 0 to 9; costs time, never quality", ge=0, le=9
+    compression: int = _image(
+        1, "effort for PNG and TIFF, 0 to 9; costs time, never quality", ge=0, le=9
     )
-    metadata: Literal["keep", "strip"] = _option(
-        "keep", "Images", "EXIF, XMP, colour profile, resolution, texts"
+    metadata: Literal["keep", "strip"] = _image(
+        "keep", "EXIF, XMP, colour profile, resolution, texts"
     )
-    comparisons: Annotated[int | str, BeforeValidator(_comparisons)] = _option(
+    comparisons: Annotated[int | str, BeforeValidator(_comparisons)] = _report(
         12,
-        "Report",
         "comparison pictures, and the page's gallery: a number (worst, best, median and random "
         "gain), all or none",
     )
-    run_id: Annotated[str, Field(pattern=r"^$|^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")] = _option(
-        "", "Report", "name of the run in OUTPUT", shown="UTC time and a random suffix"
+    run_id: Annotated[str, Field(pattern=r"^$|^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")] = _report(
+        "", "name of the run in OUTPUT", shown="UTC time and a random suffix"
     )
-    force: bool = _option(
-        False, "Earlier runs", "restore every image, done or not", shown="only what is not done"
+    force: bool = _earlier(False, "restore every image, done or not", shown="only what is not done")
+    retry_failed: bool = _earlier(False, "restore only what failed the last time", shown="no")
+    prune: bool = _earlier(False, "remove results whose source is gone", shown="only list them")
+    take_over: bool = _earlier(
+        False, "begin although another run seems to be at work", shown="refuse"
     )
-    retry_failed: bool = _option(
-        False, "Earlier runs", "restore only what failed the last time", shown="no"
+    fail_on_empty: bool = _limit(
+        False, "exit with 4 if any glob matches nothing", shown="if all match nothing"
     )
-    prune: bool = _option(
-        False, "Earlier runs", "remove results whose source is gone", shown="only list them"
+    max_failures: Annotated[str, BeforeValidator(_failure_budget)] = _limit(
+        "0", "failed images tolerated before the exit code is 3: a number or a share"
     )
-    take_over: bool = _option(
-        False, "Earlier runs", "begin although another run seems to be at work", shown="refuse"
+    max_megapixels: float = _limit(
+        256.0, "larger images, read or made, become failed rows", gt=0, le=100_000
     )
-    fail_on_empty: bool = _option(
-        False, "Limits", "exit with 4 if any glob matches nothing", shown="if all match nothing"
+    max_seconds: float = _limit(
+        600.0,
+        "longer to decode, or to restore, and an image becomes a failed row",
+        gt=0,
+        le=1_000_000,
     )
-    max_failures: Annotated[str, BeforeValidator(_failure_budget)] = _option(
-        "0", "Limits", "failed images tolerated before the exit code is 3: a number or a share"
-    )
-    max_megapixels: float = _option(
-        256.0, "Limits", "larger images, read or made, become failed rows", gt=0, le=100_000
-    )
-    max_seconds: float = _option(
-        600.0, "Limits", "longer to decode, or to restore, and an image becomes a failed row",
-        gt=0, le=1_000_000,
-    )  # fmt: skip
 
     @model_validator(mode="after")
     def _hangs_together(self) -> "JobConfig":
@@ -207,7 +189,10 @@ class JobConfig(BaseModel):
         if self.scale not in scales:
             allowed = ", ".join(map(str, scales))
             raise ValueError(f"scale: {self.scale}: mode {self.mode} takes one of {allowed}")
-        kernels = _KERNELS[self.protocol]
+        # Imported here: it loads OpenCV and SciPy, and --help should not wait for that.
+        from srcnn.resample import KERNELS
+
+        kernels = KERNELS[self.protocol]
         if self.kernel and self.kernel not in kernels:
             raise ValueError(
                 f"kernel: {shown(self.kernel)}: protocol {self.protocol} has {', '.join(kernels)}"

@@ -1,8 +1,13 @@
 """How a run can end, and the errors that end it before it begins."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from transforms.objects import StoreError
+
 
 class ExitCode:
-    """Exit codes of the command."""
+    """Exit codes of the command; ended by a signal it is 128 and the signal's number."""
 
     OK = 0
     CRASHED = 1
@@ -10,8 +15,6 @@ class ExitCode:
     FAILURES = 3
     NOTHING_MATCHED = 4
     GATE = 5
-    INTERRUPTED = 130
-    TERMINATED = 143
 
 
 class UsageError(ValueError):
@@ -28,3 +31,15 @@ class NothingMatchedError(UsageError):
     """No input glob matches anything."""
 
     exit_code = ExitCode.NOTHING_MATCHED
+
+
+@contextmanager
+def about(option: str, value: str) -> Iterator[None]:
+    """A context whose errors become usage errors that name an option and its value."""
+    try:
+        yield
+    except UsageError:
+        raise
+    except (OSError, ValueError, StoreError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(f"{option}: {value!r}: {reason}") from None

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from pipeline.errors import ExitCode, UsageError
 from pipeline.summary import to_json
-from pipeline.terminal import printable
+from pipeline.terminal import or_dash, printable
 from transforms.objects import StoreError
 from transforms.storage import OutputStore
 
@@ -60,6 +60,11 @@ class Run:
     means: dict[str, float | None]
     megapixels_per_second: float | None
     settings: dict[str, Any]
+
+    @property
+    def figure(self) -> float | None:
+        """Mean gain of PSNR, in restore mode mean consistency."""
+        return self.means.get("psnr_gain", self.means.get("consistency_psnr"))
 
 
 @dataclass(frozen=True)
@@ -332,14 +337,13 @@ def _format_runs(runs: list[Run]) -> list[str]:
         f"{'run':26} {'state':11} {'written':>8} {'skipped':>8} {'failed':>7} {'dB':>7} {'MP/s':>6}"
     ]
     for run in runs:
-        figure = run.means.get("psnr_gain", run.means.get("consistency_psnr"))
         cells = [run.counts.get(name, "-") for name in ("written", "skipped", "failed")]
         name = printable(run.run_id)
         name = name if len(name) <= 26 else name[:25] + "…"
-        speed = "-" if run.megapixels_per_second is None else f"{run.megapixels_per_second:.2f}"
+        speed = or_dash(run.megapixels_per_second, ".2f")
         lines.append(
             f"{name:26} {run.state:11} {cells[0]:>8} {cells[1]:>8} {cells[2]:>7} "
-            f"{'-' if figure is None else format(figure, '+.3f'):>7} {speed:>6}"
+            f"{or_dash(run.figure, '+.3f'):>7} {speed:>6}"
         )
     return [*lines, "", "dB: mean gain of PSNR, in restore mode mean consistency"]
 

@@ -22,8 +22,9 @@ import pyarrow.parquet as pq
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from pipeline.errors import ExitCode, UsageError
-from pipeline.history import find_run, list_runs
-from pipeline.terminal import printable
+from pipeline.history import Run, find_run, list_runs
+from pipeline.summary import GALLERY_FIGURES, mean_rows, most_infinite
+from pipeline.terminal import or_dash, printable
 from transforms.objects import StoreError
 from transforms.storage import OutputStore
 
@@ -31,7 +32,7 @@ _HISTORY = 365
 _FOLDERS = 40
 _DOTS = 600
 _BINS = 32
-_LEFT, _WIDTH, _TOP, _BOTTOM = 10.0, 320.0, 10.0, 125.0
+_LEFT, _WIDTH, _HEIGHT, _BOTTOM = 10.0, 320.0, 115.0, 125.0
 _COLUMNS = [
     "relative_path", "status", "width", "height",
     "psnr_degraded", "psnr_enhanced", "psnr_gain", "ssim_enhanced", "consistency_psnr",
@@ -42,17 +43,6 @@ _TITLES = {
     "ssim_enhanced": "SSIM",
     "consistency_psnr": "Consistency with the input, dB",
 }
-# The gallery's: what a figure is called there, and how it is shown.
-_GALLERY_FIGURES = {
-    "psnr_gain": ("gain", "+.2f", " dB"),
-    "consistency_psnr": ("consistency", ".2f", " dB"),
-    "psnr_enhanced": ("PSNR", ".2f", " dB"),
-    "ssim_enhanced": ("SSIM", ".4f", ""),
-}
-_MEANS = (
-    ("PSNR, dB", "psnr", ".4f"), ("SSIM", "ssim", ".6f"), ("MSE", "mse", ".4f"),
-    ("luma PSNR, dB", "psnr_y", ".4f"), ("luma SSIM", "ssim_y", ".6f"),
-)  # fmt: skip
 
 
 def write_run_page(store: OutputStore, run_id: str, summary: dict[str, Any]) -> None:
@@ -75,7 +65,6 @@ def write_output_page(store: OutputStore) -> None:
     newest = runs[-_HISTORY:]
     pages = {path.split("/")[1] for path in store.glob("runs/*/index.html")}
     complete = [run for run in newest if run.counts]
-    figures = [run.means.get("psnr_gain", run.means.get("consistency_psnr")) for run in complete]
     page = (
         _environment()
         .get_template("output.html.j2")
@@ -88,17 +77,15 @@ def write_output_page(store: OutputStore) -> None:
             ]
             if len(complete) > 1
             else [],
-            trend=_trend(complete, figures),
+            trend=_trend(complete),
             runs=[
                 {
                     "run_id": run.run_id,
                     "page": f"runs/{run.run_id}/index.html" if run.run_id in pages else None,
                     "started": run.started_at[:16].replace("T", " "),
                     "state": run.state,
-                    "figure": _text(
-                        run.means.get("psnr_gain", run.means.get("consistency_psnr")), ".3f"
-                    ),
-                    "speed": _text(run.megapixels_per_second, ".2f"),
+                    "figure": or_dash(run.figure, ".3f"),
+                    "speed": or_dash(run.megapixels_per_second, ".2f"),
                     "model": run.settings.get("model.name", ""),
                     "any_failed": bool(run.counts.get("failed")),
                     **{
@@ -162,7 +149,7 @@ def _run_content(store: OutputStore, run_id: str, summary: dict[str, Any]) -> di
         "counts": summary["counts"],
         "gone": summary["source_gone"],
         "headline": [
-            {"name": name, "value": _text(means[key]["mean"], form)}
+            {"name": name, "value": or_dash(means[key]["mean"], form)}
             for key, name, form in (
                 ("psnr_gain", "dB mean gain of PSNR", "+.3f"),
                 ("psnr_enhanced", "dB mean PSNR", ".2f"),
@@ -172,19 +159,8 @@ def _run_content(store: OutputStore, run_id: str, summary: dict[str, Any]) -> di
         ],
         "charts": [chart for chart in charts if chart],
         "by_size": _scatter(dots, restore),
-        "means": [
-            {
-                "name": name,
-                "degraded": _text(means[f"{key}_degraded"]["mean"], form),
-                "enhanced": _text(means[f"{key}_enhanced"]["mean"], form),
-                "gain": _text(means[f"{key}_gain"]["mean"], "+" + form)
-                if f"{key}_gain" in means
-                else "",
-            }
-            for name, key, form in _MEANS
-            if f"{key}_degraded" in means and f"{key}_enhanced" in means
-        ],
-        "infinite": max((mean["infinite"] for mean in means.values()), default=0),
+        "means": list(mean_rows(means)),
+        "infinite": most_infinite(means),
         "folders": folders,
         "figure_name": "consistency" if restore else "gain",
         "gallery": gallery,
@@ -245,7 +221,7 @@ def _folder_rows(folders: dict[str, list[float]]) -> list[dict[str, Any]]:
             "name": name or "(top)",
             "written": int(written),
             "failed": int(failed),
-            "mean": _text(means.get(name), ".3f"),
+            "mean": or_dash(means.get(name), ".3f"),
             "bar": f"{100 * abs(means.get(name, 0.0)) / longest:.0f}",
             "below": means.get(name, 0.0) < 0,
         }
@@ -271,7 +247,7 @@ def _gallery(store: OutputStore, run_id: str) -> Iterator[dict[str, Any]]:
         width, height = image["size"]
         figures = {
             name: _sortable(float(image["figures"][column]), form, unit)
-            for column, (name, form, unit) in _GALLERY_FIGURES.items()
+            for column, (name, form, unit) in GALLERY_FIGURES.items()
             if column in image["figures"]
         }
         figures["size"] = _sortable(width * height / 1e6, ".3g", " MP")
@@ -297,52 +273,44 @@ def _histogram(title: str, values: np.ndarray, around_zero: bool) -> dict[str, A
     if len(finite) < 2:
         return None
     # The few far out would leave one bar for all others; they are counted in the outermost.
-    low, high = (
-        np.percentile(finite, [0.5, 99.5]) if len(finite) > 200 else (min(finite), max(finite))
-    )
-    if high - low < 1e-6:
-        low, high = low - 0.5, high + 0.5
+    low, high = _range(np.percentile(finite, [0.5, 99.5]) if len(finite) > 200 else finite)
     counts, edges = np.histogram(np.clip(finite, low, high), _BINS, (low, high))
-    width, height, tallest = _WIDTH / _BINS, _BOTTOM - _TOP, max(counts)
-    digits = 4 if high - low < 0.5 else 2
+    width, digits = _WIDTH / _BINS, 4 if high - low < 0.5 else 2
     bars = [
-        {
-            "x": f"{_LEFT + index * width:.1f}",
-            "y": f"{_BOTTOM - height * count / tallest:.1f}",
-            "width": f"{width - 1:.1f}",
-            "height": f"{height * count / tallest:.1f}",
-            "label": f"{a:.{digits}f} to {b:.{digits}f}: {_number(count)} images",
-            "old": around_zero and b <= 0,
-        }
+        _bar(
+            index * width,
+            width - 1,
+            count / max(counts),
+            f"{a:.{digits}f} to {b:.{digits}f}: {_number(count)} images",
+            old=around_zero and b <= 0,
+        )
         for index, (count, a, b) in enumerate(zip(counts, edges, edges[1:], strict=False))
         if count
     ]
-    middle = np.median(finite)
+    ticks = [f"{low + share * (high - low):.{digits}f}" for share in (0.0, 0.5, 1.0)]
     return {
         "title": title,
         "bars": bars,
-        "ticks": _ticks(low, high, digits),
-        "zero": _zero(low, high) if around_zero else None,
-        "words": f"median {middle:.{digits}f}, from {min(finite):.{digits}f} "
+        "ticks": _ticks(*ticks),
+        "zero": _across(-low / (high - low)) if around_zero and low < 0 < high else None,
+        "words": f"median {np.median(finite):.{digits}f}, from {min(finite):.{digits}f} "
         f"to {max(finite):.{digits}f}",
     }
 
 
-def _bars_of_runs(title: str, runs: list, name: str) -> dict[str, Any]:
+def _bars_of_runs(title: str, runs: list[Run], name: str) -> dict[str, Any]:
     counts = [run.counts[name] for run in runs]
-    slot, tallest = _WIDTH / len(runs), max(*counts, 1)
-    width, height = min(max(slot - 1, 0.6), 30.0), _BOTTOM - _TOP
+    slot = _WIDTH / len(runs)
+    width = min(max(slot - 1, 0.6), 30.0)
     return {
         "title": title,
         "bars": [
-            {
-                "x": f"{_LEFT + (index + 0.5) * slot - width / 2:.1f}",
-                "y": f"{_BOTTOM - height * count / tallest:.1f}",
-                "width": f"{width:.1f}",
-                "height": f"{height * count / tallest:.1f}",
-                "label": f"{run.run_id}: {_number(count)}",
-                "old": False,
-            }
+            _bar(
+                (index + 0.5) * slot - width / 2,
+                width,
+                count / max(*counts, 1),
+                f"{run.run_id}: {_number(count)}",
+            )
             for index, (run, count) in enumerate(zip(runs, counts, strict=True))
         ],
         "ticks": _days(runs),
@@ -352,31 +320,20 @@ def _bars_of_runs(title: str, runs: list, name: str) -> dict[str, Any]:
     }
 
 
-def _days(runs: list) -> list[dict[str, Any]]:
-    first, last = runs[0].started_at[:10], runs[-1].started_at[:10]
-    ticks = [{"x": _LEFT, "y": _BOTTOM + 16, "anchor": "start", "label": first}]
-    if last != first:
-        ticks.append({"x": _LEFT + _WIDTH, "y": _BOTTOM + 16, "anchor": "end", "label": last})
-    return ticks
-
-
-def _trend(runs: list, figures: list[float | None]) -> dict[str, Any] | None:
-    points = [(i, f) for i, f in enumerate(figures) if f is not None and math.isfinite(f)]
-    if len(points) < 2:
+def _trend(runs: list[Run]) -> dict[str, Any] | None:
+    figures = {index: run.figure for index, run in enumerate(runs)}
+    figures = {i: f for i, f in figures.items() if f is not None and math.isfinite(f)}
+    if len(figures) < 2:
         return None
-    values = [figure for _, figure in points]
-    low, high = min(values), max(values)
-    words = f"last {values[-1]:.4f} dB, from {low:.4f} to {high:.4f}"
-    if high - low < 1e-6:
-        low, high = low - 0.5, high + 0.5
-    slot = _WIDTH / len(runs)
+    values = list(figures.values())
+    low, high = _range(values)
     dots = [
-        {
-            "x": f"{_LEFT + (index + 0.5) * slot:.1f}",
-            "y": f"{_height(figure, low, high):.1f}",
-            "label": f"{runs[index].run_id}: {figure:.4f} dB",
-        }
-        for index, figure in points
+        _dot(
+            (index + 0.5) / len(runs),
+            (figure - low) / (high - low),
+            f"{runs[index].run_id}: {figure:.4f} dB",
+        )
+        for index, figure in figures.items()
     ]
     return {
         "title": "Mean of those written, dB",
@@ -384,65 +341,77 @@ def _trend(runs: list, figures: list[float | None]) -> dict[str, Any] | None:
         "line": " ".join(f"{dot['x']},{dot['y']}" for dot in dots),
         "ticks": _days(runs),
         "zero": None,
-        "words": words,
+        "words": f"last {values[-1]:.4f} dB, from {min(values):.4f} to {max(values):.4f}",
     }
 
 
 def _scatter(dots: list[tuple[int, float, str]], restore: bool) -> dict[str, Any] | None:
     if len(dots) < 3:
         return None
-    pixels = np.log10([dot[0] for dot in dots])
-    values = np.array([dot[1] for dot in dots])
-    (left, right), (low, high) = (min(pixels), max(pixels)), (min(values), max(values))
-    left, right = (left - 0.5, right + 0.5) if right - left < 1e-6 else (left, right)
-    low, high = (low - 0.5, high + 0.5) if high - low < 1e-6 else (low, high)
+    left, right = _range(np.log10([size for size, _, _ in dots]))
+    low, high = _range([value for _, value, _ in dots])
     return {
         "title": f"{'Consistency' if restore else 'Gain'}, dB, against size",
         "dots": [
-            {
-                "x": f"{_LEFT + _WIDTH * (x - left) / (right - left):.1f}",
-                "y": f"{_height(value, low, high):.1f}",
-                "label": f"{path}: {size / 1e6:.3f} megapixels, {value:+.3f} dB",
-            }
-            for (size, value, path), x in zip(dots, pixels, strict=True)
+            _dot(
+                (np.log10(size) - left) / (right - left),
+                (value - low) / (high - low),
+                f"{path}: {size / 1e6:.3f} megapixels, {value:+.3f} dB",
+            )
+            for size, value, path in dots
         ],
-        "ticks": [
-            {"x": _LEFT, "y": _BOTTOM + 16, "anchor": "start", "label": f"{10**left / 1e6:.3g} MP"},
-            {"x": _LEFT + _WIDTH, "y": _BOTTOM + 16, "anchor": "end",
-             "label": f"{10**right / 1e6:.3g} MP"},
-        ],
+        "ticks": _ticks(f"{10**left / 1e6:.3g} MP", f"{10**right / 1e6:.3g} MP"),
         "line": None,
-        "zero": f"{_height(0.0, low, high):.1f}" if low < 0 < high else None,
+        "zero": _up(-low / (high - low)) if low < 0 < high else None,
         "words": f"{len(dots)} images, from {low:+.2f} to {high:+.2f} dB",
-    }  # fmt: skip
+    }
 
 
-def _height(value: float, low: float, high: float) -> float:
-    return _BOTTOM - (_BOTTOM - _TOP) * (value - low) / (high - low)
+def _range(values: Iterable[float]) -> tuple[float, float]:
+    """The least and the largest value, apart."""
+    low, high = min(values), max(values)
+    return (low - 0.5, high + 0.5) if high - low < 1e-6 else (low, high)
 
 
-def _ticks(low: float, high: float, digits: int) -> list[dict[str, Any]]:
-    places = ((0.0, "start"), (0.5, "middle"), (1.0, "end"))
+def _across(share: float) -> str:
+    return f"{_LEFT + _WIDTH * share:.1f}"
+
+
+def _up(share: float) -> str:
+    return f"{_BOTTOM - _HEIGHT * share:.1f}"
+
+
+def _bar(left: float, width: float, share: float, label: str, old: bool = False) -> dict[str, Any]:
+    return {
+        "x": f"{_LEFT + left:.1f}",
+        "y": _up(share),
+        "width": f"{width:.1f}",
+        "height": f"{_HEIGHT * share:.1f}",
+        "label": label,
+        "old": old,
+    }
+
+
+def _dot(across: float, up: float, label: str) -> dict[str, str]:
+    return {"x": _across(across), "y": _up(up), "label": label}
+
+
+def _ticks(first: str, *others: str) -> list[dict[str, str]]:
+    """Labels from the left end of the axis to its right end."""
+    anchors = ("start", *("middle" for _ in others[1:]), "end")
     return [
-        {
-            "x": _LEFT + _WIDTH * share,
-            "anchor": anchor,
-            "label": f"{low + share * (high - low):.{digits}f}",
-        }
-        for share, anchor in places
+        {"x": _across(index / max(len(others), 1)), "anchor": anchor, "label": label}
+        for index, (anchor, label) in enumerate(zip(anchors, (first, *others), strict=False))
     ]
 
 
-def _zero(low: float, high: float) -> str | None:
-    return f"{_LEFT + _WIDTH * -low / (high - low):.1f}" if low < 0 < high else None
+def _days(runs: list[Run]) -> list[dict[str, str]]:
+    first, last = (run.started_at[:10] for run in (runs[0], runs[-1]))
+    return _ticks(first, last) if last != first else _ticks(first)
 
 
 def _number(value: int) -> str:
     return f"{value:,}"
-
-
-def _text(value: float | None, form: str) -> str:
-    return "-" if value is None else format(value, form)
 
 
 def _encoded(page: str) -> bytes:

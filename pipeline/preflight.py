@@ -9,11 +9,11 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 from itertools import islice
 
-from pipeline.errors import NothingMatchedError, UsageError
+from pipeline.errors import NothingMatchedError, UsageError, about
 from pipeline.job import Job
-from transforms.lists import ListError, check_list, list_files, read_list
+from transforms.lists import check_list, list_files, read_list
 from transforms.match import expand_glob, fixed_prefix
-from transforms.objects import StoreError, list_objects, read_object
+from transforms.objects import list_objects, read_object
 from transforms.records import ImageRef
 from transforms.storage import is_local
 
@@ -96,14 +96,12 @@ def _names_directory(uri: str) -> bool:
 
 
 def _any_match(pattern: str) -> bool:
-    try:
+    with about("input", pattern):
         if is_local(pattern):
             return next(expand_glob(pattern), None) is not None
         found = list(islice(expand_glob(pattern), _PROBED))
         _check_readable([ref for ref in found if isinstance(ref, ImageRef) and ref.size])
         return bool(found)
-    except (OSError, ValueError, StoreError) as error:
-        raise UsageError(f"input: {pattern!r}: {reason(error)}") from None
 
 
 def _check_readable(refs: list[ImageRef]) -> None:
@@ -129,15 +127,8 @@ def _check_store(output: str) -> None:
     Raises:
       UsageError: it cannot; the message says why.
     """
-    try:
+    with about("output", output):
         next(list_objects(output.rstrip("/") + "/"), None)
-    except (OSError, StoreError) as error:
-        raise UsageError(f"output: {output!r}: {reason(error)}") from None
-
-
-def reason(error: Exception) -> str:
-    """An error in one line, without its number."""
-    return getattr(error, "strerror", None) or str(error)
 
 
 def _any_listed(pattern: str) -> bool:
@@ -146,21 +137,17 @@ def _any_listed(pattern: str) -> bool:
     Raises:
       UsageError: there are none, or one is no list.
     """
-    try:
+    with about("input_list", pattern):
         files = list_files(pattern)
         with ThreadPoolExecutor(_LOOKERS) as pool:
             for _ in pool.map(_check_list, files):
                 pass
         return any(next(read_list(file), None) is not None for file in files)
-    except (OSError, ListError, StoreError) as error:
-        raise UsageError(f"input_list: {pattern!r}: {reason(error)}") from None
 
 
 def _check_list(file: str) -> None:
-    try:
+    with about("input_list", file):
         check_list(file)
-    except (OSError, ListError, StoreError) as error:
-        raise UsageError(f"input_list: {file!r}: {reason(error)}") from None
 
 
 def _check_writable(output: str) -> bool:

@@ -8,6 +8,7 @@ import re
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from threading import Thread
 from typing import Any
@@ -54,13 +55,16 @@ _REMEDIES = {
 _LOCAL_RUNNERS = (None, "DirectRunner", "FnApiRunner", "BundleBasedDirectRunner")
 
 
-def run(command: Command) -> int:
+def run(command: Command, started: float) -> int:
     """Runs a command to its end.
+
+    Args:
+      command: what to do.
+      started: when the command began, by time.monotonic.
 
     Raises:
       UsageError: nothing was touched; the message says why.
     """
-    started = time.monotonic()
     options = pipeline_options(command.beam_arguments)
     if not _is_local(options):
         prepare_options(options, command.config)
@@ -113,7 +117,7 @@ def _run_claimed(
         past = past_files(job.store)
         manifest.write("running")
         _run_graph(job, past, command, pipeline, lifetime)
-        return _conclude(job, manifest, command, time.monotonic() - started)
+        return _conclude(job, manifest, command, lambda: time.monotonic() - started)
     except Exception as error:
         known = re.search(
             rf"({'|'.join(_REMEDIES)}): (.*?)(?: \[while running|$)",
@@ -229,9 +233,9 @@ def _check_shared(job: Job) -> None:
         )
 
 
-def _conclude(job: Job, manifest: Manifest, command: Command, seconds: float) -> int:
+def _conclude(job: Job, manifest: Manifest, command: Command, elapsed: Callable[[], float]) -> int:
     """Concludes the run and tells what came of it."""
-    summary = conclude(job, manifest, seconds)
+    summary = conclude(job, manifest, elapsed)
     if command.json:
         print(to_json(summary).decode())
     elif not command.quiet:
@@ -246,13 +250,13 @@ def _conclude(job: Job, manifest: Manifest, command: Command, seconds: float) ->
     return summary["exit_code"]
 
 
-def conclude(job: Job, manifest: Manifest, seconds: float) -> dict[str, Any]:
+def conclude(job: Job, manifest: Manifest, elapsed: Callable[[], float]) -> dict[str, Any]:
     """Makes report, summary and pages of what the workers left, and marks the run as complete.
 
     Args:
       job: whose pipeline has ended.
       manifest: of the run.
-      seconds: that it took.
+      elapsed: tells the seconds since the run began.
 
     Returns:
       The summary.
@@ -269,6 +273,7 @@ def conclude(job: Job, manifest: Manifest, seconds: float) -> dict[str, Any]:
     counts = totals["counts"]
     within = counts["failed"] <= job.config.allowed_failures(counts["matched"])
     code = ExitCode.OK if within else ExitCode.FAILURES
+    seconds = elapsed()
     summary = (
         describe_job(job)
         | totals

@@ -9,13 +9,14 @@ import json
 import math
 import os
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import apache_beam as beam
 
 from pipeline.combine import CombineWhereMade
-from pipeline.terminal import printable
+from pipeline.terminal import or_dash, printable
 from transforms.records import BESIDE_MATCHED, ReportRow
 from transforms.storage import OutputStore
 
@@ -29,6 +30,17 @@ _AVERAGED = (
     "psnr_y_degraded", "psnr_y_enhanced", "ssim_y_degraded", "ssim_y_enhanced",
     "consistency_psnr",
 )  # fmt: skip
+_MEANS = (
+    ("PSNR, dB", "psnr", ".4f"), ("SSIM", "ssim", ".6f"), ("MSE", "mse", ".4f"),
+    ("luma PSNR, dB", "psnr_y", ".4f"), ("luma SSIM", "ssim_y", ".6f"),
+)  # fmt: skip
+# Of the gallery, and in this order: the column, what it is called, how it is shown.
+GALLERY_FIGURES = {
+    "psnr_gain": ("gain", "+.2f", " dB"),
+    "consistency_psnr": ("consistency", ".2f", " dB"),
+    "psnr_enhanced": ("PSNR", ".2f", " dB"),
+    "ssim_enhanced": ("SSIM", ".4f", ""),
+}
 _SUMMED = ("infer_seconds", "total_seconds", "source_bytes", "output_bytes")
 _MATCHED = ("written", "skipped", "failed")
 _WORST = 10
@@ -177,6 +189,26 @@ def reconcile(totals: dict[str, Any], rows: int) -> str | None:
     )
 
 
+def mean_rows(means: dict[str, Any]) -> Iterator[dict[str, str]]:
+    """The table of a summary's means, as texts: what they are of, degraded, enhanced, gain."""
+    for name, key, form in _MEANS:
+        degraded, enhanced, gain = (
+            means.get(f"{key}_{which}") for which in ("degraded", "enhanced", "gain")
+        )
+        if degraded and enhanced:
+            yield {
+                "name": name,
+                "degraded": or_dash(degraded["mean"], form),
+                "enhanced": or_dash(enhanced["mean"], form),
+                "gain": or_dash(gain["mean"], "+" + form) if gain else "",
+            }
+
+
+def most_infinite(means: dict[str, Any]) -> int:
+    """How many infinite values a summary's means leave out."""
+    return max((mean["infinite"] for mean in means.values()), default=0)
+
+
 def format_summary(summary: dict[str, Any]) -> str:
     """The summary for a person, at most 80 columns."""
     counts, config = summary["counts"], summary["configuration"]
@@ -199,25 +231,30 @@ def format_summary(summary: dict[str, Any]) -> str:
         )
         lines += ["", f"  lowest {figure}"]
         lines += [
-            f"    {_cell(w['rank_figure'], form):>8} dB  {printable(w['relative_path'])}"
+            f"    {or_dash(w['rank_figure'], form):>8} dB  {printable(w['relative_path'])}"
             for w in summary["worst"][:3]
         ]
-    if summary["failures"]:
-        lines += ["", "  failures"]
-        lines += [
-            f"    {failure['count']:>6}  {failure['stage']}: "
-            f"{printable(failure['examples'][0]['message'])}\n"
-            f"            {printable(failure['examples'][0]['source_uri'])}"
-            for failure in summary["failures"][:10]
-        ]
-    if summary["warnings"]:
-        lines += ["", "  warnings"]
-        lines += [
-            f"    {warning['count']:>6}  {printable(warning['warning'])}\n"
-            f"            {printable(warning['examples'][0])}"
-            for warning in summary["warnings"][:10]
-        ]
+    lines += _format_groups(
+        "failures",
+        [
+            (group["count"], f"{group['stage']}: {one['message']}", one["source_uri"])
+            for group in summary["failures"]
+            for one in group["examples"][:1]
+        ],
+    )
+    lines += _format_groups(
+        "warnings", [(w["count"], w["warning"], w["examples"][0]) for w in summary["warnings"]]
+    )
     return "\n".join(lines)
+
+
+def _format_groups(title: str, groups: list[tuple[int, str, str]]) -> list[str]:
+    """Groups of images, largest first: how many, what they have in common, an example."""
+    shown = [
+        f"    {number:>6}  {printable(what)}\n            {printable(example)}"
+        for number, what, example in groups[:10]
+    ]
+    return ["", f"  {title}", *shown] if shown else []
 
 
 def _format_changes(summary: dict[str, Any]) -> list[str]:
@@ -238,26 +275,14 @@ def _format_means(means: dict[str, Any]) -> list[str]:
     lines = []
     if "psnr_degraded" in means:
         lines += ["", f"  {'mean over images':18}{'degraded':>12}{'enhanced':>12}{'gain':>12}"]
-        rows = (("PSNR dB", "psnr", ".4f"), ("SSIM", "ssim", ".6f"), ("MSE", "mse", ".4f"),
-                ("luma PSNR dB", "psnr_y", ".4f"), ("luma SSIM", "ssim_y", ".6f"))  # fmt: skip
-        for label, name, form in rows:
-            values = [means.get(f"{name}_{which}") for which in ("degraded", "enhanced")]
-            if None in values:
-                continue
-            gain = means.get(f"{name}_gain")
-            cells = [_cell(v["mean"], form) for v in values]
-            cells.append(_cell(gain["mean"], "+" + form) if gain else "")
-            lines.append(f"  {label:18}" + "".join(f"{cell:>12}" for cell in cells))
+        for row in mean_rows(means):
+            name, *cells = row.values()
+            lines.append(f"  {name.replace(',', ''):18}" + "".join(f"{c:>12}" for c in cells))
     if "consistency_psnr" in means:
-        lines += ["", f"  consistency {_cell(means['consistency_psnr']['mean'], '.4f')} dB"]
-    infinite = max((mean["infinite"] for mean in means.values()), default=0)
-    if infinite:
+        lines += ["", f"  consistency {or_dash(means['consistency_psnr']['mean'], '.4f')} dB"]
+    if infinite := most_infinite(means):
         lines.append(f"  means leave out infinite PSNR (identical images): {infinite}")
     return lines
-
-
-def _cell(value: float | None, form: str) -> str:
-    return "-" if value is None else format(value, form)
 
 
 def _kind_of(row: ReportRow) -> str:

@@ -50,37 +50,24 @@ def start(command: Command) -> int:
             manifest.write("running")
             pipeline = beam.Pipeline(options=options)
             ends = build(pipeline, job, past_files(job.store))
-            _ = ends | Conclude(job, manifest)
+            (
+                ends
+                | beam.Flatten()
+                | "Wait" >> beam.combiners.Count.Globally()
+                | "Conclude" >> beam.Map(conclude_once, job, manifest)
+            )
             pipeline.run()
     finally:
         job.store.clean()
     return ExitCode.OK
 
 
-class Conclude(beam.PTransform):
-    """The last step: when all that is written last is written, the run is concluded, once.
+def conclude_once(ends: int, job: Job, manifest: Manifest) -> int:
+    """Concludes a run; returns the number of what was waited for.
 
-    Args:
-      job: the job.
-      manifest: of the run.
+    A runner may do a step twice; a journal that is gone by then would make an empty report.
     """
-
-    def __init__(self, job: Job, manifest: Manifest):
-        super().__init__()
-        self._job, self._manifest = job, manifest
-
-    def expand(self, ends):
-        """Returns the number of what was waited for."""
-        return (
-            ends
-            | beam.Flatten()
-            | "Wait" >> beam.combiners.Count.Globally()
-            | "Conclude" >> beam.Map(self._conclude)
-        )
-
-    def _conclude(self, ends: int) -> int:
-        # A runner may do a step twice; a journal that is gone by then would make an empty report.
-        if self._job.store.size(f"{self._job.run_directory}/_SUCCESS") is None:
-            seconds = (datetime.now(UTC) - self._manifest.started_at).total_seconds()
-            conclude(self._job, self._manifest, seconds)
-        return ends
+    if job.store.size(f"{job.run_directory}/_SUCCESS") is None:
+        began = manifest.started_at
+        conclude(job, manifest, lambda: (datetime.now(UTC) - began).total_seconds())
+    return ends

@@ -17,6 +17,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 MAX_PARAMETERS = 4_000_000
 
 Padding = Literal["valid", "same", "replicate"]
+# Whose interpolation, colour and rounding a network was trained with; see srcnn.protocols.
+ProtocolName = Literal["opencv", "matlab"]
 
 
 class ConvLayer(BaseModel):

@@ -6,10 +6,10 @@ Writes this project's weights file and a model card beside it.
 import argparse
 import hashlib
 import sys
-from functools import partial
 from pathlib import Path
+from typing import get_args
 
-from srcnn.architecture import ARCHITECTURES
+from srcnn.architecture import ARCHITECTURES, ProtocolName
 from srcnn.errors import WeightsError
 from srcnn.files import read_regular
 from srcnn.importers import MAX_SOURCE_BYTES, match_architecture, read_keras1, read_matlab
@@ -36,9 +36,7 @@ def convert(
     except OSError as error:
         raise WeightsError(f"{source}: cannot read it: {error.strerror}") from None
     matlab = source.suffix.lower() == ".mat"
-    # Only HDF5 needs a process of its own: MATLAB's format is read by plain Python.
-    parse = read_matlab if matlab else partial(parse_apart, read_keras1)
-    tensors = parse(source, content)
+    tensors = parse_apart(read_matlab if matlab else read_keras1, source, content)
     architecture = match_architecture(tensors, ARCHITECTURES)
     if matlab:
         architecture = architecture.padded("replicate")
@@ -72,21 +70,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--kernel", default="bicubic", help="degradation they were trained for")
     parser.add_argument(
         "--protocol",
-        choices=("opencv", "matlab"),
+        choices=get_args(ProtocolName),
         default="matlab",
         help="whose interpolation and luma they were trained with",
     )
     parser.add_argument("--name", help="file name without ending [SOURCE_xSCALE_KERNEL]")
     options = parser.parse_args(arguments)
     try:
-        path = convert(
-            options.source,
-            options.output,
-            options.scale,
-            options.kernel,
-            options.protocol,
-            options.name,
-        )
+        path = convert(**vars(options))
     except (WeightsError, ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -1,18 +1,21 @@
 """Readers for weights that others published: the Keras 1 HDF5 layout and the authors' MATLAB files.
 
 Both take a file's content and give tensors in this package's order: for each layer (kernel HWIO,
-bias), float32.
+bias), float32. The libraries that parse trust the file, so callers use srcnn.isolated.parse_apart.
 """
 
+import io
+import warnings
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
+from scipy.io import loadmat
 
 from srcnn.architecture import MAX_PARAMETERS, Architecture
 from srcnn.errors import WeightsError, one_line
 from srcnn.hdf5 import is_plain, open_hdf5, plain_dataset
-from srcnn.matfile import read_matrices
 from srcnn.weights import Tensors
 
 # Room for double precision and the files' own structure.
@@ -66,17 +69,19 @@ def read_matlab(path: Path, content: bytes) -> Tensors:
     Raises:
       WeightsError: the file is damaged or of another layout.
     """
+    names = [f"{kind}_conv{index}" for index in (1, 2, 3) for kind in ("weights", "biases")]
     try:
-        matrices = read_matrices(content, 8 * MAX_PARAMETERS)
-    except ValueError as error:
-        raise WeightsError(f"{path}: not a MATLAB file of version 5: {one_line(error)}") from None
-    pairs = []
+        # A name that is given twice is a warning.
+        with warnings.catch_warnings(action="error", category=UserWarning):
+            found = loadmat(io.BytesIO(content), variable_names=names)
+    except Exception as error:  # SciPy raises whatever damage makes of it
+        reason = one_line(error) or type(error).__name__
+        raise WeightsError(f"{path}: not a MATLAB file of version 7 or before: {reason}") from None
     try:
-        for index in (1, 2, 3):
-            weights, biases = matrices[f"weights_conv{index}"], matrices[f"biases_conv{index}"]
-            if weights.size > MAX_PARAMETERS or biases.size > MAX_PARAMETERS:
-                raise ValueError(f"layer {index} has more than {MAX_PARAMETERS} values")
-            if index == 1:
+        arrays = [_matlab_array(name, found[name]) for name in names]
+        pairs = []
+        for index, (weights, biases) in enumerate(zip(arrays[::2], arrays[1::2], strict=True)):
+            if index == 0:
                 weights = weights[np.newaxis]  # (1, k*k, n)
             elif weights.ndim == 2:
                 weights = weights[..., np.newaxis]  # (n, k*k, 1)
@@ -87,7 +92,7 @@ def read_matlab(path: Path, content: bytes) -> Tensors:
             pairs.append((_float32(kernel), _float32(biases.reshape(-1))))
     except KeyError as error:
         raise WeightsError(
-            f"{path}: not weights in the authors' layout: no array of numbers is called {error}"
+            f"{path}: not weights in the authors' layout: no array is called {error}"
         ) from None
     except ValueError as error:
         raise WeightsError(f"{path}: not weights in the authors' layout: {error}") from None
@@ -122,6 +127,16 @@ def _read_array(path: Path, file: h5py.File, name: str) -> np.ndarray:
     if dataset.dtype.kind != "f" or not dataset.shape or len(dataset.shape) > 4:
         raise WeightsError(f"{path}: {name} is {dataset.dtype} {dataset.shape}; needed: floats")
     return _float32(dataset[...])
+
+
+def _matlab_array(name: str, value: Any) -> np.ndarray:
+    """The value of a variable, if it is an array of real numbers of bounded size."""
+    # MATLAB stores whole numbers as integers. Cells, structures and texts are arrays too.
+    if not isinstance(value, np.ndarray) or value.dtype.kind not in "iuf":
+        raise ValueError(f"{name!r} is no array of real numbers")
+    if value.size > MAX_PARAMETERS:
+        raise ValueError(f"{name!r} has more than {MAX_PARAMETERS} values")
+    return value
 
 
 def _float32(array: np.ndarray) -> np.ndarray:

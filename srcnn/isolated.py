@@ -1,7 +1,8 @@
 """Parsing in a process of its own.
 
-A file can make the HDF5 library loop, take all memory or crash, and none of that is an exception
-that could be caught: a free list that leads to itself is enough. Here it ends a child.
+A file can make the libraries that read HDF5 and MATLAB files loop, take all memory or crash, and
+none of that is an exception that could be caught: in HDF5 a free list that leads to itself is
+enough. Here it ends a child.
 """
 
 import importlib
@@ -45,10 +46,11 @@ def parse_apart(
         "PYTHONPATH": os.pathsep.join(filter(None, [str(Path(__file__).parents[1]), *sys.path])),
         "OPENBLAS_NUM_THREADS": "1",
     }
-    function = (parse.__module__, parse.__name__)
+    # Warnings are ignored: what the child says is the message of an error.
+    python = (sys.executable, "-P", "-W", "ignore", "-m", __name__)
     try:
         done = subprocess.run(
-            [sys.executable, "-P", "-m", __name__, *function, str(path), *arguments],
+            [*python, parse.__module__, parse.__name__, str(path), *arguments],
             input=content,
             capture_output=True,
             timeout=_SECONDS,

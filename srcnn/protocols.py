@@ -32,11 +32,6 @@ class Protocol(ABC):
     measures_luma_only: bool
     crops_after_degrading: bool
 
-    @property
-    def kernels(self) -> tuple[str, ...]:
-        """Names of the interpolation kernels."""
-        return tuple(resample.KERNELS[self.name])
-
     @abstractmethod
     def prepare(self, image: np.ndarray, scale: int) -> np.ndarray:
         """What evaluate mode takes as ground truth: the image, cropped if the protocol says so."""

@@ -13,13 +13,13 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import h5py
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from srcnn.architecture import Architecture
+from srcnn.architecture import Architecture, ProtocolName
 from srcnn.degradations import Degradation
 from srcnn.errors import WeightsError, one_line
 from srcnn.files import read_regular
@@ -62,7 +62,7 @@ class ModelCard(BaseModel):
     architecture: Architecture
     scale: Annotated[int, Field(ge=1, le=16)]
     kernel: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,32}$")]
-    protocol: Literal["opencv", "matlab"]
+    protocol: ProtocolName
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     chroma_taps: Annotated[tuple[_Tap, ...], Field(max_length=16)] = ()
     training: dict[str, Any] = {}

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -139,7 +140,9 @@ def test_two_runs_at_once(tmp_path, photo, tiny_weights, run_job):
         end = time.monotonic() + 60
         while not (tmp_path / "out/images").exists() and time.monotonic() < end:
             time.sleep(0.02)
+        first.send_signal(signal.SIGSTOP)  # or it may be done before the second has started
         second = run_job(*arguments, "--run_id", "second")
+        first.send_signal(signal.SIGCONT)
         assert second.code == 2
         assert "is being written by run first" in second.err
         assert not (tmp_path / "out/runs/second").exists()

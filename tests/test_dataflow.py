@@ -227,5 +227,5 @@ def test_a_conclusion_that_is_done_twice_leaves_the_report(tmp_path, photo, tiny
     assert template.main([*words, "--comparisons=none"]) == 0
     before = files_below(tmp_path / "out")
     job = prepare_job(load_config(values))
-    assert template.Conclude(job, None)._conclude(1) == 1
+    assert template.conclude_once(1, job, None) == 1
     assert files_below(tmp_path / "out") == before

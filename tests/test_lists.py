@@ -266,7 +266,7 @@ def test_entries_become_references_or_are_refused(tmp_path):
     listed += [Listed("nosuch://bucket/a.png"), Listed("bad", problem="bad line: so")]
     outcomes = list(refer(listed, 3, ListRules(str(tmp_path), str(tmp_path / "out"))))
     assert outcomes[0] == ImageRef(f"{tmp_path}/a.gif", "a.gif", "a.gif.png", 5, 1.5e9, 3)
-    messages = [str(outcome[1]) for outcome in outcomes[1:]]
+    messages = [row.error_message for row in outcomes[1:]]
     assert "No such file" in messages[0]
     assert messages[1:4] == ["lies in the output directory"] * 3
     assert "No such file" in messages[4], "x is no directory"
@@ -278,8 +278,8 @@ def test_a_relative_entry_is_refused_where_it_means_something_else(tmp_path, mon
     monkeypatch.chdir(tmp_path)
     here, elsewhere = ListRules(directory=str(tmp_path)), ListRules(directory="/other")
     assert [ref.uri for ref in refer([Listed("a.png")], 0, here)] == ["a.png"]
-    ((ref, error),) = refer([Listed("a.png")], 0, elsewhere)
-    assert ref.uri == "a.png" and "relative to /other" in str(error)
+    (row,) = refer([Listed("a.png")], 0, elsewhere)
+    assert row.source_uri == "a.png" and "relative to /other" in row.error_message
     assert [ref.size for ref in refer([Listed(f"{tmp_path}/a.png")], 0, elsewhere)] == [1]
 
 

@@ -6,6 +6,7 @@ import os
 import random
 import subprocess
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 
 import apache_beam as beam
@@ -15,7 +16,6 @@ from hypothesis import strategies as st
 from support import quick
 
 from codec.encode import WRITABLE_SUFFIXES
-from codec.errors import ImageError
 from transforms.blocks import to_blocks
 from transforms.done import Policy
 from transforms.match import (
@@ -240,7 +240,7 @@ def test_a_linked_directory_is_followed_and_the_real_path_preferred(tree):
 def failures(pattern: str, output: str | None = None) -> dict[str, str]:
     """Messages of what is refused, by URI."""
     outcomes = expand_glob(pattern, output=output)
-    return {o[0].uri: str(o[1]) for o in outcomes if not isinstance(o, ImageRef)}
+    return {o.source_uri: o.error_message for o in outcomes if isinstance(o, ReportRow)}
 
 
 @pytest.mark.parametrize("pattern", ["photos/**/*.png", "photos/*/*.png", "photos/**"])
@@ -282,9 +282,9 @@ def abyss(tmp_path, monkeypatch) -> Path:
 
 def test_a_tree_deeper_than_paths_are_long(abyss):
     outcomes = list(expand_glob("**/*.png"))
-    (refused,) = [outcome for outcome in outcomes if not isinstance(outcome, ImageRef)]
-    assert refused[1].errno == errno.ENAMETOOLONG
-    assert len(refused[0].uri) == 4095
+    (refused,) = [outcome for outcome in outcomes if isinstance(outcome, ReportRow)]
+    assert refused.error_message == os.strerror(errno.ENAMETOOLONG)
+    assert len(refused.source_uri) == 4095
     assert len(outcomes) - 1 == 21
 
 
@@ -338,9 +338,9 @@ def claims(*refs: ImageRef) -> tuple[list[str], dict[str, str]]:
     """URIs that may write, and the messages of those that may not."""
     outcomes = list(claim_output(refs))
     kept = [outcome.uri for outcome in outcomes if isinstance(outcome, ImageRef)]
-    refused = dict(outcome for outcome in outcomes if not isinstance(outcome, ImageRef))
-    assert all(isinstance(error, ImageError) for error in refused.values())
-    return kept, {ref.uri: str(error) for ref, error in refused.items()}
+    refused = [outcome for outcome in outcomes if isinstance(outcome, ReportRow)]
+    assert all(row.error_type == "ImageError" for row in refused)
+    return kept, {row.source_uri: row.error_message for row in refused}
 
 
 def test_a_place_of_its_own_is_kept():
@@ -405,7 +405,7 @@ def test_workers_that_take_references_in_turn_get_as_much_to_do(count, workers, 
     (row,) = (one.value for one in ended if isinstance(one, beam.pvalue.TaggedOutput))
     assert row == unreadable
     refs = [one for one in ended if isinstance(one, ImageRef)]
-    expected = [ref.because("new") for ref in found]
+    expected = [replace(ref, change="new") for ref in found]
     assert sorted(refs, key=lambda ref: int(ref.relative_path)) == expected
     shares = [sum(ref.size for ref in refs[first::workers]) for first in range(workers)]
     windows = count // 1024 + 1

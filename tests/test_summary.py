@@ -1,13 +1,16 @@
 """Totals and samples are the same however the rows are split over bundles and workers."""
 
+import gc
 import json
 import math
+import time
 from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import run_pipeline
 from pipeline.comparisons import SampleFn
 from pipeline.summary import MATCHED, SummaryFn, format_summary, ranking, reconcile, to_json
 from transforms.records import ReportRow
@@ -172,3 +175,20 @@ def test_the_summary_on_the_terminal_fits_80_columns():
     assert "+2.000 dB  0001.png" in text
     assert "read: damaged: 2" in text
     assert max(map(len, text.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("is_the_program", [True, False])
+def test_seconds_count_from_the_programs_start_or_from_another_callers_call(
+    monkeypatch, is_the_program
+):
+    begun = []
+    monkeypatch.setattr("pipeline.run.run", lambda command, started: begun.append(started) or 0)
+    arguments = ["--input", "a.png", "--output", "out"]
+    monkeypatch.setattr("sys.argv", ["run_pipeline.py", *arguments])
+    before = time.monotonic()
+    try:
+        assert run_pipeline.main(None if is_the_program else arguments) == 0
+    finally:
+        gc.unfreeze()
+        gc.enable()
+    assert (begun[0] < before) == is_the_program

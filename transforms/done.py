@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC
 from typing import Literal
 
@@ -145,19 +145,17 @@ def decide(
         taken = policy.take == "all" or not done
     if taken:
         reason = "failed before" if policy.take == "failed" else "forced" if done else change
-        return ref.because(reason)
-    written = last_written(past) if done else None
-    return ReportRow(
-        source_uri=ref.uri,
-        relative_path=ref.relative_path,
-        source_bytes=ref.size,
-        source_modified=ref.modified,
-        status="skipped",
+        return replace(ref, change=reason)
+    if not done:
+        return ref.row("skipped", change=change)
+    written = last_written(past)
+    return ref.row(
+        "skipped",
         change=change,
-        done_run_id=written.run_id if written else None,
-        output_uri=store.uri(f"images/{ref.output_path}") if written else None,
-        output_path=ref.output_path if written else None,
-        output_bytes=written.output_bytes if written else None,
+        done_run_id=written.run_id,
+        output_uri=store.uri(f"images/{ref.output_path}"),
+        output_path=ref.output_path,
+        output_bytes=written.output_bytes,
     )
 
 

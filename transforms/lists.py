@@ -33,7 +33,7 @@ _LONGEST_LINE = 1 << 16
 _BATCH = 1_000
 
 
-class ListError(Exception):
+class ListError(ValueError):
     """A list that cannot be what it should be; the message says why and what would help."""
 
 

@@ -1,6 +1,5 @@
 """Finds the images: globs and lists to references, each with a place of its own in the output."""
 
-import errno
 import glob
 import os
 import posixpath
@@ -22,13 +21,14 @@ from transforms.done import PastRow, Policy, Sizes, decide, read_past, vanished
 from transforms.errors import EXPECTED_ERRORS
 from transforms.globs import WILDCARD, find_objects
 from transforms.lists import Listed, Part, list_files, parts_of, read_part
-from transforms.objects import look_at
+from transforms.objects import stat_object
 from transforms.records import ImageRef, ReportRow, as_unicode
 from transforms.stage import failed_row
 from transforms.storage import is_local
 from transforms.walk import walk
 
-Refused = tuple[ImageRef, Exception]
+# Rows are of what is refused.
+Found = ImageRef | ReportRow
 _WINDOW = 1024
 
 
@@ -63,7 +63,7 @@ def output_path_of(relative_path: str, output_format: str = "same") -> str:
 
 def expand_glob(
     pattern: str, order: int = 0, output: str | None = None, output_format: str = "same"
-) -> Iterator[ImageRef | Refused]:
+) -> Iterator[Found]:
     """Lists what a glob matches, in no particular order.
 
     Directories are listed too, so that the report can name them, but for those that a final `**`
@@ -76,8 +76,8 @@ def expand_glob(
       output_format: see output_path_of.
 
     Yields:
-      A reference for each match; those that are refused and directories that cannot be read, each
-      with an error.
+      A reference for each match; a failed row for what is refused, and for each directory that
+      cannot be read.
 
     Raises:
       ValueError: `..` stands behind a wildcard, so that results would lie outside of the output.
@@ -99,10 +99,7 @@ def expand_glob(
             if {"", ".", ".."}.isdisjoint(found.uri[len(prefix) :].split("/")):
                 yield ref
             else:
-                yield (
-                    ref,
-                    ImageError("a key with an empty, '.' or '..' part is no path of a result"),
-                )
+                yield _refused(ref, "a key with an empty, '.' or '..' part is no path of a result")
         return
     for path, error in walk(pattern, output if output and is_local(output) else None):
         path = path.rstrip("/")
@@ -111,7 +108,7 @@ def expand_glob(
             ref = ref_of(path, status.st_size, status.st_mtime)
         except OSError:  # a dangling link, say: reading it will name the reason
             ref = ref_of(path, 0, 0.0)
-        yield (ref, error) if error else ref
+        yield failed_row(ref, "match", error) if error else ref
 
 
 @dataclass(frozen=True)
@@ -182,7 +179,7 @@ def covered(inputs: tuple[str, ...], root: str) -> tuple[str, ...]:
     return *inputs, *{f"{glob.escape(name.rstrip('/'))}/**" for name in (root, below)}
 
 
-def refer(entries: Iterable[Listed], order: int, rules: ListRules) -> Iterator[ImageRef | Refused]:
+def refer(entries: Iterable[Listed], order: int, rules: ListRules) -> Iterator[Found]:
     """References of the entries of a list.
 
     A file is looked at only where its entry lacks the size or the time of modification.
@@ -193,7 +190,7 @@ def refer(entries: Iterable[Listed], order: int, rules: ListRules) -> Iterator[I
       rules: what entries mean.
 
     Yields:
-      A reference for each entry, or with an error what is none: a bad line, a file that is not
+      A reference for each entry, or the failed row of what is none: a bad line, a file that is not
       there, lies in the output or could not be given a place there.
     """
     real = lru_cache(1024)(os.path.realpath)  # of directories: entries come by directory
@@ -225,7 +222,7 @@ def refer(entries: Iterable[Listed], order: int, rules: ListRules) -> Iterator[I
             error = failure
         path = output_path_of(relative, rules.output_format)
         ref = ImageRef(uri, relative, path, size or 0, modified or 0.0, order)
-        yield (ref, error) if error else ref
+        yield failed_row(ref, "match", error) if error else ref
 
 
 def _look_up(uri: str) -> tuple[int, float]:
@@ -238,9 +235,7 @@ def _look_up(uri: str) -> tuple[int, float]:
     if is_local(uri):
         status = os.stat(uri)
         return status.st_size, status.st_mtime
-    found = look_at(uri)
-    if found is None:
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), uri)
+    found = stat_object(uri)
     return found.size, found.modified
 
 
@@ -256,14 +251,14 @@ def claim_key(output_path: str, names_fold: bool) -> str:
     return unicodedata.normalize("NFD", unicodedata.normalize("NFD", output_path).casefold())
 
 
-def claim_output(refs: Iterable[ImageRef]) -> Iterator[ImageRef | Refused]:
+def claim_output(refs: Iterable[ImageRef]) -> Iterator[Found]:
     """Decides among references that would write the same file.
 
     The first input's (then the alphabetically first) keeps the place; the same source matched
     twice counts once.
 
     Yields:
-      The reference that may write, and the others each with an error.
+      The reference that may write, and failed rows of the others.
     """
     ordered = sorted(refs, key=lambda ref: (ref.order, ref.uri))
     if not ordered:
@@ -274,23 +269,19 @@ def claim_output(refs: Iterable[ImageRef]) -> Iterator[ImageRef | Refused]:
     for ref in ordered[1:]:
         if ref.uri not in seen:
             seen.add(ref.uri)
-            yield ref, ImageError(f"would write the same output as {first.uri}")
+            yield _refused(ref, f"would write the same output as {first.uri}")
 
 
-def _ref_of(outcome: ImageRef | Refused) -> ImageRef:
-    return outcome if isinstance(outcome, ImageRef) else outcome[0]
-
-
-def _row_of(outcome: ImageRef | Refused) -> ImageRef | ReportRow:
-    return outcome if isinstance(outcome, ImageRef) else failed_row(outcome[0], "match", outcome[1])
+def _refused(ref: ImageRef, why: str) -> ReportRow:
+    return failed_row(ref, "match", ImageError(why))
 
 
 def settle(
-    found: Iterable[ImageRef | ReportRow],
+    found: Iterable[Found],
     past: Iterable[PastRow],
     policy: Policy,
     sizes: Sizes = None,
-) -> Iterator[ImageRef | ReportRow]:
+) -> Iterator[Found]:
     """Settles what becomes of everything that was found for one place in the output.
 
     Args:
@@ -303,11 +294,8 @@ def settle(
       The reference that is to be restored; rows of the others.
     """
     found, past = list(found), list(past)
-    for outcome in claim_output(one for one in found if isinstance(one, ImageRef)):
-        if isinstance(outcome, ImageRef):
-            yield decide(outcome, past, policy, sizes)
-        else:
-            yield _row_of(outcome)
+    for one in claim_output(one for one in found if isinstance(one, ImageRef)):
+        yield decide(one, past, policy, sizes) if isinstance(one, ImageRef) else one
     # Two globs meet the same unreadable directory.
     yield from {row.source_uri: row for row in found if isinstance(row, ReportRow)}.values()
     if not found:
@@ -343,7 +331,7 @@ class Settle(beam.DoFn):
         past, results = from_blocks(sides["past"]), from_blocks(sides["results"])
         for place in found.keys() | past.keys():
             sizes = dict(results.get(place, ())) if self._listing else None
-            claims: dict[str | None, list[ImageRef | ReportRow]] = {}
+            claims: dict[str | None, list[Found]] = {}
             for one in found.get(place, ()):
                 is_ref = isinstance(one, ImageRef)
                 key = claim_key(one.output_path, self._names_fold) if is_ref else None
@@ -410,23 +398,24 @@ class MatchImages(beam.PTransform):
         def listed(numbered: tuple[int, Part]) -> Iterator[Block]:
             return placed(refer(read_part(numbered[1]), first_list + numbered[0], rules))
 
-        def placed(outcomes: Iterable[ImageRef | Refused]) -> Iterator[Block]:
-            return to_blocks(map(announced, outcomes))
+        def placed(found: Iterable[Found]) -> Iterator[Block]:
+            return to_blocks(map(announced, found))
 
-        def announced(outcome: ImageRef | Refused) -> tuple[bytes, ImageRef | ReportRow]:
+        def announced(one: Found) -> tuple[bytes, Found]:
             if on_match:
                 on_match()
-            return place(_ref_of(outcome).output_path), _row_of(outcome)
+            return place_of(one), one
 
         def place(output_path: str) -> bytes:
             # Escaped, as the report has it; Settle tells apart what that makes equal.
             return as_unicode(claim_key(output_path, names_fold)).encode()
 
+        def place_of(one: Found | PastRow) -> bytes:
+            return place(output_path_of(one.relative_path, rules.output_format))
+
         def past(path: bytes) -> Iterator[Block]:
             rows = read_past(policy.store, os.fsdecode(path), policy.fingerprint)
-            return to_blocks(
-                (place(output_path_of(row.relative_path, rules.output_format)), row) for row in rows
-            )
+            return to_blocks((place_of(row), row) for row in rows)
 
         def results(directory: str) -> Iterator[Block]:
             paths = (

@@ -13,7 +13,7 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from functools import lru_cache
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 # Seconds. A store that does not answer is given up within a minute, the last try included; one that
 # answers that it is busy will have time for us.
@@ -27,6 +27,8 @@ _READ_AHEAD = 4 << 20
 _CONNECTIONS = 32
 
 T = TypeVar("T")
+# Of a listing: keys, bytes and seconds since 1970; and what the next page is asked for with.
+_Page = tuple[list[tuple[str, int, float]], str | None]
 _most_patience = math.inf
 
 
@@ -60,22 +62,6 @@ class _ExistsError(Exception):
     """An object that was to be new is there."""
 
 
-class _Bucket(Protocol):
-    """What the stores have in common. Each call is one request; _AgainError where that may help."""
-
-    def read(self, key: str, start: int | None, end: int | None) -> bytes: ...
-
-    def write(self, key: str, content: bytes, kind: str, only_new: bool) -> None: ...
-
-    def look(self, key: str) -> tuple[int, float]: ...
-
-    def delete(self, key: str) -> None: ...
-
-    def page(
-        self, prefix: str, deep: bool, token: str | None
-    ) -> tuple[list[tuple[str, int, float]], str | None]: ...
-
-
 def read_object(uri: str, start: int | None = None, end: int | None = None) -> bytes:
     """The content of an object, or its bytes from `start` up to `end`, of which there must be some.
 
@@ -93,10 +79,7 @@ def read_small_object(uri: str, limit: int) -> bytes:
     Raises:
       OSError, StoreError: see read_object; it is larger.
     """
-    found = look_at(uri)
-    if found is None:
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), uri)
-    if found.size > limit:
+    if stat_object(uri).size > limit:
         raise OSError(errno.EFBIG, f"larger than {limit:,} bytes", uri)
     return read_object(uri)
 
@@ -123,14 +106,19 @@ def write_object(uri: str, content: bytes, only_new: bool = False) -> bool:
     return True
 
 
-def look_at(uri: str) -> Stored | None:
-    """Size and time of an object, or None if there is none.
+def stat_object(uri: str) -> Stored:
+    """Size and time of an object.
 
     Raises:
       OSError, StoreError: see read_object.
     """
+    return Stored(uri, *_ask(uri, lambda bucket, key: bucket.look(key)))
+
+
+def look_at(uri: str) -> Stored | None:
+    """As stat_object, or None if there is no such object."""
     try:
-        return Stored(uri, *_ask(uri, lambda bucket, key: bucket.look(key)))
+        return stat_object(uri)
     except FileNotFoundError:
         return None
 
@@ -173,10 +161,7 @@ class ObjectReader(io.RawIOBase):
     """An object as a file that is read in parts, wherever one seeks; see open_object."""
 
     def __init__(self, uri: str):
-        found = look_at(uri)
-        if found is None:
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), uri)
-        self._uri, self._size, self._at = uri, found.size, 0
+        self._uri, self._size, self._at = uri, stat_object(uri).size, 0
 
     def readable(self):
         return True
@@ -210,7 +195,7 @@ def open_object(uri: str) -> io.BufferedReader:
     return io.BufferedReader(ObjectReader(uri), _READ_AHEAD)
 
 
-def _ask(uri: str, request: Callable[[_Bucket, str], T]) -> T:
+def _ask(uri: str, request: Callable[["_Bucket", str], T]) -> T:
     """Makes a request until it is answered, with growing waits that no two workers share."""
     bucket, key = _locate(uri)
     started, tries = time.monotonic(), 0
@@ -228,7 +213,7 @@ def _ask(uri: str, request: Callable[[_Bucket, str], T]) -> T:
             time.sleep(wait)
 
 
-def _locate(uri: str) -> tuple[_Bucket, str]:
+def _locate(uri: str) -> tuple["_Bucket", str]:
     scheme, _, rest = uri.partition("://")
     name, _, key = rest.partition("/")
     if scheme not in _STORES:
@@ -239,7 +224,7 @@ def _locate(uri: str) -> tuple[_Bucket, str]:
 
 
 @lru_cache(maxsize=16)
-def _open_bucket(scheme: str, name: str) -> _Bucket:
+def _open_bucket(scheme: str, name: str) -> "_Bucket":
     store, package = _STORES[scheme]
     try:
         return store(name)
@@ -281,9 +266,7 @@ class _S3Bucket:
     def delete(self, key: str) -> None:
         self._call("delete_object", Key=key)
 
-    def page(
-        self, prefix: str, deep: bool, token: str | None
-    ) -> tuple[list[tuple[str, int, float]], str | None]:
+    def page(self, prefix: str, deep: bool, token: str | None) -> _Page:
         arguments = {"Prefix": prefix}
         if not deep:
             arguments["Delimiter"] = "/"
@@ -372,10 +355,8 @@ class _GoogleBucket:
     def delete(self, key: str) -> None:
         self._call(key, self._bucket.blob(key).delete)
 
-    def page(
-        self, prefix: str, deep: bool, token: str | None
-    ) -> tuple[list[tuple[str, int, float]], str | None]:
-        def page(**bounds: Any) -> tuple[list[tuple[str, int, float]], str | None]:
+    def page(self, prefix: str, deep: bool, token: str | None) -> _Page:
+        def page(**bounds: Any) -> _Page:
             blobs = self._client.list_blobs(
                 self._name,
                 prefix=prefix,
@@ -418,6 +399,8 @@ def _google_client() -> Any:
         raise StoreError(f"gs://: {_brief(error)}") from None
 
 
+# Each call is one request, and raises _AgainError where another may help.
+_Bucket = _S3Bucket | _GoogleBucket
 _STORES: dict[str, tuple[Callable[[str], _Bucket], str]] = {
     "s3": (_S3Bucket, "s3"),
     "gs": (_GoogleBucket, "gcs"),

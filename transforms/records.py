@@ -1,8 +1,10 @@
 """What travels between the stages: a reference, an image on its way, a row of the report."""
 
 import pickle
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from datetime import datetime
+from functools import partial
+from typing import Any
 
 import apache_beam as beam
 import numpy as np
@@ -34,9 +36,16 @@ class ImageRef:
     order: int
     change: str | None = None
 
-    def because(self, change: str) -> "ImageRef":
-        """The same, to be restored for a reason."""
-        return replace(self, change=change)
+    def row(self, status: str, **columns: Any) -> "ReportRow":
+        """The row that says what became of the image."""
+        return ReportRow(
+            source_uri=self.uri,
+            relative_path=self.relative_path,
+            source_bytes=self.size,
+            source_modified=self.modified,
+            status=status,
+            **{"change": self.change} | columns,
+        )
 
 
 @dataclass(frozen=True)
@@ -101,9 +110,6 @@ class ImageRecordCoder(beam.coders.Coder):
         size = sum(array.nbytes for array in arrays if isinstance(array, np.ndarray))
         return min(size, 1 << 30)  # Beam keeps it in a C int
 
-    def is_deterministic(self) -> bool:
-        return False
-
     def to_type_hint(self) -> type:
         return ImageRecord
 
@@ -121,6 +127,11 @@ def column(kind: pa.DataType, description: str):
     return field(default=None, metadata={"type": kind, "description": description})
 
 
+# Kinds of columns.
+_text = partial(column, pa.string())
+_whole = partial(column, pa.int32())
+_real = partial(column, pa.float64())
+
 # The type that readers give the run_id=<id> of the directory; another would not merge with it.
 RUN_ID = pa.dictionary(pa.int32(), pa.string())
 
@@ -134,100 +145,86 @@ class ReportRow:
     """One matched image's line in the report; the Parquet schema is derived from it."""
 
     run_id: str | None = column(RUN_ID, "The run that wrote the row.")
-    source_uri: str | None = column(pa.string(), "Where the image was read from.")
-    relative_path: str | None = column(
-        pa.string(),
-        "Its path below the fixed prefix of its glob, or as its list has it (forward slashes).",
+    source_uri: str | None = _text("Where the image was read from.")
+    relative_path: str | None = _text(
+        "Its path below the fixed prefix of its glob, or as its list has it (forward slashes)."
     )
     source_bytes: int | None = column(pa.int64(), "Size of the source file, bytes.")
-    source_modified: float | None = column(
-        pa.float64(), "Modification time of the source, seconds since 1970-01-01 UTC."
+    source_modified: float | None = _real(
+        "Modification time of the source, seconds since 1970-01-01 UTC."
     )
-    status: str | None = column(
-        pa.string(),
-        "`written`, `skipped` or `failed`; beside the matched images `vanished` or `pruned`.",
+    status: str | None = _text(
+        "`written`, `skipped` or `failed`; beside the matched images `vanished` or `pruned`."
     )
-    change: str | None = column(
-        pa.string(), "Why the image was restored, or not: compared with earlier runs."
+    change: str | None = _text("Why the image was restored, or not: compared with earlier runs.")
+    done_run_id: str | None = _text(
+        "Skipped, vanished and pruned rows: the run that wrote the image."
     )
-    done_run_id: str | None = column(
-        pa.string(), "Skipped, vanished and pruned rows: the run that wrote the image."
-    )
-    stage: str | None = column(pa.string(), "Failed rows: the stage that failed.")
-    error_type: str | None = column(pa.string(), "Failed rows: the error's class.")
-    error_message: str | None = column(pa.string(), "Failed rows: what was wrong.")
+    stage: str | None = _text("Failed rows: the stage that failed.")
+    error_type: str | None = _text("Failed rows: the error's class.")
+    error_message: str | None = _text("Failed rows: what was wrong.")
     warnings: tuple[str, ...] | None = column(
         pa.list_(pa.string()), "What was decided, or lost because a format cannot hold it."
     )
-    format: str | None = column(
-        pa.string(), "Format of the source by its content, such as `PNG` or `JPEG`."
-    )
-    width: int | None = column(pa.int32(), "Width of the source image, pixels.")
-    height: int | None = column(pa.int32(), "Height of the source image, pixels.")
-    channels: int | None = column(
-        pa.int32(), "Channels of the source: 1 gray, 3 colour, one more with alpha."
-    )
-    bit_depth: int | None = column(pa.int32(), "Bits per sample of the source, 8 or 16.")
-    output_uri: str | None = column(pa.string(), "Where the restored image was written.")
-    output_path: str | None = column(pa.string(), "The same below OUTPUT/images.")
-    output_width: int | None = column(pa.int32(), "Width of the restored image, pixels.")
-    output_height: int | None = column(pa.int32(), "Height of the restored image, pixels.")
+    format: str | None = _text("Format of the source by its content, such as `PNG` or `JPEG`.")
+    width: int | None = _whole("Width of the source image, pixels.")
+    height: int | None = _whole("Height of the source image, pixels.")
+    channels: int | None = _whole("Channels of the source: 1 gray, 3 colour, one more with alpha.")
+    bit_depth: int | None = _whole("Bits per sample of the source, 8 or 16.")
+    output_uri: str | None = _text("Where the restored image was written.")
+    output_path: str | None = _text("The same below OUTPUT/images.")
+    output_width: int | None = _whole("Width of the restored image, pixels.")
+    output_height: int | None = _whole("Height of the restored image, pixels.")
     output_bytes: int | None = column(pa.int64(), "Size of the restored file, bytes.")
-    fingerprint: str | None = column(
-        pa.string(), "Hash of all settings that change what the images hold."
+    fingerprint: str | None = _text("Hash of all settings that change what the images hold.")
+    mode: str | None = _text("`evaluate` or `restore`.")
+    scale: int | None = _whole("Scale of the run; 1: input already enlarged.")
+    kernel: str | None = _text("Interpolation of the degradation or enlargement.")
+    protocol: str | None = _text("Convention of colour and figures.")
+    border: str | None = _text("`keep` or `shave`.")
+    measure_shave: int | None = _whole("Pixels left out on each side before measuring (evaluate).")
+    model: str | None = _text("Name on the model card.")
+    weights_sha256: str | None = _text("Hash of the weights file.")
+    engine: str | None = _text("Inference engine.")
+    psnr_degraded: float | None = _real(
+        "Degraded against original, dB; `opencv`: all channels, `matlab`: luma."
     )
-    mode: str | None = column(pa.string(), "`evaluate` or `restore`.")
-    scale: int | None = column(pa.int32(), "Scale of the run; 1: input already enlarged.")
-    kernel: str | None = column(pa.string(), "Interpolation of the degradation or enlargement.")
-    protocol: str | None = column(pa.string(), "Convention of colour and figures.")
-    border: str | None = column(pa.string(), "`keep` or `shave`.")
-    measure_shave: int | None = column(
-        pa.int32(), "Pixels left out on each side before measuring (evaluate)."
-    )
-    model: str | None = column(pa.string(), "Name on the model card.")
-    weights_sha256: str | None = column(pa.string(), "Hash of the weights file.")
-    engine: str | None = column(pa.string(), "Inference engine.")
-    psnr_degraded: float | None = column(
-        pa.float64(), "Degraded against original, dB; `opencv`: all channels, `matlab`: luma."
-    )
-    mse_degraded: float | None = column(
-        pa.float64(),
+    mse_degraded: float | None = _real(
         "Squared error summed over channels, mean over pixels, 8-bit codes squared "
         "(`matlab`: luma).",
     )
-    mse_sample_degraded: float | None = column(
-        pa.float64(), "The same as a mean over samples (pixels and channels)."
+    mse_sample_degraded: float | None = _real(
+        "The same as a mean over samples (pixels and channels)."
     )
-    ssim_degraded: float | None = column(
-        pa.float64(),
+    ssim_degraded: float | None = _real(
         "Mean SSIM; `opencv`: scikit-image's default (7 x 7 uniform) over channels, `matlab`: "
         "Gaussian 11 x 11 on luma. Null below one window.",
     )
-    psnr_enhanced: float | None = column(pa.float64(), "Restored against original; as above.")
-    mse_enhanced: float | None = column(pa.float64(), "Restored against original; as above.")
-    mse_sample_enhanced: float | None = column(pa.float64(), "Restored against original.")
-    ssim_enhanced: float | None = column(pa.float64(), "Restored against original; as above.")
-    psnr_gain: float | None = column(
-        pa.float64(), "psnr_enhanced - psnr_degraded, dB; null where both are infinite."
+    psnr_enhanced: float | None = _real("Restored against original; as above.")
+    mse_enhanced: float | None = _real("Restored against original; as above.")
+    mse_sample_enhanced: float | None = _real("Restored against original.")
+    ssim_enhanced: float | None = _real("Restored against original; as above.")
+    psnr_gain: float | None = _real(
+        "psnr_enhanced - psnr_degraded, dB; null where both are infinite."
     )
-    ssim_gain: float | None = column(pa.float64(), "ssim_enhanced - ssim_degraded.")
-    psnr_y_degraded: float | None = column(
-        pa.float64(), "Luma PSNR, dB (`opencv`: full-range, `matlab`: studio-range luma)."
+    ssim_gain: float | None = _real("ssim_enhanced - ssim_degraded.")
+    psnr_y_degraded: float | None = _real(
+        "Luma PSNR, dB (`opencv`: full-range, `matlab`: studio-range luma)."
     )
-    psnr_y_enhanced: float | None = column(pa.float64(), "Luma PSNR of the restored image, dB.")
-    ssim_y_degraded: float | None = column(pa.float64(), "SSIM of luma, window as above.")
-    ssim_y_enhanced: float | None = column(pa.float64(), "SSIM of luma, window as above.")
-    consistency_psnr: float | None = column(
-        pa.float64(), "Restore mode: the output degraded again, against the input, dB."
+    psnr_y_enhanced: float | None = _real("Luma PSNR of the restored image, dB.")
+    ssim_y_degraded: float | None = _real("SSIM of luma, window as above.")
+    ssim_y_enhanced: float | None = _real("SSIM of luma, window as above.")
+    consistency_psnr: float | None = _real(
+        "Restore mode: the output degraded again, against the input, dB."
     )
-    infer_seconds: float | None = column(
-        pa.float64(), "Seconds in the network; of a shared batch by share of pixels."
+    infer_seconds: float | None = _real(
+        "Seconds in the network; of a shared batch by share of pixels."
     )
-    total_seconds: float | None = column(pa.float64(), "Seconds in all stages together.")
+    total_seconds: float | None = _real("Seconds in all stages together.")
     finished_at: datetime | None = column(pa.timestamp("us", "UTC"), "When the row was made.")
-    host: str | None = column(pa.string(), "The worker's host name.")
-    versions: str | None = column(
-        pa.string(), "Versions of this software and of the libraries that made the figures."
+    host: str | None = _text("The worker's host name.")
+    versions: str | None = _text(
+        "Versions of this software and of the libraries that made the figures."
     )
 
 

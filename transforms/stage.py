@@ -24,17 +24,8 @@ def failed_row(ref: ImageRef, stage: str, error: Exception) -> ReportRow:
         message = f"not enough memory: {error}" if str(error) else "not enough memory"
     else:
         message = str(error) or type(error).__name__
-    return ReportRow(
-        source_uri=ref.uri,
-        relative_path=ref.relative_path,
-        source_bytes=ref.size,
-        source_modified=ref.modified,
-        status="failed",
-        change=ref.change,
-        stage=stage,
-        error_type=type(error).__name__,
-        error_message=message,
-    )
+    kind = type(error).__name__
+    return ref.row("failed", stage=stage, error_type=kind, error_message=message)
 
 
 def count(name: str, amount: int = 1) -> None:

@@ -48,13 +48,8 @@ def report_row(record: ImageRecord, output_uri: str, output_bytes: int) -> Repor
     """The row of an image that was written."""
     height, width = record.source_shape
     channels = 1 if record.restored.ndim == 2 else 3
-    return ReportRow(
-        source_uri=record.ref.uri,
-        relative_path=record.ref.relative_path,
-        source_bytes=record.ref.size,
-        source_modified=record.ref.modified,
-        status="written",
-        change=record.ref.change,
+    return record.ref.row(
+        "written",
         warnings=record.notes or None,
         format=record.format,
         width=width,

@@ -41,7 +41,8 @@ fi
 if [ ! -e "$JOB_SERVER" ]; then
   built=$HERE/job-server
   if ! mvn --batch-mode --file "$ROOT/deploy/flink/pom.xml" -Dflink.line="$FLINK_LINE" \
-    -Dbeam.version="$JOB_SERVER_VERSION" -Doutput="$built" package >"$HERE/mvn.log" 2>&1
+    -Dbeam.version="$JOB_SERVER_VERSION" -Djob.service.version="$JOB_SERVICE_VERSION" \
+    -Doutput="$built" package >"$HERE/mvn.log" 2>&1
   then
     echo "error: Beam's job server $JOB_SERVER_VERSION for Flink $FLINK_LINE could not be built of" \
       "Maven's libraries (see $HERE/mvn.log); name another with JOB_SERVER_VERSION, or a jar with" \

@@ -3,7 +3,9 @@
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 FLINK_VERSION=${FLINK_VERSION:-1.19.3}
 FLINK_LINE=${FLINK_VERSION%.*}
-JOB_SERVER_VERSION=${JOB_SERVER_VERSION:-2.62.0}
+# One of the job server's libraries, beam-runners-java-job-service, could not be had of 2.70.0.
+JOB_SERVICE_VERSION=${JOB_SERVICE_VERSION:-${JOB_SERVER_VERSION:-2.65.0}}
+JOB_SERVER_VERSION=${JOB_SERVER_VERSION:-2.70.0}
 
 HERE=$ROOT/.flink
 export FLINK_HOME=$HERE/flink-$FLINK_VERSION/pyflink

@@ -1,11 +1,11 @@
 """What a training run is told: a YAML file, checked whole before anything is read or built."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from srcnn.architecture import Architecture, architecture_for
+from srcnn.architecture import Architecture, ProtocolName, architecture_for
 from srcnn.degradations import Degradation
 from srcnn.resample import KERNELS
 from srcnn.restoration import Restoration
@@ -54,7 +54,7 @@ class TrainingConfig(BaseModel):
     architecture: str = "srcnn-955"
     scale: Annotated[int, Field(ge=2, le=16)]
     kernel: str
-    protocol: Literal["opencv", "matlab"] = "opencv"
+    protocol: ProtocolName = "opencv"
     images: Annotated[tuple[str, ...], Field(min_length=1)]
     validation: tuple[str, ...] = ()
     evaluate: dict[str, tuple[str, ...]] = {}
