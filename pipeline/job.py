@@ -90,7 +90,8 @@ def prepare_job(config: JobConfig) -> Job:
     scale, kernel and protocol of their model card.
 
     Raises:
-      UsageError: there are no such weights, or they are damaged; the engine is not installed.
+      UsageError: there are no such weights, they are damaged, or their network enlarges by another
+        scale; the engine is not installed.
     """
     try:
         weights = load_weights(config.weights or _choose(config), read_small)
@@ -99,6 +100,7 @@ def prepare_job(config: JobConfig) -> Job:
         raise UsageError(str(error)) from None
     if config.weights or config.model == weights.card.name:
         config = _completed(config, weights.card)
+    _check_scale(config, weights.card)
     run_id = config.run_id or f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
     return Job(
         config=config,
@@ -110,13 +112,23 @@ def prepare_job(config: JobConfig) -> Job:
 
 
 def _choose(config: JobConfig) -> Path:
-    names = [card.name for card in list_weights(DIRECTORY).values()]
+    cards = list_weights(DIRECTORY).values()
+    names = [card.name for card in cards if not card.architecture.sees_small]
     if config.scale == 1 and config.model not in names:
         raise UsageError(
             "scale: 1: the images were already enlarged; say by what with --model, "
             f"one of: {', '.join(names)}"
         )
     return choose_weights(DIRECTORY, config.model, config.scale, config.kernel, config.protocol)
+
+
+def _check_scale(config: JobConfig, card: ModelCard) -> None:
+    upscale = card.architecture.upscale
+    if card.architecture.sees_small and config.scale != upscale:
+        raise UsageError(
+            f"scale: {config.scale}: {card.name} sees the small picture and makes it {upscale} "
+            f"times as large; give --scale {upscale}, or another --model"
+        )
 
 
 def _completed(config: JobConfig, card: ModelCard) -> JobConfig:

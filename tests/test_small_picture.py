@@ -1,0 +1,73 @@
+"""Networks that see the small picture, in the whole job and in Python."""
+
+import cv2
+import numpy as np
+import pytest
+from conftest import write_images
+from support import random_tensors
+
+from srcnn import load_model
+from srcnn.architecture import architecture_for
+from srcnn.metrics import mse, psnr_of_mse
+from srcnn.resample import degrade_opencv
+from srcnn.weights import save_weights
+
+
+@pytest.fixture
+def weights(tmp_path):
+    """Random weights of a sub-pixel network whose result is near its input repeated."""
+    architecture = architecture_for("subpixel-small", 2)
+    tensors = [[array / 8 for array in layer] for layer in random_tensors(architecture)]
+    return save_weights(
+        tmp_path / "weights", tensors, name="tiny_x2_bilinear", architecture=architecture,
+        scale=2, kernel="bilinear", protocol="opencv", chroma_taps=(1.2, -0.1),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("protocol", ["opencv", "matlab"])
+def test_originals_are_cut_to_multiples_of_the_scale_and_measured_so(
+    run_job, tmp_path, photo, weights, protocol
+):
+    alpha = np.full((61, 47, 1), 200, np.uint8)
+    images = {"odd.png": photo[:61, :47], "alpha.png": np.dstack([photo[40:101, 9:56], alpha])}
+    write_images(tmp_path / "in", images)
+    job = run_job(
+        "--input", f"{tmp_path}/in/*", "--weights", weights, "--protocol", protocol,
+        "--kernel", "bilinear", "--comparisons", "2",
+    )  # fmt: skip
+    assert job.code == 0, job.err
+    assert (job.rows.output_width == 46).all() and (job.rows.output_height == 60).all()
+    assert (job.rows.width == 47).all() and (job.rows.height == 61).all()
+    written = cv2.imread(str(job.output / "images/alpha.png"), cv2.IMREAD_UNCHANGED)
+    assert written.shape == (60, 46, 4) and (written[..., 3] == 200).all()
+    assert (job.output / "comparisons/odd.png.png").exists()
+    if protocol == "opencv":
+        cut = images["odd.png"][:60, :46]
+        expected = psnr_of_mse(mse(cut, degrade_opencv(cut, 2, "bilinear")))
+        assert job.rows.psnr_degraded["odd.png"] == expected
+
+
+def test_restoring_loses_nothing_and_gives_what_python_gives(run_job, tmp_path, photo, weights):
+    images = {"colour.png": photo[:61, :47], "gray.png": photo[:61, :47, 1]}
+    write_images(tmp_path / "in", images)
+    job = run_job("--mode", "restore", "--input", f"{tmp_path}/in/*", "--weights", weights)
+    assert job.code == 0, job.err
+    for name, image in images.items():
+        written = cv2.imread(str(job.output / "images" / name), cv2.IMREAD_UNCHANGED)
+        assert written.shape[:2] == (122, 94)
+        np.testing.assert_array_equal(load_model(weights).enlarge(image), written)
+
+
+@pytest.mark.parametrize("scale", [1, 3])
+def test_another_scale_is_refused_before_anything_is_written(run_job, tmp_path, weights, scale):
+    write_images(tmp_path / "in", {"a.png": np.zeros((20, 20), np.uint8)})
+    job = run_job(
+        "--mode", "restore", "--scale", scale, "--input", f"{tmp_path}/in/*", "--weights", weights
+    )
+    assert job.code == 2 and not job.output.exists()
+    assert f"scale: {scale}: tiny_x2_bilinear sees the small picture" in job.err
+
+
+def test_a_picture_of_its_own_size_is_refused_in_python(photo, weights):
+    with pytest.raises(ValueError, match="enlarges"):
+        load_model(weights).improve(photo)
