@@ -42,7 +42,7 @@ for _name in ARCHITECTURES:
 def expected_output(engine: NumpyEngine, plane: np.ndarray, shave: int) -> np.ndarray:
     """What frame_of's documentation promises, from the definition of the network.
 
-    A network on the small picture runs on it continued by replication. One whose own border is no
+    A network with a residual runs on the plane continued by mirroring. One whose own border is no
     wider than the shave runs as published; otherwise the plane is continued so far that no pixel
     sees a layer's padding.
     """
@@ -54,7 +54,9 @@ def expected_output(engine: NumpyEngine, plane: np.ndarray, shave: int) -> np.nd
         result = reference_network(engine.tensors, architecture, luma)
         shave -= architecture.margin
     else:
-        padded = np.pad(luma, architecture.radius, mode="edge")
+        padded = np.pad(
+            luma, architecture.radius, mode="symmetric" if architecture.residual else "edge"
+        )
         result = reference_network(engine.tensors, architecture.padded("valid"), padded)
     height, width = result.shape
     return result[shave : height - shave, shave : width - shave]
