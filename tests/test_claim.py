@@ -9,7 +9,7 @@ import time
 
 import psutil
 import pytest
-from conftest import start_job, write_images
+from conftest import PATIENCE, start_job, write_images
 
 from pipeline import claim as claims
 from pipeline.claim import CLAIM, Claim
@@ -105,12 +105,12 @@ def test_the_claim_is_renewed_and_who_loses_it_is_told_and_leaves_it(tmp_path, m
     lost, told = [], threading.Event()
     with Claim(store(tmp_path, "first"), False, lambda why: (lost.append(why), told.set())):
         before = held(tmp_path)["renewed"]
-        end = time.monotonic() + 10
+        end = time.monotonic() + PATIENCE
         while held(tmp_path)["renewed"] == before and time.monotonic() < end:
             time.sleep(0.02)
         assert held(tmp_path)["renewed"] > before
         with Claim(store(tmp_path, "second"), True, nobody):
-            assert told.wait(10)
+            assert told.wait(PATIENCE)
             assert lost == ["the output was taken over by run second"]
             time.sleep(0.2)
             assert held(tmp_path)["run_id"] == "second"
@@ -136,14 +136,14 @@ def test_two_runs_at_once(tmp_path, photo, tiny_weights, run_job):
         "--comparisons", "none", "--run_id", "first",
     )  # fmt: skip
     try:
-        end = time.monotonic() + 60
+        end = time.monotonic() + PATIENCE
         while not (tmp_path / "out/images").exists() and time.monotonic() < end:
             time.sleep(0.02)
         second = run_job(*arguments, "--run_id", "second")
         assert second.code == 2
         assert "is being written by run first" in second.err
         assert not (tmp_path / "out/runs/second").exists()
-        _, err = first.communicate(timeout=120)
+        _, err = first.communicate(timeout=PATIENCE)
         assert first.returncode == 0, err
     finally:
         first.kill()
