@@ -127,8 +127,9 @@ def test_without_hard_links_the_claim_is_made_all_the_same(tmp_path, monkeypatch
         assert held(tmp_path)["run_id"] == "first"
 
 
-def test_two_runs_at_once(tmp_path, photo, tiny_weights, run_job):
-    """The second is refused at once and disturbs nothing; the first goes on."""
+def test_a_second_run_into_the_same_output_is_refused_and_disturbs_nothing(
+    tmp_path, photo, tiny_weights, run_job
+):
     write_images(tmp_path / "in", {f"{i:03}.png": photo for i in range(40)})
     arguments = ("--input", f"{tmp_path}/in/*.png")
     first = start_job(

@@ -118,7 +118,7 @@ def test_details_are_the_pixels_themselves(evaluated, folder):
             assert (windows[:, :, 0] == detail).all(axis=(2, 3, 4)).any(), side
 
 
-def test_names_are_names(run_job, folder):
+def test_a_name_is_never_taken_for_markup(run_job, folder):
     job = run_job("--input", f"{folder}/a/*.png", "--comparisons", 12)
     text = (job.run / "index.html").read_text()
     assert "<script>alert" not in text
