@@ -184,7 +184,7 @@ def test_the_command_makes_the_same_page_again(evaluated, capfd):
 
 def test_the_page_does_not_grow_with_the_rows(tmp_path):
     sizes = []
-    for number in (2_000, 20_000):
+    for number in (2_000, 10_000):
         store = OutputStore(str(tmp_path / str(number)), "run")
         journal, fn = RowJournal(store), SummaryFn()
         totals = fn.create_accumulator()
