@@ -2,10 +2,13 @@
 PYTHON ?= python3.11
 VENV ?= .venv
 RUN := $(VENV)/bin/python
+# A worker per core, with no further threads of libraries that would wait for each other.
+WORKERS ?= auto
+SUITE := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(RUN) -m pytest -n $(WORKERS)
 READY := $(VENV)/.ready
 DEMO_PHOTOS := astronaut.png cat.png chelsea.png coffee.png motorcycle_left.png rocket.jpg
 
-.PHONY: help setup demo test browser-test gcs-test docs-test airflow-test flink-demo flink-test prism \
+.PHONY: help setup demo test slow-test coverage browser-test gcs-test docs-test airflow-test flink-demo flink-test prism \
   bench lint format lock clean
 
 help:  ## list the targets
@@ -27,8 +30,16 @@ demo/photos: $(READY)
 	data=$$($(RUN) -c "import pathlib, skimage; print(pathlib.Path(skimage.__file__).parent / 'data')") && \
 	  for photo in $(DEMO_PHOTOS); do test ! -e "$$data/$$photo" || cp "$$data/$$photo" demo/photos/; done
 
-test: $(READY) lint  ## lint and run the tests
-	$(RUN) -m pytest
+test: $(READY) lint  ## lint and run the quick tests
+	$(SUITE) -m "not slow"
+
+slow-test: $(READY)  ## run what is slow by nature: fuzzing, kills at every moment, training, figures
+	$(SUITE) -m slow
+
+coverage: $(READY)  ## the lines that both kinds of tests run, child processes included
+	$(RUN) -m coverage run -m pytest -n $(WORKERS)
+	$(RUN) -m coverage combine --quiet
+	$(RUN) -m coverage report --skip-covered
 
 browser-test: $(READY)  ## test the pages in Debian's Chromium (apt-get install chromium)
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r requirements/browser.txt

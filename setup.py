@@ -74,6 +74,8 @@ setup(
             "onnx>=1.17",
             "onnxruntime>=1.20",
             "pytest>=8",
+            "pytest-xdist>=3.8",
+            "coverage>=7.10",
             "hypothesis>=6.100",
             "ruff>=0.8",
             "pip-tools>=7.4",

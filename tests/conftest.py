@@ -1,5 +1,6 @@
 """What the tests share: where things are, a small network, a photograph, a way to run the job."""
 
+import functools
 import io
 import json
 import os
@@ -15,15 +16,41 @@ import numpy as np
 import pandas as pd
 import pytest
 import skimage
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 import run_pipeline
 from srcnn.architecture import Architecture, ConvLayer
+from srcnn.isolated import parse_apart
 from srcnn.weights import save_weights
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
+# Seconds to wait for a process, on a machine that has much else to do.
+PATIENCE = 300
+# Modules whose tests share what takes long to make, or follow from one another.
+IN_ONE_WORKER = {"test_commands", "test_corpus", "test_package", "test_training"}
+# The same file's tensors, parsed in a child once: half a second less for every further job.
+parse_once = functools.cache(parse_apart)
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+class Scheduling(LoadScopeScheduling):
+    """Gives each worker one test after the other, and of some modules all tests to one worker."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        module = Path(nodeid.partition("::")[0]).stem
+        return module if module in IN_ONE_WORKER else nodeid
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling:
+    return Scheduling(config, log)
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Long bytes are no name; some hold the time, and workers would not agree on it."""
+    return argname if isinstance(val, bytes) and len(val) > 40 else None
 
 
 @pytest.fixture(scope="session")
@@ -102,11 +129,12 @@ def run_in_process(*arguments: object, output: Path) -> Outcome:
 
 
 @pytest.fixture
-def run_job(tmp_path, capfd, tiny_weights) -> Callable[..., Outcome]:
+def run_job(tmp_path, capfd, tiny_weights, monkeypatch) -> Callable[..., Outcome]:
     """Runs the command in this process, into tmp_path/out, with the tiny weights if none are named.
 
     Comparison pictures are off unless asked for.
     """
+    monkeypatch.setattr("srcnn.weights.parse_apart", parse_once)
 
     def run(*arguments: object, output: Path | None = None) -> Outcome:
         output = output or tmp_path / "out"

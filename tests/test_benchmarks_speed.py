@@ -74,6 +74,7 @@ def test_the_tutorial_truncates_and_shaves(photos, tmp_path, tiny_weights):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["evaluate", "restore"])
 def test_the_plain_loop_writes_what_the_job_writes(run_job, photos, tmp_path, tiny_weights, mode):
     job = run_job("--mode", mode, "--input", f"{photos}/*.png")

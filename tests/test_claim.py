@@ -10,7 +10,7 @@ import time
 
 import psutil
 import pytest
-from conftest import start_job, write_images
+from conftest import PATIENCE, start_job, write_images
 
 from pipeline import claim as claims
 from pipeline.claim import CLAIM, Claim
@@ -106,12 +106,12 @@ def test_the_claim_is_renewed_and_who_loses_it_is_told_and_leaves_it(tmp_path, m
     lost, told = [], threading.Event()
     with Claim(store(tmp_path, "first"), False, lambda why: (lost.append(why), told.set())):
         before = held(tmp_path)["renewed"]
-        end = time.monotonic() + 10
+        end = time.monotonic() + PATIENCE
         while held(tmp_path)["renewed"] == before and time.monotonic() < end:
             time.sleep(0.02)
         assert held(tmp_path)["renewed"] > before
         with Claim(store(tmp_path, "second"), True, nobody):
-            assert told.wait(10)
+            assert told.wait(PATIENCE)
             assert lost == ["the output was taken over by run second"]
             time.sleep(0.2)
             assert held(tmp_path)["run_id"] == "second"
@@ -128,8 +128,9 @@ def test_without_hard_links_the_claim_is_made_all_the_same(tmp_path, monkeypatch
         assert held(tmp_path)["run_id"] == "first"
 
 
-def test_two_runs_at_once(tmp_path, photo, tiny_weights, run_job):
-    """The second is refused at once and disturbs nothing; the first goes on."""
+def test_a_second_run_into_the_same_output_is_refused_and_disturbs_nothing(
+    tmp_path, photo, tiny_weights, run_job
+):
     write_images(tmp_path / "in", {f"{i:03}.png": photo for i in range(40)})
     arguments = ("--input", f"{tmp_path}/in/*.png")
     first = start_job(
@@ -137,7 +138,7 @@ def test_two_runs_at_once(tmp_path, photo, tiny_weights, run_job):
         "--comparisons", "none", "--run_id", "first",
     )  # fmt: skip
     try:
-        end = time.monotonic() + 60
+        end = time.monotonic() + PATIENCE
         while not (tmp_path / "out/images").exists() and time.monotonic() < end:
             time.sleep(0.02)
         first.send_signal(signal.SIGSTOP)  # or it may be done before the second has started
@@ -146,7 +147,7 @@ def test_two_runs_at_once(tmp_path, photo, tiny_weights, run_job):
         assert second.code == 2
         assert "is being written by run first" in second.err
         assert not (tmp_path / "out/runs/second").exists()
-        _, err = first.communicate(timeout=120)
+        _, err = first.communicate(timeout=PATIENCE)
         assert first.returncode == 0, err
     finally:
         first.kill()

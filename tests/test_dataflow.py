@@ -5,8 +5,6 @@ import os
 import re
 import subprocess
 import sys
-import tarfile
-from pathlib import Path
 
 import apache_beam as beam
 import pandas as pd
@@ -103,31 +101,6 @@ def test_no_picture_crosses_a_shuffle(submitted):
 def test_names_of_modules_are_those_of_the_package(submitted):
     _, graph = submitted
     assert "__main__" not in str([t.unique_name for t in graph.components.transforms.values()])
-
-
-@pytest.fixture(scope="module")
-def sdist(tmp_path_factory) -> Path:
-    """The package as the images install it."""
-    target = tmp_path_factory.mktemp("dist")
-    subprocess.run(
-        [sys.executable, "setup.py", "--quiet", "egg_info", "--egg-base", target,
-         "sdist", "--dist-dir", target],
-        cwd=ROOT, check=True, capture_output=True, timeout=120,
-    )  # fmt: skip
-    (file,) = target.glob("*.tar.gz")
-    return file
-
-
-def test_what_the_images_install_has_the_package_and_the_weights(sdist):
-    assert re.fullmatch(r"srcnn[-_]beam-.+\.tar\.gz", sdist.name), "as the Dockerfiles copy it"
-    with tarfile.open(sdist) as archive:
-        inside = {name.partition("/")[2] for name in archive.getnames()}
-    needed = {str(path.relative_to(ROOT)) for path in (ROOT / "weights").glob("*.[hj]*")}
-    for package in ("pipeline", "transforms", "codec", "srcnn"):
-        needed |= {str(path.relative_to(ROOT)) for path in (ROOT / package).rglob("*.py")}
-    needed |= {str(path.relative_to(ROOT)) for path in (ROOT / "pipeline/templates").glob("*.j2")}
-    assert len(needed) > 60
-    assert needed <= inside
 
 
 def test_the_images_copy_files_that_exist_and_are_beams_version():

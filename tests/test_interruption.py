@@ -1,9 +1,9 @@
 """A run that is interrupted or killed leaves nothing half-written and nothing running."""
 
+import os
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from pathlib import Path
@@ -11,11 +11,18 @@ from pathlib import Path
 import cv2
 import psutil
 import pytest
-from conftest import files_below, start_job, write_images
+from conftest import PATIENCE, files_below, start_job, write_images
 
 from pipeline.lifetime import Lifetime
 
 IMAGES = 60
+
+
+@pytest.fixture
+def temporary(tmp_path) -> Path:
+    """Where the command of a test, and nothing else, puts its temporary files."""
+    (tmp_path / "temporary").mkdir()
+    return tmp_path / "temporary"
 
 
 @pytest.fixture
@@ -24,25 +31,22 @@ def folder(tmp_path, photo):
     return tmp_path / "in"
 
 
-def run_in_background(folder, output, weights, *more):
+def run_in_background(folder, output, weights, *more, temporary=None):
+    environment = os.environ | ({"TMPDIR": str(temporary)} if temporary else {})
     return start_job(
         "--input", f"{folder}/*.png", "--output", output, "--weights", weights,
-        "--comparisons", "none", *more,
+        "--comparisons", "none", *more, env=environment,
     )  # fmt: skip
 
 
-def wait_for_images(process, output, number=3, seconds=60):
-    end = time.monotonic() + seconds
+def wait_for_images(process, output, number=3):
+    end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
         assert process.poll() is None, process.communicate()
         if len(list((output / "images").glob("*.png"))) >= number:
             return
         time.sleep(0.02)
     pytest.fail("no image was written in time")
-
-
-def temporary_directories() -> set[str]:
-    return {str(p) for p in Path(tempfile.gettempdir()).glob("srcnn-beam-*")}
 
 
 MODES = {
@@ -54,33 +58,48 @@ MODES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_ends_everything(folder, tmp_path, tiny_weights, mode, number, code):
-    output, before = tmp_path / "out", temporary_directories()
-    process = run_in_background(folder, output, tiny_weights, *MODES[mode])
+def slow(*values):
+    """A further moment of what the quick tests try once."""
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize(
+    ("mode", "number", "code"),
+    [
+        ("multi_processing", signal.SIGINT, 130),
+        ("multi_threading", signal.SIGTERM, 143),
+        slow("multi_processing", signal.SIGTERM, 143),
+        slow("multi_threading", signal.SIGINT, 130),
+        slow("in_memory", signal.SIGINT, 130),
+        slow("in_memory", signal.SIGTERM, 143),
+    ],
+)
+def test_a_signal_ends_everything(folder, tmp_path, tiny_weights, temporary, mode, number, code):
+    output = tmp_path / "out"
+    process = run_in_background(folder, output, tiny_weights, *MODES[mode], temporary=temporary)
     wait_for_images(process, output)
     children = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(number)
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == code
     assert "interrupted" in err
     assert "Traceback" not in err
-    assert_nothing_is_left(output, children, before, "interrupted")
+    assert_nothing_is_left(output, children, temporary, "interrupted")
     assert_whole_images(output)
 
 
-@pytest.mark.parametrize("delay", [0.5, 2.0, 4.0])
-def test_a_signal_during_start_up_ends_everything(folder, tmp_path, tiny_weights, delay):
-    before = temporary_directories()
-    process = run_in_background(folder, tmp_path / "out", tiny_weights, *MODES["multi_processing"])
+@pytest.mark.parametrize("delay", [slow(0.5), 2.0, slow(4.0)])
+def test_a_signal_during_start_up_ends_everything(folder, tmp_path, tiny_weights, temporary, delay):
+    process = run_in_background(
+        folder, tmp_path / "out", tiny_weights, *MODES["multi_processing"], temporary=temporary
+    )
     time.sleep(delay)
     children = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=30)
+    process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     assert not [child for child in children if child.is_running()]
-    assert temporary_directories() == before
+    assert not list(temporary.glob("srcnn-beam-*"))
 
 
 def test_a_signal_before_the_job_ends_child_processes():
@@ -97,12 +116,12 @@ with leaving_on_signals():
     )
     child = psutil.Process(int(process.stdout.readline()))
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=30)
+    process.communicate(timeout=PATIENCE)
     assert process.returncode == 143
     assert not child.is_running()
 
 
-@pytest.mark.parametrize("number", [1, 7, 20])
+@pytest.mark.parametrize("number", [slow(1), 7, slow(20)])
 def test_sigkill_leaves_only_whole_files_and_the_next_run_completes(
     folder, tmp_path, tiny_weights, number, run_job
 ):
@@ -110,7 +129,7 @@ def test_sigkill_leaves_only_whole_files_and_the_next_run_completes(
     process = run_in_background(folder, output, tiny_weights)
     wait_for_images(process, output, number)
     process.kill()
-    process.communicate(timeout=30)
+    process.communicate(timeout=PATIENCE)
     assert_whole_images(output)
     undisturbed = run_job("--input", f"{folder}/*.png", output=tmp_path / "undisturbed")
     again = run_job("--input", f"{folder}/*.png", output=output)
@@ -119,9 +138,9 @@ def test_sigkill_leaves_only_whole_files_and_the_next_run_completes(
     assert_one_written_row_each(again, IMAGES)
 
 
-def beam_processes(process, name, seconds=60) -> list[psutil.Process]:
+def beam_processes(process, name) -> list[psutil.Process]:
     """The two workers (`python`) that Beam started, or the shells (`sh`) around them."""
-    end = time.monotonic() + seconds
+    end = time.monotonic() + PATIENCE
     while time.monotonic() < end:
         children = psutil.Process(process.pid).children(recursive=True)
         found = [c for c in children if c.name().startswith(name) and not decodes(c)]
@@ -139,24 +158,26 @@ def decodes(process) -> bool:
         return True
 
 
-def assert_ended_for_want_of_a_worker(process, output, children, before):
-    _, err = process.communicate(timeout=20)
+def assert_ended_for_want_of_a_worker(process, output, children, temporary):
+    _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 1, err
     assert "a worker died" in err
     assert err.splitlines()[-1].startswith("error: the job crashed")
-    assert_nothing_is_left(output, children, before, "failed")
+    assert_nothing_is_left(output, children, temporary, "failed")
 
 
 def test_a_killed_worker_ends_the_run_and_the_next_completes_it(
-    tmp_path, tiny_weights, photo, run_job
+    tmp_path, tiny_weights, photo, run_job, temporary
 ):
-    folder, output, before = tmp_path / "in", tmp_path / "out", temporary_directories()
+    folder, output = tmp_path / "in", tmp_path / "out"
     write_images(folder, {f"{i:03}.png": photo[i : i + 100, i : i + 120] for i in range(200)})
-    process = run_in_background(folder, output, tiny_weights, *MODES["multi_processing"])
+    process = run_in_background(
+        folder, output, tiny_weights, *MODES["multi_processing"], temporary=temporary
+    )
     wait_for_images(process, output, 20)
     children = beam_processes(process, "python")
     children[0].kill()
-    assert_ended_for_want_of_a_worker(process, output, children, before)
+    assert_ended_for_want_of_a_worker(process, output, children, temporary)
     assert_whole_images(output)
     assert 20 <= len(files_below(output / "images")) < 200
 
@@ -167,14 +188,19 @@ def test_a_killed_worker_ends_the_run_and_the_next_completes_it(
     assert contents(output / "images") == contents(undisturbed.output / "images")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["python", "sh"])
-def test_a_worker_killed_during_start_up_ends_the_run(folder, tmp_path, tiny_weights, name):
+def test_a_worker_killed_during_start_up_ends_the_run(
+    folder, tmp_path, tiny_weights, temporary, name
+):
     """Its shell, too: the worker itself would go on without a parent."""
-    output, before = tmp_path / "out", temporary_directories()
-    process = run_in_background(folder, output, tiny_weights, *MODES["multi_processing"])
+    output = tmp_path / "out"
+    process = run_in_background(
+        folder, output, tiny_weights, *MODES["multi_processing"], temporary=temporary
+    )
     children = beam_processes(process, "python")
     beam_processes(process, name)[0].kill()
-    assert_ended_for_want_of_a_worker(process, output, children, before)
+    assert_ended_for_want_of_a_worker(process, output, children, temporary)
     assert not (output / "images").exists()
 
 
@@ -224,10 +250,10 @@ def assert_whole_images(output):
     assert not list(output.glob("metrics/**/*.parquet"))
 
 
-def assert_nothing_is_left(output, children, before, state):
+def assert_nothing_is_left(output, children, temporary, state):
     """No process and no temporary file of a run that ended early, and its manifest says so."""
     assert not [child for child in children if child.is_running()]
-    assert temporary_directories() == before
+    assert not list(temporary.glob("srcnn-beam-*"))
     assert not (output / ".scratch").exists()
     (run,) = (output / "runs").iterdir()
     assert f'"state": "{state}"' in (run / "manifest.json").read_text()

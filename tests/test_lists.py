@@ -104,7 +104,7 @@ def test_parts_of_a_text_are_the_whole(tmp_path_factory, names, size, end, ended
         (b"uri\n\xe9.png\n", [Listed("\udce9.png")]),
     ],
 )
-def test_csv(tmp_path, content, expected):
+def test_csv_lists_are_read(tmp_path, content, expected):
     assert entries(tmp_path / "list.csv", content) == expected
 
 
@@ -127,7 +127,7 @@ def test_bad_lines_of_csv_are_told_and_the_others_read(tmp_path):
 
 @pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.binary()])
 @pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
-def test_parquet(tmp_path, kind, unit):
+def test_parquet_lists_are_read_whatever_their_types(tmp_path, kind, unit):
     path = str(tmp_path / "list.parquet")
     seconds = pa.array([1_500_000_000, None, 3])
     table = pa.table(

@@ -50,7 +50,7 @@ from transforms.walk import walk
         ("gs://bucket/*.png", "gs://bucket/"),
     ],
 )
-def test_fixed_prefix(pattern, prefix):
+def test_the_fixed_prefix_ends_before_the_first_wildcard(pattern, prefix):
     assert fixed_prefix(pattern) == prefix
 
 
@@ -67,7 +67,7 @@ def test_fixed_prefix(pattern, prefix):
         ("b.webp.bak", "b.webp.bak.png"),
     ],
 )
-def test_output_path_of(relative, output):
+def test_a_result_lies_where_its_source_does_with_a_writable_ending(relative, output):
     assert output_path_of(relative) == output
 
 
@@ -83,7 +83,7 @@ def test_output_path_of(relative, output):
         ("b", "tiff", "b.tif"),
     ],
 )
-def test_output_path_of_a_chosen_format(relative, output_format, output):
+def test_a_chosen_format_adds_its_ending(relative, output_format, output):
     assert output_path_of(relative, output_format) == output
 
 
@@ -141,7 +141,7 @@ def relative_paths(pattern: str) -> list[str]:
         ("photos/deep/er/../*.png", ["c.png"]),
     ],
 )
-def test_expand_glob(tree, pattern, expected):
+def test_a_glob_finds_what_it_says(tree, pattern, expected):
     assert relative_paths(pattern) == expected
     assert relative_paths(f"{tree}/{pattern}") == expected
 

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from conftest import files_below
+from conftest import PATIENCE, files_below
 from stores import BUCKET, forget_clients, serving_s3
 from support import random_image
 
@@ -527,7 +527,9 @@ def test_a_claim_whose_answer_was_lost_is_known_as_ones_own(s3, hasty):
 def test_pandas_reads_the_report_where_it_is(s3, photos, run_job):
     assert run_job("--input", photos, output=OUT).code == 0
     code = f"import pandas; print(len(pandas.read_parquet('{OUT}/metrics')))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE
+    )
     assert done.stdout.strip() == "3", done.stderr
 
 

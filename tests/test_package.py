@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import sysconfig
@@ -16,21 +17,35 @@ from conftest import ROOT, write_images
 
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory) -> Path:
+def built(tmp_path_factory) -> Path:
+    """A directory with the source distribution and a wheel that was made from it."""
+    directory = tmp_path_factory.mktemp("built")
+    build = [sys.executable, "-m", "build", "--no-isolation", "--skip-dependency-check"]
+    subprocess.run([*build, "--outdir", directory, ROOT], check=True, stdout=subprocess.DEVNULL)
+    return directory
+
+
+def test_the_source_distribution_has_the_package_and_the_weights(built):
+    (archive,) = built.glob("*.tar.gz")
+    assert re.fullmatch(r"srcnn[-_]beam-.+\.tar\.gz", archive.name), "as the Dockerfiles copy it"
+    with tarfile.open(archive) as file:
+        names = {name.partition("/")[2] for name in file.getnames()}
+    needed = {ROOT / name for name in ("LICENSE", "README.md", "configs/paper.yaml", "setup.py")}
+    needed |= {*(ROOT / "weights").glob("*.[hj]*"), *(ROOT / "pipeline/templates").glob("*.j2")}
+    for package in ("pipeline", "transforms", "codec", "srcnn"):
+        needed |= set((ROOT / package).rglob("*.py"))
+    assert len(needed) > 60
+    assert {str(path.relative_to(ROOT)) for path in needed} <= names
+
+
+@pytest.fixture(scope="module")
+def installed(built, tmp_path_factory) -> Path:
     """The directory of the commands of an environment that has the project as a package.
 
     The libraries are those of this environment, by a plain path: what it has of the project by a
     link to the checkout is not followed.
     """
     directory = tmp_path_factory.mktemp("package")
-    build = [sys.executable, "-m", "build", "--no-isolation", "--skip-dependency-check"]
-    subprocess.run(
-        [*build, "--outdir", directory / "built", ROOT], check=True, stdout=subprocess.DEVNULL
-    )  # a wheel by way of the source distribution
-    (archive,) = (directory / "built").glob("*.tar.gz")
-    with tarfile.open(archive) as file:
-        names = {name.partition("/")[2] for name in file.getnames()}
-    assert {"LICENSE", "README.md", "configs/paper.yaml", "setup.py"} <= names
     environment = directory / "environment"
     venv.create(environment)
     python = environment / "bin" / "python"
@@ -38,7 +53,7 @@ def installed(tmp_path_factory) -> Path:
     site = Path(sysconfig.get_path("purelib", vars=paths))
     libraries = Path(np.__file__).parents[1]
     (site / "libraries.pth").write_text(f"{libraries}\n")
-    (wheel,) = (directory / "built").glob("*.whl")
+    (wheel,) = built.glob("*.whl")
     pip = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet"]
     subprocess.run([*pip, "--no-deps", "--no-index", "--force-reinstall", wheel], check=True)
     return python.parent

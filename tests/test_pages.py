@@ -3,13 +3,12 @@
 import html
 import json
 import re
-import time
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from conftest import files_below, write_images
+from conftest import Outcome, files_below, run_in_process, write_images
 from PIL import Image
 
 from pipeline import pages
@@ -49,18 +48,33 @@ def page_of(job, path="index.html") -> Page:
     return Page((job.run / path).read_text())
 
 
-@pytest.fixture
-def folder(tmp_path, photo):
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, photo):
+    folder = tmp_path_factory.mktemp("pages")
     names = [f"{'ab'[i % 2]}/{i:02}.png" for i in range(9)] + [f"a/{ODD}"]
-    crops = {name: photo[i * 9 : i * 9 + 60, :80] for i, name in enumerate(names)}
-    write_images(tmp_path / "in", crops)
-    (tmp_path / "in/b/broken.png").write_text("")
-    return tmp_path / "in"
+    write_images(folder, {name: photo[i * 9 : i * 9 + 60, :80] for i, name in enumerate(names)})
+    (folder / "b/broken.png").write_text("")
+    return folder
+
+
+def run_with_pages(folder, weights, output, mode) -> Outcome:
+    return run_in_process(
+        "--input", f"{folder}/**/*.png", "--mode", mode, "--comparisons", 6,
+        "--weights", weights, output=output,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def evaluated(tmp_path_factory, folder, tiny_weights) -> Outcome:
+    """A run whose pages many tests look at."""
+    return run_with_pages(folder, tiny_weights, tmp_path_factory.mktemp("out"), "evaluate")
 
 
 @pytest.mark.parametrize("mode", ["evaluate", "restore"])
-def test_the_page_of_a_run(run_job, folder, mode):
-    job = run_job("--input", f"{folder}/**/*.png", "--mode", mode, "--comparisons", 6)
+def test_the_page_of_a_run(evaluated, folder, tmp_path, tiny_weights, mode):
+    job = evaluated
+    if mode == "restore":
+        job = run_with_pages(folder, tiny_weights, tmp_path / "out", mode)
     page = page_of(job)
     assert "11 matched = 10 written + 0 skipped + 1 failed" in page.text
     assert f"{folder}/b/broken.png" in page.text
@@ -91,21 +105,21 @@ def test_the_page_of_a_run(run_job, folder, mode):
     assert worst["data-path"] == job.rows[figure].idxmin()
 
 
-def test_details_are_the_pixels_themselves(run_job, folder):
-    job = run_job("--input", f"{folder}/a/0*.png", "--comparisons", 2)
+def test_details_are_the_pixels_themselves(evaluated, folder):
+    job = evaluated
     for card in (card for card in page_of(job).all("button") if "data-path" in card):
         original, _, restored = (
             np.asarray(Image.open(job.run / name)) for name in json.loads(card["data-details"])
         )
-        for detail, place in ((original, folder / "a"), (restored, job.output / "images")):
+        for detail, place in ((original, folder), (restored, job.output / "images")):
             whole = np.asarray(Image.open(place / card["data-path"]))
             side = detail.shape[0]
             windows = np.lib.stride_tricks.sliding_window_view(whole, detail.shape)
             assert (windows[:, :, 0] == detail).all(axis=(2, 3, 4)).any(), side
 
 
-def test_names_are_names(run_job, folder):
-    job = run_job("--input", f"{folder}/**/*.png", "--comparisons", 12)
+def test_a_name_is_never_taken_for_markup(run_job, folder):
+    job = run_job("--input", f"{folder}/a/*.png", "--comparisons", 12)
     text = (job.run / "index.html").read_text()
     assert "<script>alert" not in text
     assert html.escape(ODD, quote=False).partition("'")[0] in text
@@ -114,8 +128,8 @@ def test_names_are_names(run_job, folder):
     assert len(page.all("script")) == 1
 
 
-def test_a_page_needs_nothing_but_what_lies_beside_it(run_job, folder):
-    job = run_job("--input", f"{folder}/**/*.png", "--comparisons", 3)
+def test_a_page_needs_nothing_but_what_lies_beside_it(evaluated):
+    job = evaluated
     for directory, path in ((job.run, "index.html"), (job.output, "index.html")):
         page = Page((directory / path).read_text())
         for target in page.targets:
@@ -141,8 +155,8 @@ def test_infinite_figures_have_a_place_in_the_gallery(run_job, tmp_path, mode):
 
 
 def test_the_page_of_an_output_lists_its_runs(run_job, folder):
-    job = run_job("--input", f"{folder}/a/*.png", "--run_id", "one")
-    run_job("--input", f"{folder}/**/*.png", "--run_id", "two")
+    job = run_job("--input", f"{folder}/a/00.png", "--run_id", "one")
+    run_job("--input", f"{folder}/a/0*.png", "--run_id", "two")
     page = Page((job.output / "index.html").read_text())
     assert {"runs/one/index.html", "runs/two/index.html"} <= page.targets
     rows = [row.split() for row in page.text.splitlines() if row.strip()]
@@ -155,8 +169,8 @@ def test_the_page_of_an_output_lists_its_runs(run_job, folder):
     assert "runs/one/index.html" not in page.targets
 
 
-def test_the_command_makes_the_same_page_again(run_job, folder, capfd):
-    job = run_job("--input", f"{folder}/**/*.png", "--comparisons", 3)
+def test_the_command_makes_the_same_page_again(evaluated, capfd):
+    job = evaluated
     before = (job.run / "index.html").read_bytes()
     (job.run / "index.html").unlink()
     capfd.readouterr()
@@ -170,7 +184,7 @@ def test_the_command_makes_the_same_page_again(run_job, folder, capfd):
 
 def test_the_page_does_not_grow_with_the_rows(tmp_path):
     sizes = []
-    for number in (2_000, 20_000):
+    for number in (2_000, 10_000):
         store = OutputStore(str(tmp_path / str(number)), "run")
         journal, fn = RowJournal(store), SummaryFn()
         totals = fn.create_accumulator()
@@ -192,8 +206,6 @@ def test_the_page_does_not_grow_with_the_rows(tmp_path):
             "versions": {}, "started_at": "2026-01-01T00:00:00", "wall_seconds": 1.0,
             "megapixels_per_second": 1.0,
         }  # fmt: skip
-        started = time.monotonic()
         pages.write_run_page(store, "run", summary)
-        assert time.monotonic() - started < 60
         sizes.append(store.size("runs/run/index.html"))
     assert sizes[1] < 1.1 * sizes[0] < 1_000_000

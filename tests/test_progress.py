@@ -11,7 +11,7 @@ import threading
 import time
 
 import pytest
-from conftest import ROOT
+from conftest import PATIENCE, ROOT
 
 from pipeline.progress import ProgressFile, ProgressWatcher
 
@@ -95,7 +95,7 @@ def test_the_bar_fits_the_terminal_and_tells_what_failed(tmp_path, columns):
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     command = [sys.executable, "-c", _WATCHED, progress_file(tmp_path).path]
     environment = os.environ | {"TERM": "xterm"}
-    subprocess.run(command, cwd=ROOT, stderr=theirs, env=environment, check=True, timeout=60)
+    subprocess.run(command, cwd=ROOT, stderr=theirs, env=environment, check=True, timeout=PATIENCE)
     shown = os.read(ours, 100_000).decode()
     last = re.split(r"[\r\n]+", shown.strip())[-1]
     assert "507/1234" in last

@@ -58,7 +58,9 @@ def luma_figures(engine: Engine, image: np.ndarray, scale: int) -> tuple[float, 
     return figures["psnr_y_degraded"], figures["psnr_y_enhanced"]
 
 
-@pytest.mark.parametrize("name", AUTHORS)
+@pytest.mark.parametrize(
+    "name", [AUTHORS[0], *(pytest.param(name, marks=pytest.mark.slow) for name in AUTHORS[1:])]
+)
 def test_the_authors_weights_reach_their_luma_psnr_on_set5(shared, name):
     published = golden(shared, "paper_luma_psnr")[name]["Set5"]
     path = shared / f"weights/published/matlab/{name}.mat"

@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import ROOT, files_below, write_images
+from conftest import PATIENCE, ROOT, files_below, write_images
 
 from pipeline.options import parse
 
@@ -220,7 +220,7 @@ def test_weights_for_another_degradation_are_a_warning(run_job, image):
 def test_help_shows_every_default_the_examples_and_the_exit_codes():
     done = subprocess.run(
         [sys.executable, str(ROOT / "run_pipeline.py"), "--help"],
-        capture_output=True, text=True, cwd="/", timeout=60,
+        capture_output=True, text=True, cwd="/", timeout=PATIENCE,
     )  # fmt: skip
     assert done.returncode == 0
     assert done.stdout.count("python run_pipeline.py") == 6

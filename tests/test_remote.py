@@ -17,7 +17,7 @@ import pytest
 from apache_beam.options.pipeline_options import GoogleCloudOptions, PipelineOptions
 from apache_beam.portability.api import beam_fn_api_pb2, beam_fn_api_pb2_grpc, endpoints_pb2
 from apache_beam.runners.portability.local_job_service import LocalJobServicer
-from conftest import ROOT, files_below, write_images
+from conftest import PATIENCE, ROOT, files_below, write_images
 
 from pipeline.flink import FlinkJobs
 from pipeline.lifetime import Lifetime
@@ -173,8 +173,8 @@ def test_workers_end_when_they_shall_and_with_their_pool(pool, end):
             process.kill()
         else:
             process.terminate()
-            assert process.wait(10) == 143
-    _, alive = psutil.wait_procs(workers, timeout=10)
+            assert process.wait(PATIENCE) == 143
+    _, alive = psutil.wait_procs(workers, timeout=PATIENCE)
     assert not alive
 
 

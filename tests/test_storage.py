@@ -6,7 +6,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from conftest import files_below
+from conftest import PATIENCE, files_below
 
 from codec.errors import ImageError
 from transforms import storage
@@ -71,13 +71,13 @@ def test_a_process_that_ends_waits_for_its_writers_and_lets_no_more_write(store,
 
     def slow(*names):
         begun.set()
-        assert go_on.wait(10)
+        assert go_on.wait(PATIENCE)
         replace(*names)
 
     monkeypatch.setattr(os, "replace", slow)
     first = threading.Thread(target=store.write, args=("first.bin", b"1"), daemon=True)
     first.start()
-    assert begun.wait(10)
+    assert begun.wait(PATIENCE)
     threading.Timer(0.3, go_on.set).start()
     storage.end_writing()
     assert store.read("first.bin") == b"1"
@@ -95,7 +95,7 @@ def test_a_writer_that_hangs_does_not_keep_a_process_from_ending(store, monkeypa
     hang, hanging = threading.Event(), threading.Event()
     monkeypatch.setattr(os, "replace", lambda *_: hanging.set() or hang.wait())
     threading.Thread(target=store.write, args=("a.bin", b""), daemon=True).start()
-    assert hanging.wait(10)
+    assert hanging.wait(PATIENCE)
     storage.end_writing(0.1)
 
 
