@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from pipeline.errors import UsageError
-from srcnn.architecture import ProtocolName
+from srcnn.architectures import ProtocolName
 from srcnn.settings import SettingsError, read_settings, shown
 from transforms.objects import StoreError
 from transforms.storage import read_small

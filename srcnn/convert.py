@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import get_args
 
-from srcnn.architecture import ARCHITECTURES, ProtocolName
+from srcnn.architectures import ProtocolName
 from srcnn.errors import WeightsError
 from srcnn.files import read_regular
 from srcnn.importers import MAX_SOURCE_BYTES, match_architecture, read_keras1, read_matlab
@@ -37,7 +37,7 @@ def convert(
         raise WeightsError(f"{source}: cannot read it: {error.strerror}") from None
     matlab = source.suffix.lower() == ".mat"
     tensors = parse_apart(read_matlab if matlab else read_keras1, source, content)
-    architecture = match_architecture(tensors, ARCHITECTURES)
+    architecture = match_architecture(tensors)
     if matlab:
         architecture = architecture.padded("replicate")
     return save_weights(

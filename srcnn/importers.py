@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 from scipy.io import loadmat
 
-from srcnn.architecture import MAX_PARAMETERS, Architecture
+from srcnn.architectures import ARCHITECTURES, MAX_PARAMETERS, Architecture
 from srcnn.errors import WeightsError, one_line
 from srcnn.hdf5 import is_plain, open_hdf5, plain_dataset
 from srcnn.weights import Tensors
@@ -99,16 +99,17 @@ def read_matlab(path: Path, content: bytes) -> Tensors:
     return _checked(path, pairs)
 
 
-def match_architecture(tensors: Tensors, known: dict[str, Architecture]) -> Architecture:
-    """The known architecture whose kernels have these shapes.
+def match_architecture(tensors: Tensors) -> Architecture:
+    """The network on the interpolated picture whose kernels have these shapes.
 
     Raises:
       WeightsError: there is none.
     """
     shapes = tuple(kernel.shape for kernel, _ in tensors)
-    for architecture in known.values():
-        if architecture.kernel_shapes == shapes:
-            return architecture
+    for by_scale in ARCHITECTURES.values():
+        for architecture in by_scale.values():
+            if not architecture.residual and architecture.kernel_shapes == shapes:
+                return architecture
     raise WeightsError(f"no known architecture has kernels of shapes {shapes}")
 
 

@@ -6,7 +6,7 @@ Importing this module imports Keras with its backend, which takes seconds.
 import keras
 import numpy as np
 
-from srcnn.architecture import Architecture
+from srcnn.architectures import Architecture
 
 
 class ReplicatePadding(keras.layers.Layer):

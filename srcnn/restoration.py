@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from srcnn.architecture import Architecture
+from srcnn.architectures import Architecture
 from srcnn.degradations import Degradation
 from srcnn.engines.base import Engine
 from srcnn.protocols import Protocol

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from srcnn.architecture import Architecture
+from srcnn.architectures import Architecture
 from srcnn.colour import peak_of
 from srcnn.engines.base import Engine
 

@@ -19,7 +19,7 @@ import h5py
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from srcnn.architecture import Architecture, ProtocolName
+from srcnn.architectures import Architecture, ProtocolName
 from srcnn.degradations import Degradation
 from srcnn.errors import WeightsError, one_line
 from srcnn.files import read_regular

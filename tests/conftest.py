@@ -20,7 +20,7 @@ from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
 import run_pipeline
-from srcnn.architecture import Architecture, ConvLayer
+from srcnn.architectures import Architecture, ConvLayer
 from srcnn.isolated import parse_apart
 from srcnn.weights import save_weights
 

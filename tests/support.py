@@ -11,7 +11,7 @@ import tifffile
 from hypothesis import settings
 from PIL import Image
 
-from srcnn.architecture import Architecture, ConvLayer
+from srcnn.architectures import Architecture, ConvLayer
 from srcnn.engines.base import Engine
 from srcnn.weights import ModelCard, Tensors, Weights
 

@@ -10,7 +10,7 @@ from conftest import near_identity, write_images
 
 from pipeline import history
 from pipeline.history import compare, find_run, gates, list_runs
-from srcnn.architecture import Architecture, ConvLayer
+from srcnn.architectures import Architecture, ConvLayer
 from srcnn.weights import save_weights
 from transforms.storage import OutputStore
 

@@ -20,7 +20,7 @@ from support import quick
 from pipeline import report
 from pipeline.config import JobConfig, load_config
 from pipeline.job import prepare_job
-from srcnn.architecture import Architecture, ConvLayer
+from srcnn.architectures import Architecture, ConvLayer
 from srcnn.weights import save_weights
 from transforms.done import PastRow, change_of, last_written, matches
 from transforms.records import ImageRef

@@ -20,7 +20,7 @@ from support import random_weights
 from codec.encode import encode_image
 from pipeline.config import load_config
 from pipeline.graph import build
-from srcnn.architecture import Architecture, ConvLayer
+from srcnn.architectures import Architecture, ConvLayer
 from srcnn.degradations import Degradation
 from srcnn.engines import choose_engine, create_engine
 from srcnn.restoration import Restoration, restoration_of

@@ -6,7 +6,7 @@ from conftest import near_identity
 
 import run_pipeline
 from pipeline.models import describe_models
-from srcnn.architecture import Architecture, ConvLayer
+from srcnn.architectures import Architecture, ConvLayer
 from srcnn.weights import list_weights, save_weights
 from weights import DIRECTORY
 

@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 from support import golden
 
-from srcnn.architecture import ARCHITECTURES
 from srcnn.colour import peak_of
 from srcnn.degradations import Degradation
 from srcnn.engines import create_engine
@@ -33,7 +32,7 @@ AUTHORS = (
 
 
 def engine_of(tensors, padding: str | None = None) -> Engine:
-    architecture = match_architecture(tensors, ARCHITECTURES)
+    architecture = match_architecture(tensors)
     card = ModelCard(
         name="published",
         architecture=architecture.padded(padding) if padding else architecture,

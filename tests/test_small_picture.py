@@ -7,7 +7,7 @@ from conftest import write_images
 from support import random_tensors
 
 from srcnn import load_model
-from srcnn.architecture import architecture_for
+from srcnn.architectures import architecture_for
 from srcnn.metrics import mse, psnr_of_mse
 from srcnn.resample import degrade_opencv
 from srcnn.weights import save_weights

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import yaml
 
-from srcnn.architecture import ARCHITECTURES
+from srcnn.architectures import architecture_for
 from srcnn.degradations import Degradation
 from srcnn.resample import degrade_matlab, modcrop
 from srcnn.restoration import Restoration
@@ -74,7 +74,9 @@ def folder(tmp_path_factory):
 
 
 def restoration(protocol: str, scale: int, kernel: str, **more) -> Restoration:
-    return Restoration(ARCHITECTURES["srcnn-915"], Degradation(protocol, scale, kernel), **more)
+    return Restoration(
+        architecture_for("srcnn-915", 2), Degradation(protocol, scale, kernel), **more
+    )
 
 
 def command(folder: Path, *arguments: str | Path) -> list[str]:
@@ -153,7 +155,7 @@ def test_training_learns(finished):
 def test_card_tells_the_training_and_weights_load(finished):
     weights = load_weights(weights_of(finished))
     card = weights.card
-    assert card.architecture == ARCHITECTURES["srcnn-915"]
+    assert card.architecture == architecture_for("srcnn-915", 2)
     assert (card.scale, card.kernel, card.protocol) == (2, "bilinear", "opencv")
     expected = {"steps": STEPS, "batch": 4, "crop": 32, "seed": 0, "images": 4, "gratings": 0}
     assert expected.items() <= card.training.items()
@@ -193,7 +195,7 @@ def test_identity_gives_back_the_interpolation(name, degradation):
 
     pair = make_pair(drawing(3, 48), restoration(*degradation))
     luma = np.clip(unit_range(pair.seen), 0, 1)
-    architecture = ARCHITECTURES[name]
+    architecture = architecture_for(name, 2)
     output = KerasEngine(architecture, initial_tensors(architecture, 7)).run(
         luma[np.newaxis, ..., np.newaxis]
     )
@@ -202,7 +204,7 @@ def test_identity_gives_back_the_interpolation(name, degradation):
 
 
 def test_other_weights_are_random_from_the_seed():
-    architecture = ARCHITECTURES["srcnn-955"]
+    architecture = architecture_for("srcnn-955", 2)
     one, same, other = (initial_tensors(architecture, seed)[0][0] for seed in (1, 1, 2))
     assert np.array_equal(one, same)
     assert not np.array_equal(one, other)

@@ -16,7 +16,7 @@ from scipy.signal import correlate2d
 from support import card_fields, random_tensors, reference_network, stack
 
 from srcnn import convert
-from srcnn.architecture import ARCHITECTURES, Architecture, architecture_for
+from srcnn.architectures import ARCHITECTURES, Architecture, architecture_for
 from srcnn.errors import EngineError, WeightsError
 from srcnn.importers import match_architecture, read_keras1, read_matlab
 from srcnn.weights import (
@@ -67,7 +67,7 @@ def edit_tensors(path: Path, edit) -> None:
 # Round trip.
 
 
-@pytest.mark.parametrize("name", [*ARCHITECTURES, "subpixel-small", "subpixel-large"])
+@pytest.mark.parametrize("name", ARCHITECTURES)
 def test_round_trip(tmp_path, name):
     architecture = architecture_for(name, 2)
     tensors = random_tensors(architecture, seed=3)
@@ -483,18 +483,18 @@ def read_with(reader, path: Path):
 
 
 def test_keras1_layout(tmp_path):
-    tensors = random_tensors(ARCHITECTURES["srcnn-935-128"])
+    tensors = random_tensors(architecture_for("srcnn-935-128", 2))
     write_keras1(tmp_path / "k.h5", tensors)
     assert_same_tensors(read_with(read_keras1, tmp_path / "k.h5"), tensors)
 
 
 @pytest.mark.parametrize("name", ["srcnn-915", "srcnn-935", "srcnn-955"])
 def test_matlab_layout(tmp_path, name):
-    tensors = random_tensors(ARCHITECTURES[name])
+    tensors = random_tensors(architecture_for(name, 2))
     write_matlab(tmp_path / "m.mat", tensors)
     found = read_with(read_matlab, tmp_path / "m.mat")
     assert_same_tensors(found, tensors)
-    assert match_architecture(found, ARCHITECTURES) == ARCHITECTURES[name]
+    assert match_architecture(found) == architecture_for(name, 2)
 
 
 def test_matlab_filters_are_correlated_column_major(tmp_path):
@@ -569,7 +569,9 @@ def test_files_that_are_not_keras1_are_refused(tmp_path, write, message):
 
 
 def matlab_with(**changes):
-    return lambda path: write_matlab(path, random_tensors(ARCHITECTURES["srcnn-915"]), **changes)
+    return lambda path: write_matlab(
+        path, random_tensors(architecture_for("srcnn-915", 2)), **changes
+    )
 
 
 @pytest.mark.parametrize(
@@ -596,7 +598,7 @@ def test_files_that_are_not_the_authors_are_refused(tmp_path, write, message):
 
 def test_unknown_shapes_are_refused():
     with pytest.raises(WeightsError, match="no known architecture"):
-        match_architecture(random_tensors(SMALL), ARCHITECTURES)
+        match_architecture(random_tensors(SMALL))
 
 
 # The import command.
@@ -613,7 +615,7 @@ def load_printed(out: str) -> Weights:
 
 
 def test_the_command_imports_matlab_files(tmp_path, capsys):
-    tensors = random_tensors(ARCHITECTURES["srcnn-915"])
+    tensors = random_tensors(architecture_for("srcnn-915", 2))
     write_matlab(tmp_path / "Nine.MAT", tensors)
     code, out, err = converted(
         capsys, tmp_path / "Nine.MAT", "--output", tmp_path / "out", "--scale", 3
@@ -621,7 +623,7 @@ def test_the_command_imports_matlab_files(tmp_path, capsys):
     assert (code, err) == (0, "")
     weights = load_printed(out)
     assert_same_tensors(weights.tensors, tensors)
-    assert weights.card.architecture == ARCHITECTURES["srcnn-915"].padded("replicate")
+    assert weights.card.architecture == architecture_for("srcnn-915", 2).padded("replicate")
     assert weights.card.name == "Nine_x3_bicubic"
     assert (weights.card.scale, weights.card.protocol) == (3, "matlab")
     digest = hashlib.sha256((tmp_path / "Nine.MAT").read_bytes()).hexdigest()
@@ -629,7 +631,7 @@ def test_the_command_imports_matlab_files(tmp_path, capsys):
 
 
 def test_the_command_imports_keras1_files(tmp_path, capsys):
-    tensors = random_tensors(ARCHITECTURES["srcnn-935-128"])
+    tensors = random_tensors(architecture_for("srcnn-935-128", 2))
     write_keras1(tmp_path / "k.h5", tensors)
     code, out, _ = converted(
         capsys, tmp_path / "k.h5", "--output", tmp_path, "--scale", 2, "--kernel", "bilinear",
@@ -639,7 +641,7 @@ def test_the_command_imports_keras1_files(tmp_path, capsys):
     weights = load_printed(out)
     assert_same_tensors(weights.tensors, tensors)
     # Only its middle layer pads, as published.
-    assert weights.card.architecture == ARCHITECTURES["srcnn-935-128"]
+    assert weights.card.architecture == architecture_for("srcnn-935-128", 2)
     assert weights.card.name == "tutorial"
     assert str(weights.card.degradation) == "x2 bilinear (opencv)"
 
@@ -688,7 +690,7 @@ def test_the_command_runs_as_a_module(tmp_path):
 
 def test_the_published_tutorial_weights_are_imported(shared):
     tensors = read_with(read_keras1, shared / "weights/published/3051crop_weight_200.h5")
-    assert match_architecture(tensors, ARCHITECTURES).name == "srcnn-935-128"
+    assert match_architecture(tensors).name == "srcnn-935-128"
 
 
 @pytest.mark.parametrize(
@@ -701,7 +703,7 @@ def test_the_published_tutorial_weights_are_imported(shared):
 )
 def test_the_authors_published_weights_are_imported(shared, name, architecture):
     tensors = read_with(read_matlab, shared / f"weights/published/matlab/{name}.mat")
-    assert match_architecture(tensors, ARCHITECTURES).name == architecture
+    assert match_architecture(tensors).name == architecture
 
 
 # The architecture itself.
@@ -709,7 +711,7 @@ def test_the_authors_published_weights_are_imported(shared, name, architecture):
 
 def test_an_architecture_counts_its_work():
     # Table of arXiv:1501.00092: 8,032 / 24,416 / 57,184 parameters, biases left out.
-    work = {name: ARCHITECTURES[name].multiply_adds for name in ARCHITECTURES}
+    work = {name: architecture_for(name, 2).multiply_adds for name in ARCHITECTURES}
     assert (work["srcnn-915"], work["srcnn-935"], work["srcnn-955"]) == (8032, 24416, 57184)
 
 

@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 
 import numpy as np
 
-from srcnn.architecture import Architecture
+from srcnn.architectures import Architecture
 from srcnn.isolated import Tensors
 
 

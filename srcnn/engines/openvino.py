@@ -13,7 +13,7 @@ from openvino import opset13  # noqa: E402
 if _asked is None:
     del sys.modules["openvino_telemetry"]
 
-from srcnn.architecture import ConvLayer  # noqa: E402
+from srcnn.architectures import ConvLayer  # noqa: E402
 from srcnn.engines.base import Engine  # noqa: E402
 from srcnn.isolated import Tensors  # noqa: E402
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from srcnn.architecture import Architecture, ProtocolName, architecture_for
+from srcnn.architectures import Architecture, ProtocolName, architecture_for
 from srcnn.degradations import Degradation
 from srcnn.resample import KERNELS
 from srcnn.restoration import Restoration

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from srcnn.architecture import Architecture
+from srcnn.architectures import Architecture
 from srcnn.isolated import Tensors
 
 # Of He's spread for ReLU. Features as small as 1e-3 learn several times more slowly: they and the

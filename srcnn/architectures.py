@@ -129,7 +129,8 @@ class Architecture(BaseModel):
         )
 
 
-def _stack(name: str, *layers: tuple[int, int] | tuple[int, int, Padding]) -> Architecture:
+def stack(name: str, *layers: tuple[int, int] | tuple[int, int, Padding]) -> Architecture:
+    """A network on the interpolated picture of layers (kernel, filters[, padding])."""
     return Architecture(
         name=name,
         layers=tuple(
@@ -138,23 +139,34 @@ def _stack(name: str, *layers: tuple[int, int] | tuple[int, int, Padding]) -> Ar
     )
 
 
-# Networks on the interpolated picture: the same for every scale.
-ARCHITECTURES: dict[str, Architecture] = {
-    architecture.name: architecture
-    for architecture in (
-        _stack("srcnn-915", (9, 64), (1, 32), (5, 1)),
-        _stack("srcnn-935", (9, 64), (3, 32), (5, 1)),
-        _stack("srcnn-955", (9, 64), (5, 32), (5, 1)),
-        # The wider network of the Keras tutorial; only its middle layer pads.
-        _stack("srcnn-935-128", (9, 128), (3, 64, "same"), (5, 1)),
+def subpixel(name: str, filters: int, hidden: int, scale: int) -> Architecture:
+    """A network on the small picture: `hidden` layers of 3 x 3 kernels, and the enlarging one."""
+    layer = ConvLayer(kernel=3, filters=filters)
+    return Architecture(
+        name=name,
+        layers=(*[layer] * hidden, ConvLayer(kernel=3, filters=scale**2)),
+        activation="prelu",
+        upscale=scale,
+        residual=True,
     )
-}
 
-# Networks on the small picture: filters, and layers between the outer two for each scale. Filters
-# are multiples of 16, which vector instructions take whole.
-_SUBPIXEL: dict[str, tuple[int, dict[int, int]]] = {
-    "subpixel-small": (16, {2: 4, 3: 6, 4: 8}),
-    "subpixel-large": (32, {2: 9, 3: 10, 4: 13}),
+
+# The networks by name, each for the scales that it is made for; None: the same for every scale.
+ARCHITECTURES: dict[str, dict[int | None, Architecture]] = {
+    "srcnn-915": {None: stack("srcnn-915", (9, 64), (1, 32), (5, 1))},
+    "srcnn-935": {None: stack("srcnn-935", (9, 64), (3, 32), (5, 1))},
+    "srcnn-955": {None: stack("srcnn-955", (9, 64), (5, 32), (5, 1))},
+    # The wider network of the Keras tutorial; only its middle layer pads.
+    "srcnn-935-128": {None: stack("srcnn-935-128", (9, 128), (3, 64, "same"), (5, 1))},
+    # Filters are multiples of 16, which vector instructions take whole.
+    "subpixel-small": {
+        scale: subpixel("subpixel-small", 16, hidden, scale)
+        for scale, hidden in ((2, 5), (3, 7), (4, 9))
+    },
+    "subpixel-large": {
+        scale: subpixel("subpixel-large", 32, hidden, scale)
+        for scale, hidden in ((2, 10), (3, 11), (4, 14))
+    },
 }
 
 
@@ -164,20 +176,9 @@ def architecture_for(name: str, scale: int) -> Architecture:
     Raises:
       ValueError: there is none.
     """
-    if name in ARCHITECTURES:
-        return ARCHITECTURES[name]
-    if name not in _SUBPIXEL:
-        raise ValueError(
-            f"no architecture {name!r:.80}; there are: {', '.join([*ARCHITECTURES, *_SUBPIXEL])}"
-        )
-    filters, depths = _SUBPIXEL[name]
-    if scale not in depths:
-        raise ValueError(f"{name} enlarges by {', '.join(map(str, depths))}, not by {scale}")
-    hidden = [ConvLayer(kernel=3, filters=filters)] * (depths[scale] + 1)
-    return Architecture(
-        name=name,
-        layers=(*hidden, ConvLayer(kernel=3, filters=scale**2)),
-        activation="prelu",
-        upscale=scale,
-        residual=True,
-    )
+    if name not in ARCHITECTURES:
+        raise ValueError(f"no architecture {name!r:.80}; there are: {', '.join(ARCHITECTURES)}")
+    by_scale = ARCHITECTURES[name]
+    if scale not in by_scale and None not in by_scale:
+        raise ValueError(f"{name} enlarges by {', '.join(map(str, by_scale))}, not by {scale}")
+    return by_scale.get(scale) or by_scale[None]
