@@ -105,6 +105,11 @@ class JobConfig(BaseModel):
         "whose interpolation, colour, rounding and figures",
         shown="opencv, or that of named weights",
     )
+    degrade: str = _restoration(
+        "shrink",
+        "what is done to an original, step by step (evaluate only; docs/extending.md)",
+    )
+    seed: int = _restoration(0, "of what images draw from the ranges of degrade", ge=0, lt=2**31)
     border: Literal["keep", "shave"] = _restoration(
         "keep", "keep: full-size output; shave: cut and measure as published (evaluate only)"
     )
@@ -200,12 +205,26 @@ class JobConfig(BaseModel):
             )
         if self.border == "shave" and self.mode == "restore":
             raise ValueError("border: 'shave': exists for mode evaluate only; restore keeps pixels")
+        if self.degrade != "shrink":
+            self._complete_degrade()
         if self.force and self.retry_failed:
             raise ValueError("force: contradicts retry_failed, which leaves out what is done")
         if not self.kernel:
             # Frozen: the one place that completes a value.
             object.__setattr__(self, "kernel", _DEFAULT_KERNEL[self.protocol])
         return self
+
+    def _complete_degrade(self) -> None:
+        """Checks the chain, and writes it in its one text form."""
+        if self.mode == "restore":
+            raise ValueError("degrade: exists for mode evaluate only; restore degrades nothing")
+        from srcnn.degradations import parse_steps
+
+        try:
+            steps = parse_steps(self.degrade)
+        except ValueError as error:
+            raise ValueError(f"degrade: {error}") from None
+        object.__setattr__(self, "degrade", " ".join(map(str, steps)))
 
     def allowed_failures(self, matched: int) -> float:
         """The failure budget in images, for a number of matched images."""

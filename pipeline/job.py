@@ -11,7 +11,7 @@ from typing import Any
 
 from pipeline.config import JobConfig, load_config
 from pipeline.errors import UsageError
-from srcnn.degradations import Degradation
+from srcnn.degradations import Degradation, parse_steps
 from srcnn.engines import choose_engine
 from srcnn.errors import EngineError, WeightsError
 from srcnn.restoration import Restoration
@@ -46,12 +46,8 @@ class Job:
     def restoration(self) -> Restoration:
         """What is asked of every image."""
         c, card = self.config, self.weights.card
-        return Restoration(
-            card.architecture,
-            Degradation(c.protocol, c.scale, c.kernel),
-            c.border,
-            card.chroma_taps,
-        )
+        degradation = Degradation(c.protocol, c.scale, c.kernel, parse_steps(c.degrade))
+        return Restoration(card.architecture, degradation, c.border, card.chroma_taps, c.seed)
 
     @property
     def run_directory(self) -> str:
@@ -80,6 +76,8 @@ class Job:
             "weights_sha256": self.weights.card.sha256,
             "chroma_taps": self.weights.card.chroma_taps,
         }
+        if config.degrade != "shrink":  # else hashes of earlier versions would not be met again
+            parts |= {"degrade": config.degrade, "seed": config.seed}
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
