@@ -33,7 +33,7 @@ demo/photos: $(READY)
 test: $(READY) lint  ## lint and run the quick tests
 	$(SUITE) -m "not slow"
 
-slow-test: $(READY)  ## run what is slow by nature: fuzzing, kills at every moment, training, figures
+slow-test: $(READY)  ## run what is slow by nature: kills at every moment, all weights against their figures
 	$(SUITE) -m slow
 
 coverage: $(READY)  ## the lines that both kinds of tests run, child processes included

@@ -57,9 +57,9 @@ def test_odd_names_go_through_all_of_the_job(run_job, tmp_path, small, recwarn):
     output = tmp_path / "o\nut"
     plan = run_job(*arguments, "--dry_run", output=output)
     job = run_job(*arguments, output=output)
-    drawn = run_job("--input", f"{tmp_path}/in/*[\a\x1b\u202e]*", "--comparisons", "all")
+    drawn = run_job("--input", f"{tmp_path}/in/*[\a\x1b\u202e\udcff]*", "--comparisons", "all")
     assert (plan.code, job.code, drawn.code) == (0, 3, 3), job.err
-    assert len(files_below(drawn.output / "comparisons")) == 3
+    assert len(files_below(drawn.output / "comparisons")) == 3, "a name not Unicode is escaped"
     assert not [w for w in recwarn if "missing from font" in str(w.message)]
     shown = plan.out + job.out + job.err + drawn.out + drawn.err
     assert not [c for c in shown if not c.isprintable() and c != "\n"]
