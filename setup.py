@@ -70,6 +70,8 @@ setup(
             "google-cloud-storage>=3.1",
             "moto[server]>=5.1",
             "gcp-storage-emulator>=2024.8",
+            # A second backend for training, which tests resume on.
+            "jax>=0.5",
             # Peers that the benchmarks compare with.
             "onnx>=1.17",
             "onnxruntime>=1.20",

@@ -549,7 +549,7 @@ def test_a_programming_error_crashes_loudly(run_job, photos, monkeypatch):
     def broken(*_):
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr("srcnn.resample.degrade_opencv", broken)
+    monkeypatch.setattr("srcnn.resample.resize_opencv", broken)
     job = run_job("--input", f"{photos}/**/*.png")
     assert job.code == 1
     assert "ZeroDivisionError" in job.err

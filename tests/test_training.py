@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 import yaml
+from conftest import PATIENCE
 
 from srcnn.architectures import architecture_for
 from srcnn.degradations import Degradation
@@ -110,31 +111,42 @@ def weights_of(output: Path) -> Path:
 # --- the loop ---
 
 
-def test_killed_and_resumed_run_ends_in_the_same_bits(folder, finished, capsys):
-    output = folder / "killed"
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+@pytest.mark.parametrize("architecture", ["srcnn-915", "subpixel-small"])
+def test_killed_and_resumed_run_ends_in_the_same_bits(
+    folder, tmp_path, monkeypatch, capsys, backend, architecture
+):
+    pytest.importorskip(backend)
+    monkeypatch.setenv("KERAS_BACKEND", backend)
+    chosen = ["--architecture", architecture, "--steps", "60"]
+    undisturbed, output = tmp_path / "undisturbed", tmp_path / "killed"
+    done = run(folder, *chosen, "--output", undisturbed)
+    assert done.returncode == 0 and f"({backend})" in done.stderr, done.stderr
     process = subprocess.Popen(
-        command(folder, "--output", output),
+        command(folder, *chosen, "--output", output),
         cwd=ROOT,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    deadline = time.monotonic() + 200
+    deadline = time.monotonic() + PATIENCE
     while not (output / "checkpoint.npz").exists():
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.005)
     os.kill(process.pid, signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
-    assert not weights_of(output).exists()
+    name = f"{architecture}_x2_bilinear.weights.h5"
+    assert not (output / name).exists()
     # What a kill in the middle of writing a checkpoint leaves behind.
     (output / ".checkpoint.npz.tmp").write_bytes(b"PK half")
 
-    assert main([*command(folder, "--output", output)[3:]]) == 2
+    assert main([*command(folder, *chosen, "--output", output)[3:]]) == 2
     assert "go on with --resume" in capsys.readouterr().err
-    resumed = run(folder, "--output", output, "--resume")
+    resumed = run(folder, *chosen, "--output", output, "--resume")
     assert resumed.returncode == 0, resumed.stderr
     assert "resumed after step" in resumed.stderr
-    assert weights_of(output).read_bytes() == weights_of(finished).read_bytes()
-    assert (output / "log.csv").read_text() == (finished / "log.csv").read_text()
+    assert (output / name).read_bytes() == (undisturbed / name).read_bytes()
+    assert (output / "log.csv").read_text() == (undisturbed / "log.csv").read_text()
 
 
 def test_training_learns(finished):
@@ -593,6 +605,7 @@ def test_warm_start_begins_from_the_file(folder, finished):
         load_inputs(read_config(folder, warm_start=weights_of(finished), architecture="srcnn-955"))
 
 
+@pytest.mark.slow
 def test_a_card_tells_a_long_chain_of_trainings_and_loads(folder, finished, tmp_path):
     from srcnn.training.run import train
 
