@@ -1,4 +1,4 @@
-"""JPEG files: their frame, more than 8 bits, and those that lack nothing but their end marker."""
+"""JPEG files: their frame, and more than 8 bits."""
 
 import io
 import struct
@@ -17,10 +17,7 @@ from codec.samples import scaled, turned
 
 SIGNATURE = b"\xff\xd8"
 _END = b"\xff\xd9"
-_SCAN = 0xDA
-_SEQUENTIAL = (0xC0, 0xC1)
 _LOSSLESS = 0xC3
-_FILLERS = tuple(bytes([code]) * 4096 for code in (0x00, 0x55, 0xB6))
 _HAS_DENSITY = (1, 2)  # of JFIF's units: per inch, per centimetre
 _EXTENDED_XMP = b"http://ns.adobe.com/xmp/extension/\0"
 
@@ -57,32 +54,6 @@ def decode(content: bytes) -> Decoded:
             pixels = _decode_deep(content, frame)
             planes, notes = (turned(pixels, pillow.orientation_of(image)), None), ()
         return Decoded(*planes, metadata, notes + left_out, tables)
-
-
-def ended(content: bytes) -> bytes | None:
-    """The file with its end marker, if that is all that it lacks; None otherwise.
-
-    Pixels that are not in the file change with what is put behind it. If none does, all are there.
-    Progressive files, and those with a scan for each component, may lack whole scans, which this
-    does not show; for them it is None.
-
-    Args:
-      content: a JPEG file that a decoder calls truncated.
-    """
-    if not _is_one_scan(content):
-        return None
-    content = content.rstrip(b"\xff")  # the end marker's first half
-    try:
-        pictures = (
-            np.asarray(pillow.opened("JPEG", io.BytesIO(content + filler + _END)))
-            for filler in _FILLERS
-        )
-        first = next(pictures)
-        # One after the other: a large picture should not be in memory once for each.
-        whole = all(np.array_equal(first, other) for other in pictures)
-    except (OSError, SyntaxError):
-        return None
-    return content + _END if whole else None
 
 
 def _frame_of(stream: io.BufferedIOBase) -> _Frame:
@@ -134,19 +105,3 @@ def _decode_deep(content: bytes, frame: _Frame) -> np.ndarray:
     if pixels.ndim == 3 and pixels.shape[2] != 3:
         raise ImageError(f"a deep JPEG of {pixels.shape[2]} channels is not supported")
     return scaled(pixels, frame.bits)
-
-
-def _is_one_scan(content: bytes) -> bool:
-    """Whether the file is sequential and its first scan holds all components."""
-    position, components = 2, 0
-    while position + 10 <= len(content):
-        marker, length = content[position + 1], int.from_bytes(content[position + 2 : position + 4])
-        if content[position] != 0xFF or marker == 0xFF:  # filling bytes
-            position += 1
-        elif marker == _SCAN:
-            return 0 < components == content[position + 4]
-        else:
-            if marker in _SEQUENTIAL:
-                components = content[position + 9]
-            position += 2 + length
-    return False

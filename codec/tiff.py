@@ -207,7 +207,7 @@ def _check_supported(page: TiffPage) -> None:
         or page.imagedepth != 1
         or (bits == 32 and page.photometric not in _GRAY_OR_RGB)
     ):
-        name = getattr(page.photometric, "name", page.photometric)
+        name = getattr(page.photometric, "name", repr(page.photometric))
         raise ImageError(
             f"TIFF pixels of kind {name} with {bits} bits are not read; convert it to PNG"
         )

@@ -333,7 +333,7 @@ def broken() -> Iterator[tuple[str, bytes, str]]:
             yield f"cut-{share}.{ending}", content[: int(len(content) * share)], ""
     png = whole["png"]
     wrong = png.replace(b"IDAT", b"IDAX")
-    yield "no-pixels.png", wrong, "header is damaged: broken PNG file"
+    yield "no-pixels.png", wrong, "the image is damaged: no pixels where it says"
     middle = len(png) // 2
     yield "checksum.png", png[:middle] + bytes([png[middle] ^ 255]) + png[middle + 1 :], ""
     empty = struct.pack(">IIBBBBB", 0, 5, 8, 2, 0, 0, 0)

@@ -90,7 +90,7 @@ def refusal(content: bytes, limit: float = LIMIT) -> str:
 KEPT = [
     *(
         (suffix, dtype, c, alpha)
-        for suffix in (".png", ".tif", ".jp2")
+        for suffix in (".png", ".tif")
         for dtype in (np.uint8, np.uint16)
         for c in (GRAY, COLOUR)
         for alpha in (False, True)

@@ -707,42 +707,8 @@ def test_damage_ends_in_a_picture_or_an_image_error(name, data):
             assert picture.pixels.dtype in (np.uint8, np.uint16)
 
 
-JPEGS = {
-    "gray": {"mode": "L"},
-    "420": {"mode": "RGB", "subsampling": 2},
-    "444": {"mode": "RGB", "subsampling": 0},
-    "restarts": {"mode": "RGB", "restart_marker_rows": 1},
-    "CMYK": {"mode": "CMYK"},
-}
-
-
-@pytest.mark.parametrize("name", JPEGS)
-@pytest.mark.parametrize("missing", [1, 2])
-def test_a_jpeg_without_its_end_marker_is_whole(photo, name, missing):
-    options = dict(JPEGS[name])
-    image = Image.fromarray(photo[:75, :100, ::-1].copy()).convert(options.pop("mode"))
-    content = pillow_file(image, "JPEG", quality=90, **options)
-    whole, cut = decode_image(content, 10), decode_image(content[:-missing], 10)
-    assert np.array_equal(cut.pixels, whole.pixels)
-    assert set(cut.notes) - set(whole.notes) == {"the JPEG's end marker is missing; no pixel is"}
-
-
-def test_a_jpeg_cut_anywhere_is_refused_or_whole(photo):
-    image = Image.fromarray(photo[:75, :100, ::-1].copy())
-    content = pillow_file(image, "JPEG", quality=90)
-    whole = decode_image(content, 10).pixels
-    refused = 0
-    for length in [*range(len(content) - 40, len(content) - 2), *range(700, len(content), 97)]:
-        try:
-            assert np.array_equal(decode_image(content[:length], 10).pixels, whole)
-        except ImageError as error:
-            assert "truncated" in str(error)
-            refused += 1
-    assert refused > 30
-
-
-@pytest.mark.parametrize("missing", [1, 2])
-def test_a_progressive_jpeg_without_its_end_marker_may_lack_scans(photo, missing):
-    image = Image.fromarray(photo[:75, :100, ::-1].copy())
-    content = pillow_file(image, "JPEG", progressive=True)
-    assert "truncated" in refusal(content[:-missing])
+@pytest.mark.parametrize("options", [{}, {"progressive": True}], ids=["baseline", "progressive"])
+def test_a_jpeg_cut_anywhere_is_refused(photo, options):
+    content = pillow_file(Image.fromarray(photo[:75, :100, ::-1].copy()), "JPEG", **options)
+    for length in [*range(len(content) - 40, len(content)), *range(700, len(content), 97)]:
+        assert "truncated" in refusal(content[:length])
