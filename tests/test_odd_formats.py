@@ -73,6 +73,8 @@ def test_jpeg_xls_that_are_not_read_say_why():
     codes = random_image((30, 30, 3))
     whole = imagecodecs.jpegxl_encode(codes)
     assert "floating-point" in refusal(imagecodecs.jpegxl_encode(np.float32(codes) / 255))
+    frames = imagecodecs.jpegxl_encode(np.stack([codes, codes]))
+    assert "with an animation, a preview or a second size is not read" in refusal(frames)
     assert "damaged" in refusal(whole[:20])
     assert "truncated" in refusal(b"\xff\x0a\x00")
     for end in range(3, len(whole), 40):
