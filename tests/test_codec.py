@@ -418,6 +418,7 @@ def damageable() -> dict[str, bytes]:
         "webp alpha": encoded(colour, gray, ".webp"),
         "tiff": encoded(colour, None, ".tif"),
         "tiff plain": pillow_file(picture, "TIFF"),
+        "tiff jpeg": tiff_file(colour, photometric="ycbcr", compression="jpeg", subsampling=(2, 2)),
         "tiff 16": encoded(deep, None, ".tif"),
         "tiff 16 zlib": tiff_file(deep, photometric="rgb", compression="zlib"),
         "ppm": encoded(colour, None, ".ppm"),

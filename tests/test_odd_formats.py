@@ -114,6 +114,14 @@ def test_a_palette_of_one_bit_shows_its_colours():
     np.testing.assert_array_equal(rgb(decode(content)), shown)
 
 
+def test_ycbcr_of_a_tiff_is_read_as_jpeg_alone():
+    image = Image.fromarray(random_image((16, 16, 3))).convert("YCbCr")
+    assert decode(pillow_file(image, "TIFF", compression="jpeg")).pixels.shape == (16, 16, 3)
+    assert "YCbCr that is no JPEG is not read" in refusal(
+        pillow_file(image, "TIFF", compression="tiff_lzw")
+    )
+
+
 # BMP
 
 
