@@ -101,7 +101,6 @@ def sources() -> dict[str, bytes]:
         ".jp2 16 bits": imagecodecs.jpeg2k_encode(deep, level=0, codecformat="jp2"),
         ".jxl": imagecodecs.jpegxl_encode(samples),
         ".jxl 16 bits": imagecodecs.jpegxl_encode(deep, lossless=True),
-        ".jpg 12 bits": imagecodecs.jpeg8_encode(deep >> 4, bitspersample=12),
     }
     for file_format in ("TGA", "QOI"):
         files[f".{file_format.lower()}"] = pillow(picture, file_format)

@@ -6,15 +6,14 @@ import zlib
 from collections.abc import Callable, Container, Iterator
 from dataclasses import replace
 
-import cv2
-import numpy as np
+import imagecodecs
 from PIL import Image
 
 from codec import pillow
 from codec.errors import ImageError
 from codec.metadata import LARGEST_BLOCK
 from codec.picture import Decoded, Metadata, several_pictures
-from codec.samples import Planes, split, turned
+from codec.samples import split, turned
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _HEADER_END = len(SIGNATURE) + 8 + 13 + 4
@@ -71,8 +70,10 @@ def _decode(content: bytes) -> Decoded:
         kind = str(image.tile[0].args) if image.tile else ""
         image.load()  # what stands behind the pixels, too
         metadata = _metadata_in(image, still)
-        if ";16" in kind:
-            planes = _decode_deep(image, kind, still)
+        if ";16" in kind:  # Pillow has no 16-bit colour
+            plain = _with_chunks_of(content, _PIXELS.__contains__)
+            samples = imagecodecs.png_decode(plain)
+            planes = split(turned(samples, pillow.orientation_of(image)))
         else:
             # Pillow makes 8 bits of grays of 2 and 4, but not of the one that is transparent.
             if "transparency" in image.info:
@@ -103,25 +104,6 @@ def _texts(content: bytes) -> Iterator[tuple[bytes, bytes]]:
             return
         if 1 <= len(keyword) <= 79 and not keyword.startswith(_NO_TEXT):
             yield kind, body
-
-
-def _decode_deep(image: Image.Image, kind: str, content: bytes) -> Planes:
-    """Samples of 16 bits, upright, by OpenCV: Pillow has no 16-bit colour."""
-    plain = np.frombuffer(_with_chunks_of(content, _PIXELS.__contains__), np.uint8)
-    pixels = cv2.imdecode(plain, cv2.IMREAD_UNCHANGED)
-    if pixels is None:
-        raise ImageError("the image is damaged or of a kind of 16-bit image not supported")
-    alpha = None
-    if pixels.ndim == 3:
-        has_alpha = pixels.shape[2] == 4
-        conversion = cv2.COLOR_BGRA2RGBA if has_alpha else cv2.COLOR_BGR2RGB
-        pixels, alpha = split(cv2.cvtColor(pixels, conversion))
-        if kind.startswith("LA"):
-            pixels = pixels[..., 0]
-    elif "transparency" in image.info:
-        alpha = (pixels != image.info["transparency"]) * np.uint16(65535)
-    orientation = pillow.orientation_of(image)
-    return turned(pixels, orientation), None if alpha is None else turned(alpha, orientation)
 
 
 def _with_chunks_of(content: bytes, wanted: Callable[[bytes], bool]) -> bytes:

@@ -9,11 +9,10 @@ from tifffile import COMPRESSION, PHOTOMETRIC, TiffFile, TiffPage
 
 from codec import exif as exif_blocks
 from codec.colour import rgb_from_cmyk
-from codec.errors import NO_PIXELS, TRUNCATED, ImageError
+from codec.errors import NO_PIXELS, ImageError
 from codec.metadata import attempt
 from codec.picture import Decoded, Metadata, several_pictures
 from codec.samples import Planes, scaled, straight_from_premultiplied, turned
-from srcnn.strips import map_strips
 
 # Damage that it logs ends in an ImageError, or does not touch pixels.
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)
@@ -46,8 +45,6 @@ _COLOURS = {
     PHOTOMETRIC.SEPARATED: 4,
     PHOTOMETRIC.YCBCR: 3,
 }
-_GRAY_OR_RGB = (PHOTOMETRIC.MINISWHITE, PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.RGB)
-_ROUNDED = "32 bits per sample were rounded to 16"
 _NOT_CARRIED = {
     34377: "what Photoshop says was left out",
     33922: "the place on a map (GeoTIFF) was left out",
@@ -132,9 +129,6 @@ def _planes_of(page: TiffPage) -> tuple[Planes, tuple[str, ...]]:
     stored = stored.reshape(page.imagelength, page.imagewidth, page.samplesperpixel)
     count = _COLOURS[page.photometric]
     bits, notes = _bits_of(page), ()
-    if bits == 32:
-        stored, bits = _sixteen_bit(stored), 16
-        notes = (_ROUNDED,)
     colours, extras = stored[..., :count], stored[..., count:]
     if page.photometric == PHOTOMETRIC.PALETTE:
         colours = _through_colour_map(colours[..., 0], page.colormap)
@@ -171,16 +165,12 @@ def _alpha_of(
 
 def _check_supported(page: TiffPage) -> None:
     bits = _bits_of(page)
-    if page.sampleformat != 1 or (bits > 16 and bits != 32):
-        kind = _SAMPLE_KINDS.get(page.sampleformat, "integer")
+    if page.sampleformat != 1 or bits > 16:
+        kind = _SAMPLE_KINDS.get(page.sampleformat, "unsigned integer")
         raise ImageError(f"{bits}-bit {kind} samples are not supported; 8 or 16 bits are")
     if np.min(page.bitspersample) != bits:
         raise ImageError(f"samples of differing depths {page.bitspersample} are not supported")
-    if (
-        page.photometric not in _COLOURS
-        or page.imagedepth != 1
-        or (bits == 32 and page.photometric not in _GRAY_OR_RGB)
-    ):
+    if page.photometric not in _COLOURS or page.imagedepth != 1:
         name = getattr(page.photometric, "name", repr(page.photometric))
         raise ImageError(
             f"TIFF pixels of kind {name} with {bits} bits are not read; convert it to PNG"
@@ -204,12 +194,7 @@ def _check_whole(page: TiffPage) -> None:
     # Of uncompressed ones files may state too much; the library tells when they are cut.
     ends = map(sum, zip(offsets, counts, strict=False))
     if page.compression != COMPRESSION.NONE and max(ends) > page.parent.filehandle.size:
-        raise ImageError(f"the image is damaged: {TRUNCATED}")
-
-
-def _sixteen_bit(samples: np.ndarray) -> np.ndarray:
-    """Unsigned 32-bit samples as 16 bits, rounded; 65537 codes are one."""
-    return map_strips(lambda strip: (strip + np.uint64(32768)) // 65537, np.uint16, samples)
+        raise ImageError("the image is damaged: the file is truncated")
 
 
 def _through_colour_map(indices: np.ndarray, colour_map: np.ndarray) -> np.ndarray:

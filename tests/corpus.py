@@ -254,8 +254,6 @@ def odd() -> Iterator[Case]:
     cmyk = pillow_file(inks, "JPEG", quality=100)  # inverted, as Adobe does
     yield Case("odd-cmyk.jpg", cmyk, np.asarray(inks.convert("RGB")))
     yield Case("odd-cmyk.tif", pillow_file(inks, "TIFF"), np.asarray(inks.convert("RGB")))
-    grown = imagecodecs.jpeg8_encode(deep >> 4, bitspersample=12, level=100)
-    yield Case("odd-12-bit.jpg", grown, deep)
     wide = np.tile(colour[:3], (1, 60, 1))
     body = b"Title\0\0" + zlib.compress(bytes(50_000_000))
     bomb = png_with(pillow_file(picture, "PNG"), (b"zTXt", body))

@@ -84,19 +84,6 @@ def test_jpeg_xls_that_are_not_read_say_why():
 # TIFF
 
 
-def test_unsigned_32_bit_samples_are_rounded_to_16():
-    deep = random_image((6, 7, 3), np.uint16)
-    deep.flat[:2] = 0, 65535
-    codes = deep.astype(np.uint32) * 65537 + np.where(deep % 2, 32768, 0)
-    codes = np.minimum(codes, 2**32 - 1).astype(np.uint32)
-    picture = decode(tiff_file(codes, photometric="rgb"))
-    expected = np.minimum(np.floor(codes / 65537 + 0.5), 65535)
-    np.testing.assert_array_equal(rgb(picture), expected)
-    assert picture.notes == ("32 bits per sample were rounded to 16",)
-    gray = decode(tiff_file(codes[..., 0], photometric="minisblack"))
-    np.testing.assert_array_equal(gray.pixels, expected[..., 0])
-
-
 def test_a_palette_of_one_bit_shows_its_colours():
     bits = random_image((5, 9)) > 127
     image = Image.fromarray(bits.astype(np.uint8), "P")
@@ -234,14 +221,6 @@ def test_what_stands_beside_the_pixels_of_a_jpeg_2000_comes_along():
     assert b"A maker" in picture.metadata.exif
     assert picture.metadata.xmp == b"<x:xmpmeta/>"
     assert picture.metadata.icc == profile
-
-
-@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-8"])
-def test_xmp_becomes_utf_8(encoding):
-    packet = "<?xpacket?><rdf:Description tiff:Orientation='6' dc:title='Größe'/>"
-    content = pillow_file(Image.new("RGB", (3, 2)), "JPEG", xmp=packet.encode(encoding))
-    expected = packet.replace("'6'", "'1'").encode()
-    assert decode(content).metadata.xmp == expected
 
 
 def test_extended_xmp_is_missed_aloud():
