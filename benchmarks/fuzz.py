@@ -97,9 +97,10 @@ def sources() -> dict[str, bytes]:
         ".bmp palette": pillow(picture.quantize(16), "BMP"),
         ".avif": pillow(picture, "AVIF"),
         ".avif 10 bits": imagecodecs.avif_encode(deep >> 6, bitspersample=10),
+        ".jp2": imagecodecs.jpeg2k_encode(samples, codecformat="jp2"),
+        ".jp2 16 bits": imagecodecs.jpeg2k_encode(deep, level=0, codecformat="jp2"),
         ".jxl": imagecodecs.jpegxl_encode(samples),
         ".jxl 16 bits": imagecodecs.jpegxl_encode(deep, lossless=True),
-        ".jpg 12 bits": imagecodecs.jpeg8_encode(deep >> 4, bitspersample=12),
     }
     for file_format in ("TGA", "QOI"):
         files[f".{file_format.lower()}"] = pillow(picture, file_format)

@@ -9,7 +9,7 @@ import numpy as np
 from codec.errors import NO_PIXELS, ImageError, damaged
 from codec.metadata import fitted
 from codec.picture import Picture
-from codec.readers import BEGINNING, Reader, reader_of
+from codec.readers import BEGINNING, reader_of
 
 _DAMAGED_HEADER = "the image's header is damaged"
 _DAMAGED = "the image is damaged"
@@ -49,12 +49,7 @@ def read_header(source: bytes | io.BufferedIOBase) -> ImageHeader:
     try:
         width, height = reader.size_of(stream)
     except Exception as error:
-        stream.seek(0)
-        mended = _mended(reader, stream.read(), error, _DAMAGED_HEADER)
-        try:
-            width, height = reader.size_of(io.BytesIO(mended))
-        except Exception:
-            raise damaged(_DAMAGED_HEADER, error) from None
+        raise damaged(_DAMAGED_HEADER, error) from None
     if width < 1 or height < 1:
         raise ImageError(NO_PIXELS)
     return ImageHeader(reader.name, width, height)
@@ -83,13 +78,9 @@ def decode_image(content: bytes, max_megapixels: float) -> Picture:
         )
     reader = reader_of(content[:BEGINNING])
     try:
-        found, notes = reader.decode(content), ()
+        found = reader.decode(content)
     except Exception as error:
-        mended = _mended(reader, content, error, _DAMAGED)
-        try:
-            found, notes = reader.decode(mended), (reader.mending,)
-        except Exception:
-            raise damaged(_DAMAGED, error) from None
+        raise damaged(_DAMAGED, error) from None
     if sorted(found.pixels.shape[:2]) != sorted((header.height, header.width)):
         raise ImageError(f"{_DAMAGED_HEADER}: it says two sizes")
     pixels, alpha = found.pixels, found.alpha
@@ -100,20 +91,6 @@ def decode_image(content: bytes, max_megapixels: float) -> Picture:
         None if alpha is None else np.ascontiguousarray(alpha),
         header.format,
         fitted(found.metadata),
-        notes=(*notes, *found.notes),
+        notes=found.notes,
         jpeg_tables=found.jpeg_tables,
     )
-
-
-def _mended(reader: Reader, content: bytes, error: Exception, what: str) -> bytes:
-    """Content with the same pixels as content that a decoder stumbled over.
-
-    Raises:
-      ImageError: there is none; says what the decoder stumbled over.
-      MemoryError: that was the error.
-    """
-    is_damage = not isinstance(error, (ImageError, MemoryError))
-    mended = reader.mended(content) if is_damage else None
-    if mended is None or mended == content:
-        raise damaged(what, error) from None
-    return mended

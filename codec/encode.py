@@ -14,7 +14,7 @@ import tifffile
 from PIL import Image
 
 from codec import exif as exif_blocks
-from codec import jp2, png
+from codec import png
 from codec.errors import ImageError
 from codec.metadata import LARGEST_BLOCK, profile_model, sized
 from codec.picture import Metadata
@@ -347,30 +347,7 @@ def _tiff(
     return exif_blocks.with_tags(content, tags) if tags else content
 
 
-# JPEG 2000, BMP, PNM
-
-
-def _jp2(
-    samples: np.ndarray, metadata: Metadata, settings: EncodeSettings, tables: JpegTables
-) -> bytes:
-    content = _jpeg_2000(samples, "jp2")
-    channels = 1 if samples.ndim == 2 else samples.shape[2]
-    return jp2.with_boxes(content, channels, metadata.dpi, metadata.exif, metadata.xmp)
-
-
-def _j2k(
-    samples: np.ndarray, metadata: Metadata, settings: EncodeSettings, tables: JpegTables
-) -> bytes:
-    return _jpeg_2000(samples, "j2k")
-
-
-def _jpeg_2000(samples: np.ndarray, codec: str) -> bytes:
-    return bytes(
-        imagecodecs.jpeg2k_encode(
-            samples, level=0, reversible=True, codecformat=codec, numthreads=1
-        )
-    )
-
+# BMP, PNM
 
 _PELS_PER_METRE = 38  # where they stand in a BMP file
 
@@ -431,8 +408,6 @@ _FORMATS = (
         {"exif": _ANY, "xmp": _ANY, "icc": _ANY, "dpi": _ANY},
         most_bytes=_FOUR_GIB,
     ),
-    _Format("JP2", (".jp2",), _jp2, {"exif": _ANY, "xmp": _ANY, "dpi": _ANY}),
-    _Format("JPEG 2000 without a JP2 file around it", (".j2k",), _j2k),
     _Format(
         "BMP",
         (".bmp", ".dib"),

@@ -9,7 +9,8 @@ TRUNCATED = "the file is truncated"
 _WORDS = (
     (r"image file is truncated.*|.*Truncated File Read|not enough (image )?data.*", TRUNCATED),
     (r"Expected to read \d+ bytes but only got \d+\.", TRUNCATED),
-    (r".*buffer is not large enough.*", TRUNCATED),
+    (r".*buffer is not large enough.*|failed to read \d+ bytes, got \d+", TRUNCATED),
+    (r"corrupted (strip|tile) .*|\w+ returned \w+", "its strips or tiles are broken"),
     (r"decoder error -?\d+|encoder error.*", "the compressed pixels are broken"),
     (r"(broken|unrecognized) data stream.*", "the compressed pixels are broken"),
     (r"buffer overrun.*", "the compressed pixels are more than the picture holds"),

@@ -1,114 +1,43 @@
-"""JPEG files: their frame, more than 8 bits, and those that lack nothing but their end marker."""
+"""JPEG files of 8 bits, by Pillow, and what it does not say of them."""
 
 import io
-import struct
+import re
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import NamedTuple
 
-import imagecodecs
-import numpy as np
 from PIL import Image
 
 from codec import pillow
 from codec.errors import ImageError
 from codec.picture import Decoded, Metadata
-from codec.samples import scaled, turned
 
-SIGNATURE = b"\xff\xd8"
-_END = b"\xff\xd9"
-_SCAN = 0xDA
-_SEQUENTIAL = (0xC0, 0xC1)
-_LOSSLESS = 0xC3
-_FILLERS = tuple(bytes([code]) * 4096 for code in (0x00, 0x55, 0xB6))
+_DEEP = re.compile(r"cannot handle (\d+)-bit layers")
 _HAS_DENSITY = (1, 2)  # of JFIF's units: per inch, per centimetre
 _EXTENDED_XMP = b"http://ns.adobe.com/xmp/extension/\0"
-
-
-class _Frame(NamedTuple):
-    """The header of a frame: where it stands, its marker, bits per sample, size."""
-
-    position: int
-    marker: int
-    bits: int
-    height: int
-    width: int
 
 
 def size_of(stream: io.BufferedIOBase) -> tuple[int, int]:
     """Width and height.
 
     Raises:
-      ImageError: there is no frame.
+      ImageError: its samples are of more than 8 bits.
     """
-    frame = _frame_of(stream)
-    return frame.width, frame.height
+    try:
+        return pillow.size_of("JPEG", stream)
+    except SyntaxError as error:
+        deep = _DEEP.fullmatch(str(error))
+        if not deep:
+            raise
+        raise ImageError(f"a JPEG of {deep[1]} bits is not read; convert it to PNG") from None
 
 
 def decode(content: bytes) -> Decoded:
     """Decodes a JPEG; of a camera's file with previews (MPO) the photograph."""
-    frame = _frame_of(io.BytesIO(content))
-    with _opened(content, frame) as image:
+    with pillow.opened("JPEG", io.BytesIO(content)) as image:
         metadata, left_out = _metadata_in(image), tuple(_left_out_of(image))
         tables = tuple(tuple(table) for _, table in sorted(image.quantization.items()))
-        if frame.bits == 8 and frame.marker != _LOSSLESS:
-            planes, notes = pillow.planes_of(image)
-        else:
-            pixels = _decode_deep(content, frame)
-            planes, notes = (turned(pixels, pillow.orientation_of(image)), None), ()
+        planes, notes = pillow.planes_of(image)
         return Decoded(*planes, metadata, notes + left_out, tables)
-
-
-def ended(content: bytes) -> bytes | None:
-    """The file with its end marker, if that is all that it lacks; None otherwise.
-
-    Pixels that are not in the file change with what is put behind it. If none does, all are there.
-    Progressive files, and those with a scan for each component, may lack whole scans, which this
-    does not show; for them it is None.
-
-    Args:
-      content: a JPEG file that a decoder calls truncated.
-    """
-    if not _is_one_scan(content):
-        return None
-    content = content.rstrip(b"\xff")  # the end marker's first half
-    try:
-        pictures = (
-            np.asarray(pillow.opened("JPEG", io.BytesIO(content + filler + _END)))
-            for filler in _FILLERS
-        )
-        first = next(pictures)
-        # One after the other: a large picture should not be in memory once for each.
-        whole = all(np.array_equal(first, other) for other in pictures)
-    except (OSError, SyntaxError):
-        return None
-    return content + _END if whole else None
-
-
-def _frame_of(stream: io.BufferedIOBase) -> _Frame:
-    position = len(SIGNATURE)
-    while True:
-        stream.seek(position)
-        segment = stream.read(9)
-        if len(segment) < 9:
-            raise ImageError("the image's header is damaged: a JPEG without a frame")
-        marker, length = segment[1], int.from_bytes(segment[2:4])
-        if segment[0] != 0xFF or marker in (0xFF, 0x00):  # filling bytes
-            position += 1
-        elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            return _Frame(position, marker, *struct.unpack(">BHH", segment[4:]))
-        elif marker == 0x01 or 0xD0 <= marker <= 0xD8:  # markers without a length
-            position += 2
-        else:
-            position += 2 + length
-
-
-def _opened(content: bytes, frame: _Frame) -> Image.Image:
-    """By Pillow, which is told 8 bits where there are more: it refuses such headers."""
-    if frame.bits != 8:
-        content = bytearray(content)
-        content[frame.position + 4] = 8
-    return pillow.opened("JPEG", io.BytesIO(content))
 
 
 def _metadata_in(image: Image.Image) -> Metadata:
@@ -124,29 +53,3 @@ def _left_out_of(image: Image.Image) -> Iterator[str]:
         yield "what Photoshop or IPTC says was left out"
     if any(block.startswith(_EXTENDED_XMP) for _, block in image.applist):
         yield "extended XMP was left out"
-
-
-def _decode_deep(content: bytes, frame: _Frame) -> np.ndarray:
-    """Gray or RGB, of more than 8 bits or lossless, as stored."""
-    if _END not in content[frame.position :]:  # the library warns, no more
-        raise ImageError("the image is damaged: the file is truncated")
-    pixels = imagecodecs.jpeg_decode(content)
-    if pixels.ndim == 3 and pixels.shape[2] != 3:
-        raise ImageError(f"a deep JPEG of {pixels.shape[2]} channels is not supported")
-    return scaled(pixels, frame.bits)
-
-
-def _is_one_scan(content: bytes) -> bool:
-    """Whether the file is sequential and its first scan holds all components."""
-    position, components = 2, 0
-    while position + 10 <= len(content):
-        marker, length = content[position + 1], int.from_bytes(content[position + 2 : position + 4])
-        if content[position] != 0xFF or marker == 0xFF:  # filling bytes
-            position += 1
-        elif marker == _SCAN:
-            return 0 < components == content[position + 4]
-        else:
-            if marker in _SEQUENTIAL:
-                components = content[position + 9]
-            position += 2 + length
-    return False

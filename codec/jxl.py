@@ -13,16 +13,14 @@ from codec.samples import scaled, split
 CODESTREAM = b"\xff\x0a"
 SIGNATURE = b"\0\0\0\x0cJXL \r\n\x87\n"
 _RATIOS = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
-_ALPHA, _SPOT, _CFA = 0, 2, 5  # of extra channels
+_ALPHA = 0  # of extra channels
 _D65, _SRGB = 1, 1
 _PROFILE = "the colour profile of a JPEG XL cannot be read; it was left out"
-_ANIMATION = "the file is an animation, only the first picture was taken"
+_RARE = "a JPEG XL with {} is not read; convert it to PNG"
 
 # Numbers of few bits: (the smallest, bits to add) for each of four selectors.
 _ENUM = ((0, 0), (1, 0), (2, 4), (18, 6))
 _SIDE = ((1, 9), (1, 13), (1, 18), (1, 30))
-_PREVIEW_EIGHTHS = ((16, 0), (32, 0), (1, 5), (33, 9))
-_PREVIEW_SIDE = ((1, 6), (65, 8), (321, 10), (1345, 12))
 _INTEGER_BITS = ((8, 0), (10, 0), (12, 0), (1, 6))
 _FLOAT_BITS = ((32, 0), (16, 0), (24, 0), (1, 6))
 
@@ -61,11 +59,9 @@ def _header_of(content: bytes) -> tuple[tuple[int, int], int, tuple[str, ...]]:
     if not codestream.startswith(CODESTREAM):
         raise ImageError("the image's header is damaged: no JPEG XL codestream")
     bits = _Bits(codestream[len(CODESTREAM) :])
-    height, width = bits.size(_SIDE)
-    depth, notes = 8, []
-    if not bits.take(1):  # all_default
-        depth, notes = _metadata(bits)
-    return (width, height), depth, tuple(notes)
+    height, width = bits.size()
+    depth, notes = (8, ()) if bits.take(1) else _metadata(bits)  # all_default
+    return (width, height), depth, notes
 
 
 class _Bits:
@@ -87,19 +83,17 @@ class _Bits:
         smallest, count = choices[self.take(2)]
         return smallest + self.take(count)
 
-    def size(self, side: tuple, eighths: tuple | None = None) -> tuple[int, int]:
+    def size(self) -> tuple[int, int]:
         """Height and width."""
         in_eighths = self.take(1)
 
-        def one() -> int:
-            if not in_eighths:
-                return self.choose(*side)
-            return 8 * (self.choose(*eighths) if eighths else 1 + self.take(5))
+        def side() -> int:
+            return 8 * (1 + self.take(5)) if in_eighths else self.choose(*_SIDE)
 
-        height = one()
+        height = side()
         ratio = self.take(3)
         if not ratio:
-            return height, one()
+            return height, side()
         wide, high = _RATIOS[ratio - 1]
         return height, height * wide // high
 
@@ -112,47 +106,33 @@ class _Bits:
         return bits, True
 
 
-def _metadata(bits: _Bits) -> tuple[int, list[str]]:
+def _metadata(bits: _Bits) -> tuple[int, tuple[str, ...]]:
     """Bits per sample and notes of an ImageMetadata that is not all default."""
-    notes = []
     if bits.take(1):  # extra_fields
         bits.take(3)  # the orientation, which the library applies
-        if bits.take(1):
-            bits.size(_SIDE)
-        if bits.take(1):
-            bits.size(_PREVIEW_SIDE, _PREVIEW_EIGHTHS)
-        if bits.take(1):
-            notes.append(_ANIMATION)
-            bits.choose((100, 0), (1000, 0), (1, 10), (1, 30))
-            bits.choose((1, 0), (1001, 0), (1, 8), (1, 10))
-            bits.choose((0, 0), (0, 3), (0, 16), (0, 32))
-            bits.take(1)
+        if bits.take(3):
+            raise ImageError(_RARE.format("an animation, a preview or a second size"))
     depth, is_float = bits.depth()
     if is_float or depth > 16:
         kind = "floating-point" if is_float else "integer"
         raise ImageError(f"{depth}-bit {kind} samples are not supported; 8 or 16 bits are")
     bits.take(1)
     for _ in range(bits.choose((0, 0), (1, 0), (2, 4), (1, 12))):
-        _pass_extra_channel(bits)
+        _pass_alpha(bits)
     bits.take(1)  # xyb_encoded
-    if not bits.take(1) and _has_profile(bits):
-        notes.append(_PROFILE)
-    return depth, notes
+    return depth, (_PROFILE,) if not bits.take(1) and _has_profile(bits) else ()
 
 
-def _pass_extra_channel(bits: _Bits) -> None:
-    if bits.take(1):  # plain alpha
+def _pass_alpha(bits: _Bits) -> None:
+    """Passes over an extra channel, which is alpha."""
+    if bits.take(1):  # of 8 bits
         return
-    kind = bits.choose(*_ENUM)
+    if bits.choose(*_ENUM) != _ALPHA:
+        raise ImageError(_RARE.format("channels beside colours and alpha"))
     bits.depth()
     bits.choose((0, 0), (3, 0), (4, 0), (1, 3))
-    bits.take(8 * bits.choose((0, 0), (0, 4), (16, 5), (48, 10)))
-    if kind == _ALPHA:
-        bits.take(1)
-    elif kind == _SPOT:
-        bits.take(64)
-    elif kind == _CFA:
-        bits.choose((1, 0), (0, 2), (3, 4), (19, 8))
+    bits.take(8 * bits.choose((0, 0), (0, 4), (16, 5), (48, 10)))  # its name
+    bits.take(1)
 
 
 def _has_profile(bits: _Bits) -> bool:

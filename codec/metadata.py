@@ -1,6 +1,5 @@
 """What image files say beside their pixels: read, and kept true for the pixels that are written."""
 
-import codecs
 import math
 import re
 from collections.abc import Callable
@@ -88,18 +87,8 @@ def _parsed(block: bytes | None) -> exif_blocks.Exif | None:
 
 
 def _packet(xmp: bytes | None) -> bytes | None:
-    xmp = xmp and _as_utf8(_bounded(xmp) or b"").rstrip(b"\0")
+    xmp = xmp and (_bounded(xmp) or b"").rstrip(b"\0")
     return None if not xmp or b"\0" in xmp else xmp
-
-
-def _as_utf8(xmp: bytes) -> bytes:
-    """A packet that may be of UTF-16 (XMP part 1, 7.3.2), in UTF-8."""
-    start = xmp[:4].lstrip(codecs.BOM_UTF16_LE + codecs.BOM_UTF16_BE)
-    if b"\0" not in start:
-        return xmp
-    order = "be" if start.startswith(b"\0") else "le"
-    packet = xmp[: len(xmp) // 2 * 2].decode(f"utf-16-{order}")
-    return packet.lstrip("\ufeff").encode()
 
 
 def _orientation_in(xmp: bytes) -> int | None:

@@ -1,11 +1,10 @@
 """Files that Pillow reads whole: WebP, GIF, QOI, TGA, and most other formats' files of 8 bits."""
 
 import io
-import re
 import warnings
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from codec.colour import rgb_from_cmyk
 from codec.errors import NO_PIXELS, ImageError
@@ -14,10 +13,6 @@ from codec.samples import Planes, split
 
 # Sizes are checked by max_megapixels, from the header, with a message of our own.
 Image.MAX_IMAGE_PIXELS = None
-# Else it does not say why a file that begins as a PNG is none.
-Image.WARN_POSSIBLE_FORMATS = True
-_FAILED = re.compile(r"\w+ opening failed\. (.+)", re.DOTALL)
-
 _NO_SIZE = "not identified by this driver"
 
 _ORIENTATION_TAG = 274  # of EXIF
@@ -35,16 +30,17 @@ def opened(plugin: str, stream: io.BufferedIOBase) -> Image.Image:
       Exception: whatever else damage makes of the plugin.
     """
     stream.seek(0)
+    if plugin not in Image.OPEN:
+        Image.init()
+    factory, _ = Image.OPEN[plugin]
     # Most warnings are of oddities in metadata that do not touch pixels.
-    with warnings.catch_warnings(record=True, action="always") as caught:
+    with warnings.catch_warnings(action="ignore"):
         try:
-            return Image.open(stream, formats=(plugin,))
-        except UnidentifiedImageError:
-            matches = (_FAILED.fullmatch(str(warning.message)) for warning in caught)
-            words = next((match[1] for match in matches if match), "values that cannot be")
-            if words == _NO_SIZE:
+            return factory(stream, "")
+        except SyntaxError as error:
+            if str(error) == _NO_SIZE:
                 raise ImageError(NO_PIXELS) from None
-            raise SyntaxError(words) from None
+            raise
 
 
 def size_of(plugin: str, stream: io.BufferedIOBase) -> tuple[int, int]:

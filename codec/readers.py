@@ -14,8 +14,6 @@ from codec.refused import name_of_refused
 BEGINNING = 2052  # bytes that tell the format: so many for Photo CD
 
 _NOT_AN_IMAGE = "not an image, or of a format that is not read"
-_DAMAGE_BESIDE = "what stands beside the pixels is damaged and was left out"
-_NO_END = "the JPEG's end marker is missing; no pixel is"
 
 
 @dataclass(frozen=True)
@@ -31,9 +29,6 @@ class Reader:
       size_of: width and height that an open file states, as stored (before any EXIF rotation);
         decodes no pixels.
       decode: decodes a file's content.
-      mended: for content over which a decoder stumbles, content with the same pixels over which it
-        may not stumble, or None.
-      mending: what was done then, in words for the file's owner.
       may_crash: whether size_of, too, belongs into a process of its own.
     """
 
@@ -41,8 +36,6 @@ class Reader:
     signature: re.Pattern[bytes]
     size_of: Callable[[io.BufferedIOBase], tuple[int, int]]
     decode: Callable[[bytes], Decoded]
-    mended: Callable[[bytes], bytes | None] = lambda content: None
-    mending: str = ""
     may_crash: bool = False
 
 
@@ -61,15 +54,8 @@ _JPEG_XL = re.escape(jxl.SIGNATURE) + b"|" + re.escape(jxl.CODESTREAM)
 _TGA = rb".[\0\1][\1\2\3\x09\x0a\x0b].{13}[\x01\x08\x0f\x10\x18\x20]"
 
 READERS = (
-    Reader("JPEG", _pattern(rb"\xff\xd8"), jpeg.size_of, jpeg.decode, jpeg.ended, _NO_END),
-    Reader(
-        "PNG",
-        _pattern(re.escape(png.SIGNATURE)),
-        partial(pillow.size_of, "PNG"),
-        png.decode,
-        png.only_pixels,
-        _DAMAGE_BESIDE,
-    ),
+    Reader("JPEG", _pattern(rb"\xff\xd8"), jpeg.size_of, jpeg.decode),
+    Reader("PNG", _pattern(re.escape(png.SIGNATURE)), png.size_of, png.decode),
     Reader("TIFF", _pattern(rb"II[*+]\0|MM\0[*+]"), tiff.size_of, tiff.decode),
     _by_pillow("WEBP", rb"RIFF....WEBP", partial(pillow.decode, "WEBP")),
     _by_pillow("AVIF", rb"....ftyp(?:avi[fs]|m[is]f1.{,60}avif)", avif.decode),
@@ -81,7 +67,7 @@ READERS = (
         may_crash=True,
     ),
     Reader("JPEG XL", _pattern(_JPEG_XL), jxl.size_of, jxl.decode),
-    Reader("JPEG2000", _pattern(_JPEG_2000), jp2.size_of, jp2.decode, jp2.mended, _DAMAGE_BESIDE),
+    Reader("JPEG2000", _pattern(_JPEG_2000), jp2.size_of, jp2.decode),
     _by_pillow("GIF", rb"GIF8[79]a", pillow.decode_gif),
     Reader("BMP", _pattern(rb"BM"), bmp.size_of, bmp.decode),
     _by_pillow("PPM", rb"P[1-6]\s", pnm.decode),

@@ -1,21 +1,18 @@
-"""TIFF files: which page is the picture, and samples that Pillow does not decode whole."""
+"""TIFF files, by tifffile: which page is the picture, and its samples as RGB or gray."""
 
 import io
 import itertools
 import logging
 
 import numpy as np
-from PIL import Image
 from tifffile import COMPRESSION, PHOTOMETRIC, TiffFile, TiffPage
 
 from codec import exif as exif_blocks
-from codec import pillow
 from codec.colour import rgb_from_cmyk
 from codec.errors import NO_PIXELS, ImageError
 from codec.metadata import attempt
 from codec.picture import Decoded, Metadata, several_pictures
 from codec.samples import Planes, scaled, straight_from_premultiplied, turned
-from srcnn.strips import map_strips
 
 # Damage that it logs ends in an ImageError, or does not touch pixels.
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)
@@ -40,8 +37,6 @@ _SAMPLE_KINDS = {
     5: "complex integer",
     6: "complex",
 }
-# What Pillow's libtiff may have been built without.
-_OPTIONAL_COMPRESSIONS = (COMPRESSION.LZMA, COMPRESSION.ZSTD, COMPRESSION.WEBP)
 _COLOURS = {
     PHOTOMETRIC.MINISWHITE: 1,
     PHOTOMETRIC.MINISBLACK: 1,
@@ -50,8 +45,6 @@ _COLOURS = {
     PHOTOMETRIC.SEPARATED: 4,
     PHOTOMETRIC.YCBCR: 3,
 }
-_GRAY_OR_RGB = (PHOTOMETRIC.MINISWHITE, PHOTOMETRIC.MINISBLACK, PHOTOMETRIC.RGB)
-_ROUNDED = "32 bits per sample were rounded to 16"
 _NOT_CARRIED = {
     34377: "what Photoshop says was left out",
     33922: "the place on a map (GeoTIFF) was left out",
@@ -65,22 +58,17 @@ def size_of(stream: io.BufferedIOBase) -> tuple[int, int]:
     Raises:
       ImageError: it has no pixels.
     """
-    page, _, _ = _page_of(stream)
+    page, _ = _page_of(stream)
     return int(page.imagewidth), int(page.imagelength)  # damage may make tuples of them
 
 
 def decode(content: bytes) -> Decoded:
     """Decodes that page."""
-    stream = io.BytesIO(content)
-    page, index, count = _page_of(stream)
-    image = _by_pillow(stream, index, page)
-    if image:
-        (pixels, alpha), notes = pillow.planes_of(image)
-    else:
-        (pixels, alpha), notes = _by_tifffile(page)
-        orientation = page.tags.valueof(_ORIENTATION_TAG, 1)
-        pixels = turned(pixels, orientation)
-        alpha = None if alpha is None else turned(alpha, orientation)
+    page, count = _page_of(io.BytesIO(content))
+    (pixels, alpha), notes = _planes_of(page)
+    orientation = page.tags.valueof(_ORIENTATION_TAG, 1)
+    pixels = turned(pixels, orientation)
+    alpha = None if alpha is None else turned(alpha, orientation)
     pages = several_pictures(f"at least {count}" if count >= _MOST_PAGES else count)
     left_out = dict.fromkeys(note for tag, note in _NOT_CARRIED.items() if tag in page.tags)
     return Decoded(pixels, alpha, _metadata_of(page, content), (*pages, *notes, *left_out))
@@ -97,8 +85,8 @@ def _metadata_of(page: TiffPage, content: bytes) -> Metadata:
     )
 
 
-def _page_of(stream: io.BufferedIOBase) -> tuple[TiffPage, int, int]:
-    """The page, its index, and how many pages are pictures of their own (at most _MOST_PAGES)."""
+def _page_of(stream: io.BufferedIOBase) -> tuple[TiffPage, int]:
+    """The page, and how many pages are pictures of their own (at most _MOST_PAGES)."""
     full, seen = [], set()
     stream.seek(0)
     pages = TiffFile(stream).pages
@@ -120,31 +108,14 @@ def _page_of(stream: io.BufferedIOBase) -> tuple[TiffPage, int, int]:
         raise ImageError("the image's header is damaged: it states no size, or several")
     if 0 in (pages[first].imagewidth, pages[first].imagelength):
         raise ImageError(NO_PIXELS)
-    return pages[first], first, max(1, len(full))
-
-
-def _by_pillow(stream: io.BufferedIOBase, index: int, page: TiffPage) -> Image.Image | None:
-    """The page by Pillow, if that decodes it with nothing cut off, dropped or rounded twice."""
-    is_whole = (
-        page.compression not in _OPTIONAL_COMPRESSIONS
-        and _bits_of(page) <= 8
-        and page.sampleformat == 1
-        and page.extrasamples in ((), (_STRAIGHT,))
-        and page.photometric in _COLOURS
-        and page.photometric != PHOTOMETRIC.PALETTE
-    )
-    # Of those that it cannot open tifffile knows more, and says what is wrong with the others.
-    image = attempt(lambda: pillow.opened("TIFF", stream)) if is_whole else None
-    if image:
-        image.seek(index)
-    return image
+    return pages[first], max(1, len(full))
 
 
 def _bits_of(page: TiffPage) -> int:
     return int(np.max(page.bitspersample))
 
 
-def _by_tifffile(page: TiffPage) -> tuple[Planes, tuple[str, ...]]:
+def _planes_of(page: TiffPage) -> tuple[Planes, tuple[str, ...]]:
     """Colours (RGB or gray) and alpha as stored (not turned), and notes.
 
     Raises:
@@ -158,9 +129,6 @@ def _by_tifffile(page: TiffPage) -> tuple[Planes, tuple[str, ...]]:
     stored = stored.reshape(page.imagelength, page.imagewidth, page.samplesperpixel)
     count = _COLOURS[page.photometric]
     bits, notes = _bits_of(page), ()
-    if bits == 32:
-        stored, bits = _sixteen_bit(stored), 16
-        notes = (_ROUNDED,)
     colours, extras = stored[..., :count], stored[..., count:]
     if page.photometric == PHOTOMETRIC.PALETTE:
         colours = _through_colour_map(colours[..., 0], page.colormap)
@@ -197,17 +165,13 @@ def _alpha_of(
 
 def _check_supported(page: TiffPage) -> None:
     bits = _bits_of(page)
-    if page.sampleformat != 1 or (bits > 16 and bits != 32):
-        kind = _SAMPLE_KINDS.get(page.sampleformat, "integer")
+    if page.sampleformat != 1 or bits > 16:
+        kind = _SAMPLE_KINDS.get(page.sampleformat, "unsigned integer")
         raise ImageError(f"{bits}-bit {kind} samples are not supported; 8 or 16 bits are")
     if np.min(page.bitspersample) != bits:
         raise ImageError(f"samples of differing depths {page.bitspersample} are not supported")
-    if (
-        page.photometric not in _COLOURS
-        or page.imagedepth != 1
-        or (bits == 32 and page.photometric not in _GRAY_OR_RGB)
-    ):
-        name = getattr(page.photometric, "name", page.photometric)
+    if page.photometric not in _COLOURS or page.imagedepth != 1:
+        name = getattr(page.photometric, "name", repr(page.photometric))
         raise ImageError(
             f"TIFF pixels of kind {name} with {bits} bits are not read; convert it to PNG"
         )
@@ -219,15 +183,18 @@ def _check_supported(page: TiffPage) -> None:
     if page.photometric == PHOTOMETRIC.YCBCR and page.compression not in (
         COMPRESSION.OJPEG, COMPRESSION.JPEG
     ):  # fmt: skip
-        raise ImageError(f"YCbCr of {bits} bits is not supported")
-    counts = page.databytecounts
-    if len(counts) < np.prod(page.chunked) or 0 in itertools.chain(counts, page.dataoffsets):
+        raise ImageError("YCbCr that is no JPEG is not read; convert it to PNG")
+    _check_whole(page)
+
+
+def _check_whole(page: TiffPage) -> None:
+    counts, offsets = page.databytecounts, page.dataoffsets
+    if len(counts) < np.prod(page.chunked) or 0 in itertools.chain(counts, offsets):
         raise ImageError("the image is damaged: strips or tiles are missing")
-
-
-def _sixteen_bit(samples: np.ndarray) -> np.ndarray:
-    """Unsigned 32-bit samples as 16 bits, rounded; 65537 codes are one."""
-    return map_strips(lambda strip: (strip + np.uint64(32768)) // 65537, np.uint16, samples)
+    # Of uncompressed ones files may state too much; the library tells when they are cut.
+    ends = map(sum, zip(offsets, counts, strict=False))
+    if page.compression != COMPRESSION.NONE and max(ends) > page.parent.filehandle.size:
+        raise ImageError("the image is damaged: the file is truncated")
 
 
 def _through_colour_map(indices: np.ndarray, colour_map: np.ndarray) -> np.ndarray:

@@ -87,24 +87,6 @@ def run_tiled(
         yield piece.target, result[..., 0][piece.keep]
 
 
-def restore_plane(
-    engine: Engine, plane: np.ndarray, shave: int = 0, tile: int = DEFAULT_TILE
-) -> np.ndarray:
-    """Restores one plane, unrounded.
-
-    Args:
-      engine, plane, shave, tile: as for run_tiled.
-
-    Returns:
-      float32 (h * upscale - 2 * shave, w * upscale - 2 * shave), nominally in [0, 1], not clipped.
-    """
-    height, width = (side * engine.architecture.upscale for side in plane.shape)
-    result = np.empty((height - 2 * shave, width - 2 * shave), np.float32)
-    for target, values in run_tiled(engine, plane, shave, tile):
-        result[target] = values
-    return result
-
-
 def _plan(
     shape: tuple[int, int], architecture: Architecture, shave: int, tile: int
 ) -> Iterator[_Tile]:

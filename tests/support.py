@@ -13,6 +13,7 @@ from PIL import Image
 
 from srcnn.architectures import Architecture, ConvLayer
 from srcnn.engines.base import Engine
+from srcnn.tiling import DEFAULT_TILE, run_tiled
 from srcnn.weights import ModelCard, Tensors, Weights
 
 quick = settings(max_examples=40, deadline=None, derandomize=True)
@@ -31,6 +32,24 @@ def stack(*layers: tuple, name: str = "small") -> Architecture:
             ConvLayer(kernel=k, filters=f, padding=p[0] if p else "valid") for k, f, *p in layers
         ),
     )
+
+
+def restore_plane(
+    engine: Engine, plane: np.ndarray, shave: int = 0, tile: int = DEFAULT_TILE
+) -> np.ndarray:
+    """Restores one plane by run_tiled, unrounded.
+
+    Args:
+      engine, plane, shave, tile: as for run_tiled.
+
+    Returns:
+      float32 (h * upscale - 2 * shave, w * upscale - 2 * shave), nominally in [0, 1], not clipped.
+    """
+    height, width = (side * engine.architecture.upscale for side in plane.shape)
+    result = np.empty((height - 2 * shave, width - 2 * shave), np.float32)
+    for target, values in run_tiled(engine, plane, shave, tile):
+        result[target] = values
+    return result
 
 
 def narrow(architecture: Architecture) -> Architecture:

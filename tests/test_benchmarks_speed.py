@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import ROOT, files_below, write_images
+from support import restore_plane
 
 from benchmarks import memory, peers, speed
 from srcnn.engines import create_engine
-from srcnn.tiling import restore_plane
 from srcnn.weights import load_weights
 
 

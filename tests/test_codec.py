@@ -90,7 +90,7 @@ def refusal(content: bytes, limit: float = LIMIT) -> str:
 KEPT = [
     *(
         (suffix, dtype, c, alpha)
-        for suffix in (".png", ".tif", ".jp2")
+        for suffix in (".png", ".tif")
         for dtype in (np.uint8, np.uint16)
         for c in (GRAY, COLOUR)
         for alpha in (False, True)
@@ -418,6 +418,7 @@ def damageable() -> dict[str, bytes]:
         "webp alpha": encoded(colour, gray, ".webp"),
         "tiff": encoded(colour, None, ".tif"),
         "tiff plain": pillow_file(picture, "TIFF"),
+        "tiff jpeg": tiff_file(colour, photometric="ycbcr", compression="jpeg", subsampling=(2, 2)),
         "tiff 16": encoded(deep, None, ".tif"),
         "tiff 16 zlib": tiff_file(deep, photometric="rgb", compression="zlib"),
         "ppm": encoded(colour, None, ".ppm"),

@@ -18,7 +18,7 @@ from codec.encode import SUFFIXES_OF, WRITABLE_SUFFIXES, EncodeSettings, encode_
 from codec.errors import ImageError
 
 GRAY, COLOUR = (), (3,)
-DEEP_SUFFIXES = (".png", ".tif", ".tiff", ".jp2", ".j2k")
+DEEP_SUFFIXES = (".png", ".tif", ".tiff")
 
 
 def picture(shape, channels=COLOUR, dtype=np.uint8, has_alpha=False, seed=0):
@@ -57,8 +57,6 @@ READERS = {
     ".png": imagecodecs.png_decode,
     ".tif": lambda content: tifffile.imread(io.BytesIO(content)),
     ".tiff": imagecodecs.tiff_decode,
-    ".jp2": imagecodecs.jpeg2k_decode,
-    ".j2k": imagecodecs.jpeg2k_decode,
     ".bmp": by_pillow,
     ".dib": by_pillow,
     ".webp": by_pillow,
@@ -111,7 +109,7 @@ def test_what_a_format_holds_is_read_back_exactly(case, height, width, seed):
     np.testing.assert_array_equal(found.reshape(expected.shape), expected)
 
 
-@pytest.mark.parametrize("suffix", [".png", ".tif", ".jp2", ".bmp", ".webp"])
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".bmp", ".webp"])
 @pytest.mark.parametrize("has_alpha", [False, True])
 def test_opencv_and_pillow_see_the_same(suffix, has_alpha):
     pixels, alpha = picture((9, 14), has_alpha=has_alpha)
@@ -131,7 +129,7 @@ def test_opencv_reads_deep_pictures_with_alpha(suffix):
     np.testing.assert_array_equal(found, np.dstack([pixels, alpha]))
 
 
-@pytest.mark.parametrize("suffix", [".png", ".tif", ".jp2"])
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
 @pytest.mark.parametrize(
     ("channels", "dtype", "has_alpha", "mode"),
     [
@@ -178,20 +176,6 @@ def test_alpha_in_bmp_is_told_by_its_header():
     content = content_of(pixels, alpha, ".bmp")
     assert struct.unpack_from("<I", content, 14) == (108,)  # BITMAPV4HEADER
     assert Image.open(io.BytesIO(content)).mode == "RGBA"
-
-
-@pytest.mark.parametrize(("channels", "expected"), [(GRAY, 2), (COLOUR, 4)])
-def test_alpha_in_jp2_is_defined(channels, expected):
-    pixels, alpha = picture((3, 4), channels, has_alpha=True)
-    content = content_of(pixels, alpha, ".jp2")
-    count, *definition = struct.unpack_from(f">H{3 * expected}H", content.split(b"cdef", 1)[1])
-    colours = [(channel, 0, channel + 1) for channel in range(expected - 1)]
-    assert count == expected
-    assert [tuple(definition[i : i + 3]) for i in range(0, 3 * expected, 3)] == [
-        *colours,
-        (expected - 1, 1, 0),
-    ]
-    assert b"cdef" not in content_of(pixels, None, ".jp2")
 
 
 # What a format cannot hold.
@@ -386,7 +370,6 @@ def test_the_same_picture_gives_the_same_bytes(suffix):
         ((".jpg", ".jpeg", ".jpe", ".jfif"), "JPEG"),
         ((".webp",), "WEBP"),
         ((".tif", ".tiff"), "TIFF"),
-        ((".jp2", ".j2k"), "JPEG2000"),
         ((".bmp", ".dib"), "BMP"),
         ((".ppm", ".pgm", ".pnm"), "PPM"),
     ],

@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 import pytest
-from support import golden
+from support import golden, restore_plane
 
 from srcnn.colour import peak_of
 from srcnn.degradations import Degradation
@@ -14,7 +14,6 @@ from srcnn.metrics import mse, psnr_of_mse, ssim
 from srcnn.protocols import PROTOCOLS
 from srcnn.resample import degrade_opencv
 from srcnn.restoration import Restoration
-from srcnn.tiling import restore_plane
 from srcnn.training.evaluate import image_figures
 from srcnn.weights import ModelCard, Weights
 

@@ -12,12 +12,13 @@ from support import (
     random_tensors,
     random_weights,
     reference_network,
+    restore_plane,
     stack,
 )
 
 from srcnn.architectures import ARCHITECTURES, Architecture, architecture_for
 from srcnn.engines import ENGINES, create_engine
-from srcnn.tiling import frame_of, restore_plane, run_tiled
+from srcnn.tiling import frame_of, run_tiled
 
 WHOLE = 1 << 20
 
