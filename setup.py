@@ -21,6 +21,7 @@ setup(
     packages=[
         "pipeline",
         "transforms",
+        "storage",
         "codec",
         "srcnn",
         "srcnn.engines",

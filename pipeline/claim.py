@@ -15,8 +15,8 @@ import psutil
 
 from pipeline.errors import UsageError
 from pipeline.summary import to_json
-from transforms.objects import StoreError
-from transforms.storage import OutputStore, is_local
+from storage.errors import StoreError
+from storage.store import OutputStore, is_local
 
 CLAIM = ".claim.json"
 _BEAT_SECONDS = 20.0

@@ -14,8 +14,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pipeline.errors import UsageError
 from srcnn.architecture import ProtocolName
 from srcnn.settings import SettingsError, read_settings, shown
-from transforms.objects import StoreError
-from transforms.storage import read_small
+from storage.errors import StoreError
+from storage.store import read_small
 
 _DEFAULT_KERNEL = {"opencv": "bilinear", "matlab": "bicubic"}
 

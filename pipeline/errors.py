@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from transforms.objects import StoreError
+from storage.errors import StoreError
 
 
 class ExitCode:

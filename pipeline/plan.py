@@ -13,10 +13,10 @@ from pipeline.graph import match
 from pipeline.job import Job
 from pipeline.summary import to_json
 from pipeline.terminal import printable
+from storage.store import open_file
 from transforms.errors import EXPECTED_ERRORS
 from transforms.records import ImageRef, ReportRow
 from transforms.stage import failed_row
-from transforms.storage import open_file
 
 _SHOWN = 20
 

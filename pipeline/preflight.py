@@ -11,11 +11,11 @@ from itertools import islice
 
 from pipeline.errors import NothingMatchedError, UsageError, about
 from pipeline.job import Job
-from transforms.lists import check_list, list_files, read_list
+from storage.lists import check_list, list_files, read_list
+from storage.objects import list_objects, read_object
+from storage.store import is_local
 from transforms.match import expand_glob, fixed_prefix
-from transforms.objects import list_objects, read_object
 from transforms.records import ImageRef
-from transforms.storage import is_local
 
 # Objects that are read before a run to see whether any may be.
 _PROBED = 3

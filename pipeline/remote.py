@@ -24,7 +24,7 @@ from pipeline.config import JobConfig
 from pipeline.errors import UsageError
 from pipeline.flink import FlinkJobs
 from pipeline.lifetime import Lifetime
-from transforms.storage import is_local
+from storage.store import is_local
 
 _ANSWER_SECONDS = 10.0
 _CANCEL_SECONDS = 30.0

@@ -42,8 +42,9 @@ from pipeline.terminal import printable
 from srcnn.engines import cores
 from srcnn.metrics import load_ssim
 from srcnn.protocols import PROTOCOLS
-from transforms.objects import StoreError, hurry
-from transforms.storage import OutputFullError, end_writing
+from storage.errors import OutputFullError, StoreError
+from storage.local import end_writing
+from storage.objects import limit_retries
 
 _NEVER_MS = 1000 * 24 * 3600 * 365
 # What ends a run without being a bug, by the error's name: it may come from a worker, as text.
@@ -305,7 +306,7 @@ def _where_to_look(job: Job) -> str:
 
 
 def _let_go(job: Job, manifest: Manifest, claim: Claim, state: str) -> None:
-    hurry()
+    limit_retries()
     _write_last(manifest, state)
     end_writing()
     job.store.clean()

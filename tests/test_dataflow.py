@@ -123,7 +123,7 @@ def test_what_the_images_install_has_the_package_and_the_weights(sdist):
     with tarfile.open(sdist) as archive:
         inside = {name.partition("/")[2] for name in archive.getnames()}
     needed = {str(path.relative_to(ROOT)) for path in (ROOT / "weights").glob("*.[hj]*")}
-    for package in ("pipeline", "transforms", "codec", "srcnn"):
+    for package in ("pipeline", "transforms", "storage", "codec", "srcnn"):
         needed |= {str(path.relative_to(ROOT)) for path in (ROOT / package).rglob("*.py")}
     needed |= {str(path.relative_to(ROOT)) for path in (ROOT / "pipeline/templates").glob("*.j2")}
     assert len(needed) > 60

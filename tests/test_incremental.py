@@ -17,9 +17,10 @@ from support import quick
 from pipeline import report
 from srcnn.architecture import Architecture, ConvLayer
 from srcnn.weights import save_weights
+from storage.errors import OutputFullError
+from storage.store import OutputStore
 from transforms.done import PastRow, change_of, last_written, matches
 from transforms.records import ImageRef
-from transforms.storage import OutputFullError, OutputStore
 
 COUNT = 12
 

@@ -393,7 +393,7 @@ def test_an_unreadable_file_is_a_failed_row(run_job, photos, monkeypatch):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), uri)
         return open(uri, "rb")
 
-    monkeypatch.setattr("transforms.storage.open_file", refuse)
+    monkeypatch.setattr("storage.store.open_file", refuse)
     job = run_job("--input", f"{photos}/**/*.png")
     row = job.rows.loc["colour.png"]
     assert (row.status, row.stage, row.error_type) == ("failed", "read", "PermissionError")

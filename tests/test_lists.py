@@ -18,12 +18,12 @@ from support import quick
 from benchmarks import references
 from codec.errors import ImageError
 from pipeline.run import pipeline_options
-from transforms import lists
+from storage import lists
+from storage.lists import Listed, ListError, Part, check_list, list_files, read_list, read_part
+from storage.store import OutputStore
 from transforms.done import Policy
-from transforms.lists import Listed, ListError, Part, check_list, list_files, read_list, read_part
 from transforms.match import ListRules, MatchImages, covered, refer
 from transforms.records import ImageRef
-from transforms.storage import OutputStore
 
 
 def entries(path: Path, content: bytes | str) -> list[Listed]:

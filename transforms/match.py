@@ -16,16 +16,16 @@ from apache_beam.transforms.window import GlobalWindows
 
 from codec.encode import SUFFIXES_OF, WRITABLE_SUFFIXES
 from codec.errors import ImageError
+from storage.globs import WILDCARD, find_objects
+from storage.lists import Listed, Part, list_files, parts_of, read_part
+from storage.objects import stat_object
+from storage.store import is_local
+from storage.walk import walk
 from transforms.blocks import Block, from_blocks, to_blocks
 from transforms.done import PastRow, Policy, Sizes, decide, read_past, vanished
 from transforms.errors import EXPECTED_ERRORS
-from transforms.globs import WILDCARD, find_objects
-from transforms.lists import Listed, Part, list_files, parts_of, read_part
-from transforms.objects import stat_object
 from transforms.records import ImageRef, ReportRow, as_unicode
 from transforms.stage import failed_row
-from transforms.storage import is_local
-from transforms.walk import walk
 
 # Rows are of what is refused.
 Found = ImageRef | ReportRow

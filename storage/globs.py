@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 
-from transforms.objects import Stored, list_objects, look_at
+from storage.objects import Stored, find_object, list_objects
 
 WILDCARD = re.compile(r"[*?\[]")
 
@@ -20,7 +20,7 @@ def find_objects(pattern: str) -> Iterator[Stored]:
     """
     wildcard = WILDCARD.search(pattern)
     if wildcard is None:
-        found = look_at(pattern)
+        found = find_object(pattern)
         if found:
             yield found
         return
