@@ -20,6 +20,7 @@ setup(
     python_requires=">=3.11",
     packages=[
         "pipeline",
+        "pipeline.runners",
         "transforms",
         "storage",
         "codec",

@@ -5,6 +5,13 @@ from contextlib import contextmanager
 
 from storage.errors import StoreError
 
+# What ends a run without being a bug, by the error's name: from a worker it comes as text.
+REMEDIES = {
+    "OutputFullError": "make room and run it again",
+    "StoreError": "run it again",
+    "DamagedReportError": "move it away and run it again: what it tells of is restored again",
+}
+
 
 class ExitCode:
     """Exit codes of the command; ended by a signal it is 128 and the signal's number."""

@@ -6,12 +6,9 @@ from abc import ABC, abstractmethod
 
 from storage.errors import StoreError
 
-# Seconds. A store that does not answer is given up within a minute, the last try included; one that
-# is busy is given more time.
+# A store that does not answer is given up within a minute, the last try included.
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 20.0
-PATIENCE_SILENT = 25.0
-PATIENCE_BUSY = 180.0
 
 # Of a listing: keys, bytes and seconds since 1970; and what the next page is asked for with.
 Page = tuple[list[tuple[str, int, float]], str | None]
@@ -28,20 +25,15 @@ _BUSY = (
 
 
 class AgainError(Exception):
-    """A request failed, and may succeed at another try.
+    """A request was not answered, and may be at another try."""
 
-    Attributes:
-      busy: whether the store answered, and was busy or broken.
-    """
+    patience = 25.0  # seconds that all tries may take
 
-    def __init__(self, reason: str, busy: bool = False):
-        super().__init__(reason)
-        self.busy = busy
 
-    @property
-    def patience(self) -> float:
-        """How many seconds the tries may take."""
-        return PATIENCE_BUSY if self.busy else PATIENCE_SILENT
+class BusyError(AgainError):
+    """A store answered that it is busy, or broken, and may be so for a while."""
+
+    patience = 180.0
 
 
 class ExistsError(Exception):
@@ -49,14 +41,10 @@ class ExistsError(Exception):
 
 
 class Bucket(ABC):
-    """A bucket of an object store. Each call is one request.
+    """A bucket of an object store, made by its name. Each call is one request.
 
     All raise AgainError where another try may help, else what `refusal` returns, or StoreError.
     """
-
-    @abstractmethod
-    def __init__(self, name: str):
-        """Raises ImportError where the store's package is not installed."""
 
     @abstractmethod
     def read(self, key: str, start: int | None, end: int | None) -> bytes:
@@ -85,7 +73,7 @@ def refusal(uri: str, status: int, code: str, message: str) -> Exception:
     if status == 412:
         return ExistsError()
     if status in (408, 429) or status >= 500 or code in _BUSY:
-        return AgainError(f"the store is busy or broken ({told})", busy=True)
+        return BusyError(f"the store is busy or broken ({told})")
     if code in _OF_THE_STORE or status == 401:
         return StoreError(f"{uri}: {told}")
     if status == 404 and code != "NoSuchBucket":

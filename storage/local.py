@@ -24,7 +24,7 @@ class _Writers:
         self._last: int | None = None
 
     @contextmanager
-    def one_more(self) -> Iterator[None]:
+    def registered(self) -> Iterator[None]:
         me = threading.get_ident()
         with self._changed:
             self._changed.wait_for(lambda: self._last in (None, me))
@@ -58,23 +58,16 @@ def end_writing(seconds: float = 5.0) -> None:
 
 
 def write_local(root: str, scratch: str, path: str, content: bytes) -> None:
-    """Writes a local file whole or not at all.
-
-    A link of that name is replaced, not followed.
+    """Writes a local file whole or not at all; see OutputStore.write for the errors.
 
     Args:
       root: the directory that must hold the file.
       scratch: the directory of unfinished files, on the same file system.
       path: of the file, below root.
       content: what.
-
-    Raises:
-      PathError: a directory on its path is a link.
-      OutputFullError: there is no room, or the file system cannot be written any more.
-      OSError: it could not be written; a former file of that name stands untouched.
     """
     try:
-        with _writers.one_more():
+        with _writers.registered():
             _replace(root, scratch, path, content)
     except OSError as error:
         if error.errno in _FULL:

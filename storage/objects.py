@@ -1,7 +1,8 @@
 """Objects of S3 and of Google Cloud Storage, by URI: each request bounded in time and tries.
 
 Credentials and endpoints come from the environment (AWS_*, GOOGLE_APPLICATION_CREDENTIALS, ...), on
-every machine that takes part.
+every machine that takes part. Every function raises OSError for an error of the object (such as
+FileNotFoundError and PermissionError), and StoreError where its store cannot be used.
 """
 
 import errno
@@ -47,40 +48,14 @@ class Stored(NamedTuple):
 
 
 def read_object(uri: str, start: int | None = None, end: int | None = None) -> bytes:
-    """The content of an object, or its bytes from `start` up to `end`, of which there must be some.
-
-    Raises:
-      FileNotFoundError, PermissionError: of this object.
-      OSError: another error of this object.
-      StoreError: the store cannot be used.
-    """
+    """The content of an object, or its bytes from `start` up to `end`, which must not be none."""
     return _retry(uri, lambda bucket, key: bucket.read(key, start, end))
 
 
-def read_small_object(uri: str, limit: int) -> bytes:
-    """The content of an object of at most `limit` bytes.
-
-    Raises:
-      OSError, StoreError: see read_object; it is larger.
-    """
-    if stat_object(uri).size > limit:
-        raise OSError(errno.EFBIG, f"larger than {limit:,} bytes", uri)
-    return read_object(uri)
-
-
 def write_object(uri: str, content: bytes, only_new: bool = False) -> bool:
-    """Writes an object by one put, so whole or not at all.
+    """Writes an object by one put, so whole or not at all; returns whether it was written.
 
-    Args:
-      uri: where.
-      content: what.
-      only_new: write only where there is none. Stores that know no such condition overwrite.
-
-    Returns:
-      Whether it was written.
-
-    Raises:
-      OSError, StoreError: see read_object.
+    `only_new`: only where there is none. Stores that know no such condition overwrite.
     """
     kind = mimetypes.guess_type(uri)[0] or "application/octet-stream"
     try:
@@ -91,11 +66,7 @@ def write_object(uri: str, content: bytes, only_new: bool = False) -> bool:
 
 
 def stat_object(uri: str) -> Stored:
-    """Size and time of an object.
-
-    Raises:
-      OSError, StoreError: see read_object.
-    """
+    """Size and time of an object."""
     return Stored(uri, *_retry(uri, lambda bucket, key: bucket.stat(key)))
 
 
@@ -108,11 +79,7 @@ def find_object(uri: str) -> Stored | None:
 
 
 def delete_object(uri: str) -> None:
-    """Removes an object, if it is there.
-
-    Raises:
-      OSError, StoreError: see read_object.
-    """
+    """Removes an object, if it is there."""
     try:
         _retry(uri, lambda bucket, key: bucket.delete(key))
     except FileNotFoundError:
@@ -127,9 +94,6 @@ def list_objects(prefix: str, deep: bool = True) -> Iterator[Stored]:
     Args:
       prefix: a URI; `s3://bucket/photos/a` is one of `s3://bucket/photos/abc/d.png`.
       deep: also those with a further slash behind the prefix.
-
-    Raises:
-      OSError, StoreError: see read_object.
     """
     root, token = prefix[: prefix.index("/", prefix.index("://") + 3) + 1], None
     while True:
@@ -159,9 +123,6 @@ class ObjectReader(io.RawIOBase):
         self._at = offset + (0, self._at, self._size)[whence]
         return self._at
 
-    def tell(self):
-        return self._at
-
     def readinto(self, buffer):
         end = min(self._at + len(buffer), self._size)
         if end <= self._at:
@@ -173,11 +134,7 @@ class ObjectReader(io.RawIOBase):
 
 
 def open_object(uri: str) -> io.BufferedReader:
-    """Opens an object for reading in parts.
-
-    Raises:
-      OSError, StoreError: see read_object.
-    """
+    """Opens an object for reading in parts."""
     return io.BufferedReader(ObjectReader(uri), _READ_AHEAD)
 
 

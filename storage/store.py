@@ -1,5 +1,6 @@
 """Reads and writes whole files, locally and on object stores, none visible half-written."""
 
+import errno
 import glob
 import os
 import shutil
@@ -15,14 +16,14 @@ from storage.errors import PathError
 from storage.globs import find_objects
 from storage.local import link_or_create, write_local
 from storage.objects import (
+    Stored,
     delete_object,
-    find_object,
     list_objects,
     open_object,
     read_object,
-    read_small_object,
+    stat_object,
     write_object,
-)
+)  # fmt: skip
 
 
 def is_local(uri: str) -> bool:
@@ -36,12 +37,23 @@ def lies_within(path: str, directory: str) -> bool:
     return real == root or real.startswith(root.rstrip("/") + "/")
 
 
+def stat_file(uri: str) -> Stored:
+    """Size and time of modification of a file.
+
+    Raises:
+      OSError: it is not there, cannot be looked at, or nothing here can read such a URI.
+      StoreError: its store cannot be used.
+    """
+    if not is_local(uri):
+        return stat_object(uri)
+    status = os.stat(uri)
+    return Stored(uri, status.st_size, status.st_mtime)
+
+
 def is_gone(uri: str) -> bool:
     """Whether there surely is no file of that name; False where that cannot be found out."""
     try:
-        if not is_local(uri):
-            return find_object(uri) is None
-        os.lstat(uri)
+        os.lstat(uri) if is_local(uri) else stat_object(uri)
     except (FileNotFoundError, NotADirectoryError):
         return True
     except OSError:
@@ -76,9 +88,13 @@ def read_file(uri: str) -> bytes:
 
 
 def read_small(uri: str | os.PathLike, limit: int) -> bytes:
-    """The content of a file of at most `limit` bytes; see read_regular and read_small_object."""
+    """The content of a regular file of at most `limit` bytes; see read_regular for the errors."""
     uri = os.fspath(uri)
-    return read_regular(uri, limit) if is_local(uri) else read_small_object(uri, limit)
+    if is_local(uri):
+        return read_regular(uri, limit)
+    if stat_object(uri).size > limit:
+        raise OSError(errno.EFBIG, f"larger than {limit:,} bytes", uri)
+    return read_object(uri)
 
 
 @dataclass(frozen=True)
@@ -154,13 +170,10 @@ class OutputStore:
 
     def size(self, path: str) -> int | None:
         """Bytes of a file below OUTPUT, or None if it is not there."""
-        if is_local(self.root):
-            try:
-                return os.stat(self.uri(path)).st_size
-            except (FileNotFoundError, NotADirectoryError):
-                return None
-        found = find_object(self.uri(path))
-        return found.size if found else None
+        try:
+            return stat_file(self.uri(path)).size
+        except (FileNotFoundError, NotADirectoryError):
+            return None
 
     def sizes(self, directory: str) -> Iterator[tuple[str, int]]:
         """Path and bytes of all that an object store has below a directory of OUTPUT."""

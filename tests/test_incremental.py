@@ -269,7 +269,7 @@ def test_the_rows_of_a_run_that_crashed_at_its_end_are_not_lost(night, monkeypat
         raise RuntimeError("at the worst moment")
 
     with monkeypatch.context() as patch:
-        patch.setattr("pipeline.run.compact_journal", crash)
+        patch.setattr("pipeline.conclude.compact_journal", crash)
         job, rows, _ = night()
     assert job.code == 1
     assert rows.empty
@@ -288,7 +288,7 @@ def test_the_rows_of_a_run_that_crashed_at_its_end_are_not_lost(night, monkeypat
 
 def test_a_run_that_was_killed_while_it_was_finishing_is_finished(night, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr("pipeline.run.remove_journal", lambda *_: None)
+        patch.setattr("pipeline.conclude.remove_journal", lambda *_: None)
         job, _, _ = night()
     (job.output / "runs/night-0/_SUCCESS").unlink()
     manifest = job.output / "runs/night-0/manifest.json"
@@ -301,7 +301,7 @@ def test_a_run_that_was_killed_while_it_was_finishing_is_finished(night, monkeyp
 
 def test_journal_files_that_a_power_loss_cut_are_left_out(night, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr("pipeline.run.compact_journal", lambda *_: 1 / 0)
+        patch.setattr("pipeline.conclude.compact_journal", lambda *_: 1 / 0)
         job, _, _ = night("--direct_num_workers", "1")
     parts = sorted((job.output / "runs/night-0/rows").iterdir())
     report.pq.write_table(report.pq.read_table(parts[0]).slice(1), parts[0])

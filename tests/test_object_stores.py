@@ -61,8 +61,8 @@ def hasty(monkeypatch):
 
 @pytest.fixture
 def impatient(monkeypatch, hasty):
-    monkeypatch.setattr(bucket, "PATIENCE_BUSY", 0.1)
-    monkeypatch.setattr(bucket, "PATIENCE_SILENT", 0.1)
+    monkeypatch.setattr(bucket.AgainError, "patience", 0.1)
+    monkeypatch.setattr(bucket.BusyError, "patience", 0.1)
 
 
 class Clock:

@@ -68,17 +68,19 @@ class PerImage(beam.DoFn):
         passed: list[OSError] = []
         for wait in _WAITS:
             try:
-                return _noted(self._function(element), passed)
+                return _with_warnings(self._function(element), passed)
             except OSError as error:
                 if not may_pass(error):
                     raise
                 passed.append(error)
                 count("tried_again")
                 time.sleep(wait)
-        return _noted(self._function(element), passed)
+        return _with_warnings(self._function(element), passed)
 
 
-def _noted(result: ImageRecord | ReportRow, passed: list[OSError]) -> ImageRecord | ReportRow:
+def _with_warnings(
+    result: ImageRecord | ReportRow, passed: list[OSError]
+) -> ImageRecord | ReportRow:
     """The result with a warning of each error that passed: somebody should look at the store."""
     notes = tuple(f"tried again: {error.strerror}" for error in passed)
     if isinstance(result, ReportRow):
