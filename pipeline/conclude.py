@@ -38,7 +38,7 @@ def conclude(job: Job, manifest: Manifest, elapsed: Callable[[], float]) -> dict
     Args:
       job: whose pipeline has ended.
       manifest: of the run.
-      elapsed: tells the seconds since the run began.
+      elapsed: returns the seconds since the run began.
 
     Returns:
       The summary.

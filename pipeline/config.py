@@ -81,8 +81,8 @@ class JobConfig(BaseModel):
     )
     input_root: str = _place(
         "",
-        "what listed URIs lie below: their results keep the path below it, and sources that are "
-        "gone from it are told",
+        "what listed URIs lie below: their results keep the path below it, and missing sources "
+        "are reported",
         shown="the bucket, or /",
     )
     output: str = _place("", "directory or URI for everything written")

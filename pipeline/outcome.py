@@ -1,4 +1,4 @@
-"""What a run tells a person: warnings, how it went, why it failed."""
+"""What a run prints: warnings, how it went, why it failed."""
 
 import sys
 import traceback

@@ -69,18 +69,18 @@ class Bucket(ABC):
 
 def refusal(uri: str, status: int, code: str, message: str) -> Exception:
     """The error that an answer of a store stands for."""
-    told = " ".join(f"{code} {status}: {message}".split())
+    words = " ".join(f"{code} {status}: {message}".split())
     if status == 412:
         return ExistsError()
     if status in (408, 429) or status >= 500 or code in _BUSY:
-        return BusyError(f"the store is busy or broken ({told})")
+        return BusyError(f"the store is busy or broken ({words})")
     if code in _OF_THE_STORE or status == 401:
-        return StoreError(f"{uri}: {told}")
+        return StoreError(f"{uri}: {words}")
     if status == 404 and code != "NoSuchBucket":
         return FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), uri)
     if status == 403:
-        return PermissionError(errno.EACCES, f"access denied ({told})", uri)
-    return OSError(errno.EINVAL, told, uri)
+        return PermissionError(errno.EACCES, f"access denied ({words})", uri)
+    return OSError(errno.EINVAL, words, uri)
 
 
 def brief(error: Exception) -> str:

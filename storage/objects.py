@@ -21,10 +21,7 @@ from storage.gcs import GoogleBucket
 from storage.s3 import S3Bucket
 
 # The stores, by the scheme of their URIs, and the extra of this package that each needs.
-_STORES: dict[str, tuple[type[Bucket], str]] = {
-    "s3": (S3Bucket, "s3"),
-    "gs": (GoogleBucket, "gcs"),
-}
+_STORES = {"s3": (S3Bucket, "s3"), "gs": (GoogleBucket, "gcs")}
 _FIRST_WAIT = 0.25
 _LONGEST_WAIT = 15.0
 _READ_AHEAD = 4 << 20
@@ -40,7 +37,7 @@ def limit_retries(seconds: float = 2.0) -> None:
 
 
 class Stored(NamedTuple):
-    """An object as a listing tells it: URI, bytes, and when it was written, seconds since 1970."""
+    """An object of a listing: URI, bytes, and when it was written, seconds since 1970."""
 
     uri: str
     size: int

@@ -22,11 +22,9 @@ class S3Bucket(Bucket):
         self._any_error = exceptions.BotoCoreError
         self._invalid = exceptions.ParamValidationError
         self._silences = (
-            exceptions.HTTPClientError,
-            exceptions.ConnectionError,
-            exceptions.IncompleteReadError,
-            exceptions.FlexibleChecksumError,
-        )
+            exceptions.HTTPClientError, exceptions.ConnectionError,
+            exceptions.IncompleteReadError, exceptions.FlexibleChecksumError,
+        )  # fmt: skip
 
     def read(self, key: str, start: int | None, end: int | None) -> bytes:
         part = {} if start is None else {"Range": f"bytes={start}-{end - 1}"}
@@ -62,12 +60,12 @@ class S3Bucket(Bucket):
             answer = getattr(self._client, operation)(Bucket=self._name, **arguments)
             return answer["Body"].read() if "Body" in answer else answer
         except self._client_error as error:
-            told, status = error.response.get("Error", {}), error.response["ResponseMetadata"]
-            code, status = told.get("Code", ""), status["HTTPStatusCode"]
+            answer, status = error.response.get("Error", {}), error.response["ResponseMetadata"]
+            code, status = answer.get("Code", ""), status["HTTPStatusCode"]
             if status == 501 and "IfNoneMatch" in arguments:
                 del arguments["IfNoneMatch"]
                 return self._call(operation, **arguments)
-            raise refusal(uri, status, code, told.get("Message", "")) from None
+            raise refusal(uri, status, code, answer.get("Message", "")) from None
         except self._silences as error:
             place = self._client.meta.endpoint_url
             raise AgainError(f"no answer from {place} ({brief(error)})") from None
@@ -97,5 +95,5 @@ def _s3_client() -> Any:
 
 
 def _whole_seconds(moment: Any) -> float:
-    """Some stores tell fractions in one kind of answer and not in the other."""
+    """Some stores give fractions in one kind of answer and not in the other."""
     return float(int(moment.timestamp()))

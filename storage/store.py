@@ -143,10 +143,7 @@ class OutputStore:
     def create(self, path: str, content: bytes) -> bool:
         """Makes a file at one stroke; returns whether there was none.
 
-        Object stores that know no conditions write over one that is there.
-
-        Raises:
-          OSError, OutputFullError, StoreError: see write.
+        Object stores that know no conditions write over one that is there. Errors: see write.
         """
         if not is_local(self.root):
             return write_object(self.uri(path), content, only_new=True)

@@ -123,10 +123,7 @@ def _refused(ref: ImageRef, why: str) -> ReportRow:
 
 
 def settle(
-    found: Iterable[Found],
-    past: Iterable[PastRow],
-    policy: Policy,
-    sizes: Sizes = None,
+    found: Iterable[Found], past: Iterable[PastRow], policy: Policy, sizes: Sizes = None
 ) -> Iterator[Found]:
     """Settles what becomes of everything that was found for one place in the output.
 
@@ -253,7 +250,7 @@ class MatchImages(beam.PTransform):
             return place_of(one), one
 
         def place(output_path: str) -> bytes:
-            # Escaped, as the report has it; Settle tells apart what that makes equal.
+            # Escaped, as the report has it; Settle distinguishes what that makes equal.
             return as_unicode(claim_key(output_path, names_fold)).encode()
 
         def place_of(one: Found | PastRow) -> bytes:

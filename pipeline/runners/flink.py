@@ -79,12 +79,11 @@ def _master_of(options: PipelineOptions) -> str | None:
 class FlinkJobs:
     """The jobs of one name that began after this object was made.
 
+    Every method raises OSError where nothing answers, or something else than Flink.
+
     Args:
       master: address of the REST interface, with or without `http://`.
       name: of the jobs.
-
-    Raises:
-      OSError: nothing answers there, or something else than Flink.
     """
 
     def __init__(self, master: str, name: str):
@@ -93,20 +92,12 @@ class FlinkJobs:
         self._others = frozenset(self._named())
 
     def running(self) -> list[str]:
-        """Identities of those that have not ended.
-
-        Raises:
-          OSError: see above.
-        """
+        """Identities of those that have not ended."""
         states = self._named()
         return [job for job in states if job not in self._others and states[job] not in _ENDED]
 
     def end(self) -> None:
-        """Cancels those that run, or begin within a few seconds, and waits until they have ended.
-
-        Raises:
-          OSError: see above.
-        """
+        """Cancels those that run, or begin within a few seconds; waits until they have ended."""
         latest = time.monotonic() + _LATE_SECONDS
         seen = False
         while (running := self.running()) or not (seen or time.monotonic() > latest):
@@ -116,17 +107,10 @@ class FlinkJobs:
             time.sleep(0.2)
 
     def cancel(self) -> None:
-        """Asks for the end of those that run; returns at once.
-
-        Raises:
-          OSError: see above.
-        """
+        """Asks for the end of those that run; returns at once."""
         for job in self.running():
-            with urlopen(
-                Request(f"{self._url}/jobs/{job}?mode=cancel", method="PATCH"),
-                timeout=ANSWER_SECONDS,
-            ):
-                pass
+            request = Request(f"{self._url}/jobs/{job}?mode=cancel", method="PATCH")
+            urlopen(request, timeout=ANSWER_SECONDS).close()
 
     def _named(self) -> dict[str, str]:
         """States by identity."""

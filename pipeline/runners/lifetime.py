@@ -150,7 +150,7 @@ class Lifetime:
             os._exit(code)
 
     def _orphans(self) -> Iterator[psutil.Process]:
-        """Processes of this run whose parent was killed, told by their temporary directory."""
+        """Processes of this run whose parent was killed, found by their temporary directory."""
         for process in psutil.process_iter():
             with suppress(psutil.Error):
                 if process.environ().get("TMPDIR") == self.temporary:

@@ -10,13 +10,7 @@ from pipeline.runners.portable import PortableRunner, PrismRunner
 from pipeline.runners.remote import RemoteRunner
 
 # The first that serves the options. Flink stands before the job server that may lead to it.
-RUNNERS: tuple[type[Runner], ...] = (
-    LocalRunner,
-    FlinkRunner,
-    PrismRunner,
-    PortableRunner,
-    DataflowRunner,
-)
+RUNNERS = (LocalRunner, FlinkRunner, PrismRunner, PortableRunner, DataflowRunner)
 
 
 def runner_class(options: PipelineOptions) -> type[Runner]:
