@@ -106,6 +106,13 @@ def test_the_table_decides_which_runner_it_is_and_where_its_workers_are(options,
     assert (found.workers is not None) == here
 
 
+def test_what_a_runner_sets_reaches_its_pipeline():
+    runner = find_runner(["--runner=PrismRunner"])
+    pipeline = runner.make_pipeline()
+    name = name_job(runner.options, "night")
+    assert pipeline.options.view_as(GoogleCloudOptions).job_name == name == "srcnn-night"
+
+
 @pytest.mark.parametrize("name", ["input", "input_list", "output"])
 def test_a_relative_path_means_something_else_to_workers(
     run_job, photo, tmp_path, monkeypatch, name

@@ -70,6 +70,7 @@ class Runner:
             self.pipeline = beam.Pipeline(options=self.options)
         except ValueError as error:
             raise UsageError(" ".join(str(error).split())) from None
+        self.options = self.pipeline.options  # a copy, which the run reads
         return self.pipeline
 
     def run(self, run_id: str, lifetime: Lifetime, verbose: bool) -> None:
