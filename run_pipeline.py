@@ -8,7 +8,7 @@ import os
 import sys
 import time
 
-from pipeline.lifetime import leaving_on_signals
+from pipeline.runners.lifetime import leaving_on_signals
 from pipeline.terminal import printable
 
 # Not the process's own age: it counts what a shell did before it became this process.
@@ -26,8 +26,8 @@ def main(arguments: list[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # file names need not be Unicode
-    # Start-up makes half a million objects that stay: looking for garbage in them would take a
-    # tenth of it. pipeline.run enables it again.
+    # Garbage collection is off during start-up, which makes half a million objects that stay:
+    # looking through them would take a tenth of it. Runner.run enables it again.
     gc.disable()
     try:
         with leaving_on_signals():

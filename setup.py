@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import find_packages, setup
 
 ROOT = Path(__file__).parent
 VERSION = re.search(
@@ -18,15 +18,9 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.11",
-    packages=[
-        "pipeline",
-        "transforms",
-        "codec",
-        "srcnn",
-        "srcnn.engines",
-        "srcnn.training",
-        "weights",
-    ],
+    packages=find_packages(
+        include=["pipeline*", "transforms", "storage", "codec", "srcnn*", "weights"]
+    ),
     py_modules=["run_pipeline"],
     package_data={"weights": ["*.weights.h5", "*.json"], "pipeline": ["templates/*.j2"]},
     install_requires=[

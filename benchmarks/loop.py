@@ -25,13 +25,13 @@ from srcnn.engines import cores, create_engine
 from srcnn.restoration import restoration_of
 from srcnn.tiling import DEFAULT_TILE
 from srcnn.weights import load_weights
+from storage.store import OutputStore
 from transforms.crop import crop_to_luma
 from transforms.degrade import degrade_image
 from transforms.measure import measure_evaluated, measure_restored
 from transforms.read import read_image
 from transforms.records import ImageRef
 from transforms.restore import merge_luma, restore_luma
-from transforms.storage import OutputStore
 from transforms.upscale import upscale_image
 from transforms.write import write_image
 

@@ -19,8 +19,8 @@ from benchmarks.memory import measure
 from pipeline.comparisons import gallery_files
 from pipeline.report import RowJournal, compact_journal, remove_journal
 from pipeline.summary import SummaryFn, to_json
+from storage.store import OutputStore
 from transforms.records import ReportRow
-from transforms.storage import OutputStore
 
 _RUN = "made-up"
 _MEGABYTES, _SECONDS, _GIGABYTES = 10, 60, 1

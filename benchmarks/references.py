@@ -29,8 +29,8 @@ from benchmarks.memory import measure
 from pipeline.graph import match, report
 from pipeline.job import Job
 from pipeline.progress import ProgressFile
+from storage.store import OutputStore
 from transforms.records import ImageRef, ReportRow
-from transforms.storage import OutputStore
 
 MINUTES, GIGABYTES = 20, 4
 _SHARD = 100_000

@@ -15,8 +15,8 @@ import psutil
 
 from pipeline.errors import UsageError
 from pipeline.summary import to_json
-from transforms.objects import StoreError
-from transforms.storage import OutputStore, is_local
+from storage.errors import StoreError
+from storage.store import OutputStore, is_local
 
 CLAIM = ".claim.json"
 _BEAT_SECONDS = 20.0
@@ -56,15 +56,15 @@ class Claim:
 
     def __enter__(self):
         try:
-            self._come()
+            self._acquire()
         except (OSError, StoreError) as error:
             reason = getattr(error, "strerror", None) or error
             raise UsageError(f"output: {self._store.root!r} cannot be written: {reason}") from None
         self._thread.start()
         return self
 
-    def _come(self) -> None:
-        while not self._take():
+    def _acquire(self) -> None:
+        while not self._try_create():
             holder = self._read()
             if self._is_ours(holder):
                 break  # the answer to a put was lost, and its repetition refused
@@ -83,13 +83,13 @@ class Claim:
         self.release()
 
     def release(self) -> None:
-        """Gives the claim back, if it is still this run's."""
+        """Removes the claim, if it is still this run's."""
         self._over.set()
         with suppress(OSError, StoreError):
             if self._is_ours(self._read()):
                 self._store.delete(CLAIM)
 
-    def _take(self) -> bool:
+    def _try_create(self) -> bool:
         content = to_json(self._held | {"renewed": time.time()})
         local = is_local(self._store.root)
         if not local and self._read() is not None or not self._store.create(CLAIM, content):

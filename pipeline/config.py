@@ -14,8 +14,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pipeline.errors import UsageError
 from srcnn.architectures import ProtocolName
 from srcnn.settings import SettingsError, read_settings, shown
-from transforms.objects import StoreError
-from transforms.storage import read_small
+from storage.errors import StoreError
+from storage.store import read_small
 
 _DEFAULT_KERNEL = {"opencv": "bilinear", "matlab": "bicubic"}
 
@@ -81,8 +81,8 @@ class JobConfig(BaseModel):
     )
     input_root: str = _place(
         "",
-        "what listed URIs lie below: their results keep the path below it, and sources that are "
-        "gone from it are told",
+        "what listed URIs lie below: their results keep the path below it, and missing sources "
+        "are reported",
         shown="the bucket, or /",
     )
     output: str = _place("", "directory or URI for everything written")

@@ -3,7 +3,14 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from transforms.objects import StoreError
+from storage.errors import StoreError
+
+# What ends a run without being a bug, by the error's name: from a worker it comes as text.
+REMEDIES = {
+    "OutputFullError": "make room and run it again",
+    "StoreError": "run it again",
+    "DamagedReportError": "move it away and run it again: what it tells of is restored again",
+}
 
 
 class ExitCode:

@@ -15,7 +15,8 @@ from pipeline.version import versions
 from transforms.crop import CropToYCrCb
 from transforms.degrade import Degrade
 from transforms.done import Policy
-from transforms.match import ListRules, MatchImages, covered
+from transforms.listed import ListRules, covered
+from transforms.match import MatchImages
 from transforms.measure import MeasureQuality
 from transforms.read import ReadImages
 from transforms.records import BESIDE_MATCHED, ImageRef, ReportRow

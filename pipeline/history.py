@@ -23,8 +23,8 @@ import pyarrow.parquet as pq
 from pipeline.errors import ExitCode, UsageError
 from pipeline.summary import to_json
 from pipeline.terminal import or_dash, printable
-from transforms.objects import StoreError
-from transforms.storage import OutputStore
+from storage.errors import StoreError
+from storage.store import OutputStore
 
 _FIGURES = {
     "evaluate": ("psnr_enhanced", "psnr_gain", "ssim_enhanced", "psnr_y_enhanced"),

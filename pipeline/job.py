@@ -16,8 +16,8 @@ from srcnn.engines import choose_engine
 from srcnn.errors import EngineError, WeightsError
 from srcnn.restoration import Restoration
 from srcnn.weights import ModelCard, Weights, choose_weights, list_weights, load_weights
-from transforms.objects import StoreError
-from transforms.storage import OutputStore, read_small
+from storage.errors import StoreError
+from storage.store import OutputStore, read_small
 from weights import DIRECTORY
 
 

@@ -46,9 +46,6 @@ Every option of Apache Beam is passed through: --runner, --direct_num_workers, .
 Dashes and underscores are the same in option names.
 """
 
-# Beam asks their job server which options it has, when the job is handed in.
-_WITH_JOB_SERVER = ("portablerunner", "flinkrunner", "sparkrunner", "prismrunner")
-
 
 @dataclass(frozen=True)
 class Command:
@@ -183,14 +180,16 @@ def _refuse_unknown(rest: list[str], parser: argparse.ArgumentParser) -> None:
     # Imported only when there is something to ask it: it takes a second.
     from apache_beam.options.pipeline_options import PipelineOptions
 
+    from pipeline.runners.table import runner_class
+
     # Beam's own listing of its parsers is private; each options class adds to one parser.
     beam_parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     for options in PipelineOptions.__subclasses__():
         options._add_argparse_args(beam_parser)
     own = [flag for action in parser._actions for flag in action.option_strings]
     beams = [flag for action in beam_parser._actions for flag in action.option_strings]
-    known, unknown = beam_parser.parse_known_args(rest)
-    if (known.runner or "").rpartition(".")[2].lower() in _WITH_JOB_SERVER:
+    unknown = beam_parser.parse_known_args(rest)[1]
+    if unknown and runner_class(PipelineOptions(rest)).takes_unknown_options:
         unknown = _without_job_servers(unknown, own + beams)
     if not unknown:
         return

@@ -25,8 +25,8 @@ from pipeline.errors import ExitCode, UsageError
 from pipeline.history import Run, find_run, list_runs
 from pipeline.summary import GALLERY_FIGURES, mean_rows, most_infinite
 from pipeline.terminal import or_dash, printable
-from transforms.objects import StoreError
-from transforms.storage import OutputStore
+from storage.errors import StoreError
+from storage.store import OutputStore
 
 _HISTORY = 365
 _FOLDERS = 40

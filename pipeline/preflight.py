@@ -1,21 +1,20 @@
-"""What is looked at before anything is written: inputs and output."""
+"""Pre-run checks of inputs and output: nothing is written that stays."""
 
-import glob
 import os
 import unicodedata
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from fnmatch import fnmatchcase
 from itertools import islice
 
 from pipeline.errors import NothingMatchedError, UsageError, about
 from pipeline.job import Job
-from transforms.lists import check_list, list_files, read_list
+from storage.globs import could_match_below
+from storage.lists import check_list, list_files, read_list
+from storage.objects import list_objects, read_object
+from storage.store import is_local
 from transforms.match import expand_glob, fixed_prefix
-from transforms.objects import list_objects, read_object
 from transforms.records import ImageRef
-from transforms.storage import is_local
 
 # Objects that are read before a run to see whether any may be.
 _PROBED = 3
@@ -43,9 +42,8 @@ def check_places(job: Job) -> Job:
                 f"input: {pattern!r} is a directory; "
                 f"name its images, such as '{pattern.rstrip('/')}/**/*.png'"
             )
-        if is_local(pattern) == is_local(config.output) and could_match_below(
-            pattern, config.output
-        ):
+        same_kind = is_local(pattern) == is_local(config.output)
+        if same_kind and could_match_output(pattern, config.output):
             raise UsageError(
                 f"output: {config.output!r} lies inside the input glob {pattern!r}; "
                 "results would be taken for inputs. Write somewhere else"
@@ -68,27 +66,21 @@ def check_places(job: Job) -> Job:
     return replace(job, warnings=warnings, names_fold=names_fold)
 
 
-def could_match_below(pattern: str, directory: str) -> bool:
-    """Whether a glob could match a path below a directory, whatever that path is.
+def could_match_output(pattern: str, output: str) -> bool:
+    """Whether a glob could match something in the output, both local or both on a store.
 
     Both as they are written and with the links followed that are known beforehand; what links of
     the input lead to is only known when it is listed.
-
-    Args:
-      pattern: glob.
-      directory: local path where the glob is local, else a URI.
     """
     if not is_local(pattern):
-        return _reaches_below(pattern.split("/"), directory.rstrip("/").split("/"))
+        return could_match_below(pattern, output.rstrip("/"))
     prefix = fixed_prefix(pattern)
     rest = os.path.normpath(pattern[len(prefix) :])
     variants = {
-        (os.path.abspath(pattern), os.path.abspath(directory)),
-        (os.path.join(os.path.realpath(prefix), rest), os.path.realpath(directory)),
+        (os.path.abspath(pattern), os.path.abspath(output)),
+        (os.path.join(os.path.realpath(prefix), rest), os.path.realpath(output)),
     }
-    return any(
-        _reaches_below(p.strip("/").split("/"), d.strip("/").split("/")) for p, d in variants
-    )
+    return any(could_match_below(p.strip("/"), d.strip("/")) for p, d in variants)
 
 
 def _names_directory(uri: str) -> bool:
@@ -181,19 +173,3 @@ def _names_fold(directory: str) -> bool:
         return any(os.path.lexists(os.path.join(directory, twin)) for twin in twins)
     finally:
         os.unlink(probe)
-
-
-def _reaches_below(pattern: list[str], directory: list[str]) -> bool:
-    """Whether some path with `directory` as a proper prefix matches the pattern's components."""
-    if not directory:
-        return bool(pattern)
-    if not pattern:
-        return False
-    if pattern[0] == "**":
-        return _reaches_below(pattern[1:], directory) or _reaches_below(pattern, directory[1:])
-    matches = (
-        fnmatchcase(directory[0], pattern[0])
-        if glob.has_magic(pattern[0])
-        else directory[0] == pattern[0]
-    )
-    return matches and _reaches_below(pattern[1:], directory[1:])

@@ -5,7 +5,7 @@ from contextlib import suppress
 
 from pipeline.report import compact_journal, journals, remove_journal
 from pipeline.summary import to_json
-from transforms.storage import OutputStore
+from storage.store import OutputStore
 
 
 def recover(store: OutputStore) -> None:

@@ -22,9 +22,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.progress import ProgressFile
+from storage.store import OutputStore
 from transforms.records import BESIDE_MATCHED, SCHEMA, ReportRow, as_unicode
 from transforms.stage import count
-from transforms.storage import OutputStore
 
 # Rows of a file, and of a group within it, which readers take or leave as a whole.
 _FILE_ROWS = 100_000

@@ -17,8 +17,8 @@ import apache_beam as beam
 
 from pipeline.combine import CombineWhereMade
 from pipeline.terminal import or_dash, printable
+from storage.store import OutputStore
 from transforms.records import BESIDE_MATCHED, ReportRow
-from transforms.storage import OutputStore
 
 MATCHED = "matched"
 TOTALS_PATH = "totals.json"

@@ -9,7 +9,7 @@ import moto.backends
 from moto.server import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import WSGIRequestHandler, make_server
 
-from transforms import objects
+from storage import gcs, objects, s3
 
 BUCKET = "bucket"
 _CODES = {503: "SlowDown", 500: "InternalError", 403: "AccessDenied", 400: "ExpiredToken"}
@@ -121,5 +121,5 @@ def serving_s3(monkeypatch):
 
 def forget_clients() -> None:
     """Lets the next request be made in the environment as it is then."""
-    for cached in (objects._s3_client, objects._google_client, objects._open_bucket):
+    for cached in (s3._s3_client, gcs._google_client, objects._open_bucket):
         cached.cache_clear()

@@ -15,7 +15,7 @@ from conftest import PATIENCE, start_job, write_images
 from pipeline import claim as claims
 from pipeline.claim import CLAIM, Claim
 from pipeline.errors import UsageError
-from transforms.storage import OutputStore
+from storage.store import OutputStore
 
 
 def nobody(why):

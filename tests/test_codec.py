@@ -17,6 +17,7 @@ from support import pillow_file, png_chunk, quick, random_image, tiff_file
 from codec.decode import decode_image, read_header
 from codec.encode import WRITABLE_SUFFIXES, encode_image
 from codec.errors import ImageError
+from storage.errors import PathError
 from transforms.match import expand_glob
 from transforms.read import read_image
 from transforms.records import ImageRef
@@ -519,9 +520,9 @@ def test_a_file_too_large_for_any_image_is_not_read(tmp_path):
 def test_directories_and_pipes_are_refused(tmp_path):
 
     os.mkfifo(tmp_path / "pipe.png")
-    with pytest.raises(ImageError, match="is not a regular file"):
+    with pytest.raises(PathError, match="is not a regular file"):
         read_image(ref_to(tmp_path / "pipe.png"), LIMIT, 60)
-    with pytest.raises(ImageError, match="is a directory"):
+    with pytest.raises(PathError, match="is a directory"):
         read_image(ref_to(tmp_path), LIMIT, 60)
     with pytest.raises(FileNotFoundError):
         read_image(ref_to(tmp_path / "none.png"), LIMIT, 60)

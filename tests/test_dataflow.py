@@ -12,11 +12,11 @@ import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 from conftest import ROOT, files_below, write_images
 
-from pipeline import template
 from pipeline.config import JobConfig, load_config
 from pipeline.graph import build
 from pipeline.job import prepare_job
 from pipeline.options import parse
+from pipeline.runners import dataflow_template as template
 
 DEPLOY = ROOT / "deploy/dataflow"
 IMAGE = "europe-docker.pkg.dev/project/srcnn/srcnn-beam:1-cpu"

@@ -16,15 +16,15 @@ from support import random_image
 
 from pipeline.claim import Claim
 from pipeline.errors import UsageError
-from transforms.objects import (
+from storage.objects import (
     delete_object,
+    find_object,
     list_objects,
-    look_at,
     open_object,
     read_object,
     write_object,
 )
-from transforms.storage import OutputStore
+from storage.store import OutputStore
 
 OUT = f"gs://{BUCKET}/out"
 # The path of github.com/fsouza/fake-gcs-server, which knows conditions; the other does not.
@@ -95,13 +95,13 @@ def test_objects_are_written_listed_read_and_removed(bucket, request):
     listed = list(list_objects(f"{OUT}/"))
     assert {one.uri.removeprefix(f"{OUT}/") for one in listed} == set(names)
     for one in listed:
-        assert look_at(one.uri) == one
+        assert find_object(one.uri) == one
         assert read_object(one.uri) == one.uri.removeprefix(f"{OUT}/").encode()
     flat = {one.uri.removeprefix(f"{OUT}/") for one in list_objects(f"{OUT}/", deep=False)}
     assert flat == {name for name in names if "/" not in name}
     delete_object(listed[0].uri)
     delete_object(listed[0].uri)
-    assert look_at(listed[0].uri) is None
+    assert find_object(listed[0].uri) is None
     with pytest.raises(FileNotFoundError):
         read_object(listed[0].uri)
 
@@ -143,7 +143,7 @@ def test_one_run_at_a_time_has_the_output(bucket, request, monkeypatch):
         ):
             pass
         assert json.loads(read_object(f"{OUT}/.claim.json"))["run_id"] == "first"
-    assert look_at(f"{OUT}/.claim.json") is None
+    assert find_object(f"{OUT}/.claim.json") is None
 
 
 def test_a_job_makes_the_same_images_as_on_a_disk(bucket, run_job, tmp_path):

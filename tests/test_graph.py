@@ -12,11 +12,11 @@ from apache_beam.options.pipeline_options import DirectOptions
 from apache_beam.utils.windowed_value import WindowedValue
 from conftest import write_images
 
-from pipeline import run
 from pipeline.config import load_config
 from pipeline.graph import build, run_columns
 from pipeline.job import prepare_job
-from pipeline.run import pipeline_options
+from pipeline.runners import local
+from pipeline.runners.table import find_runner
 from transforms.records import ImageRecord, ImageRecordCoder, ReportRow
 
 
@@ -34,7 +34,7 @@ def job(tmp_path, photo, tiny_weights):
 
 
 def test_counters_count_what_happened(job):
-    with beam.Pipeline(options=pipeline_options([])) as pipeline:
+    with beam.Pipeline(options=find_runner([]).options) as pipeline:
         build(pipeline, job, [])
     found = pipeline.result.metrics().query(MetricsFilter().with_namespace("srcnn"))
     counters = Counter()
@@ -47,7 +47,7 @@ def test_counters_count_what_happened(job):
 
 
 def test_stages_stand_in_the_graph_under_their_own_names_in_order(job):
-    pipeline = beam.Pipeline(options=pipeline_options([]))
+    pipeline = beam.Pipeline(options=find_runner([]).options)
     build(pipeline, job, [])
     names = [t.unique_name for t in pipeline.to_runner_api().components.transforms.values()]
     stages = [
@@ -58,7 +58,7 @@ def test_stages_stand_in_the_graph_under_their_own_names_in_order(job):
 
 
 def test_every_picture_between_the_stages_has_the_coder_that_does_not_pickle_for_size(job):
-    pipeline = beam.Pipeline(options=pipeline_options([]))
+    pipeline = beam.Pipeline(options=find_runner([]).options)
     build(pipeline, job, [])
     components = pipeline.to_runner_api().components
     pictures = ("ReadImages", "Degrade", "CropToYCrCb", "RestoreLuma", "MeasureQuality")
@@ -124,8 +124,8 @@ def test_fingerprint_changes_with_what_changes_pixels_and_with_nothing_else(job)
     ],
 )
 def test_the_local_runner_takes_a_thread_per_core(monkeypatch, arguments, mode, workers):
-    monkeypatch.setattr(run, "cores", lambda: 3)
-    options = pipeline_options(arguments).view_as(DirectOptions)
+    monkeypatch.setattr(local, "cores", lambda: 3)
+    options = find_runner(arguments).options.view_as(DirectOptions)
     assert (options.direct_running_mode, options.direct_num_workers) == (mode, workers)
 
 
@@ -138,7 +138,7 @@ class _SlowToWrite:
 
 
 def test_no_element_is_cut_in_two_while_it_is_written():
-    with beam.Pipeline(options=pipeline_options(["--direct_num_workers=1"])) as pipeline:
+    with beam.Pipeline(options=find_runner(["--direct_num_workers=1"]).options) as pipeline:
         _ = (
             pipeline
             | beam.Create(range(12))

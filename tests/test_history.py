@@ -12,7 +12,7 @@ from pipeline import history
 from pipeline.history import compare, find_run, gates, list_runs
 from srcnn.architectures import Architecture, ConvLayer
 from srcnn.weights import save_weights
-from transforms.storage import OutputStore
+from storage.store import OutputStore
 
 
 @pytest.fixture

@@ -22,9 +22,10 @@ from pipeline.config import JobConfig, load_config
 from pipeline.job import prepare_job
 from srcnn.architectures import Architecture, ConvLayer
 from srcnn.weights import save_weights
+from storage.errors import OutputFullError
+from storage.store import OutputStore
 from transforms.done import PastRow, change_of, last_written, matches
 from transforms.records import ImageRef
-from transforms.storage import OutputFullError, OutputStore
 
 COUNT = 12
 
@@ -316,7 +317,7 @@ def test_the_rows_of_a_run_that_crashed_at_its_end_are_not_lost(night, monkeypat
         raise RuntimeError("at the worst moment")
 
     with monkeypatch.context() as patch:
-        patch.setattr("pipeline.run.compact_journal", crash)
+        patch.setattr("pipeline.conclude.compact_journal", crash)
         job, rows, _ = night()
     assert job.code == 1
     assert rows.empty
@@ -335,7 +336,7 @@ def test_the_rows_of_a_run_that_crashed_at_its_end_are_not_lost(night, monkeypat
 
 def test_a_run_that_was_killed_while_it_was_finishing_is_finished(night, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr("pipeline.run.remove_journal", lambda *_: None)
+        patch.setattr("pipeline.conclude.remove_journal", lambda *_: None)
         job, _, _ = night()
     (job.output / "runs/night-0/_SUCCESS").unlink()
     manifest = job.output / "runs/night-0/manifest.json"
@@ -348,7 +349,7 @@ def test_a_run_that_was_killed_while_it_was_finishing_is_finished(night, monkeyp
 
 def test_journal_files_that_a_power_loss_cut_are_left_out(night, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr("pipeline.run.compact_journal", lambda *_: 1 / 0)
+        patch.setattr("pipeline.conclude.compact_journal", lambda *_: 1 / 0)
         job, _, _ = night("--direct_num_workers", "1")
     parts = sorted((job.output / "runs/night-0/rows").iterdir())
     report.pq.write_table(report.pq.read_table(parts[0]).slice(1), parts[0])

@@ -13,7 +13,8 @@ import psutil
 import pytest
 from conftest import PATIENCE, files_below, start_job, write_images
 
-from pipeline.lifetime import Lifetime
+from pipeline.runners.lifetime import Lifetime
+from pipeline.runners.local import LocalRunner
 
 IMAGES = 60
 
@@ -106,7 +107,7 @@ def test_a_signal_before_the_job_ends_child_processes():
     """Such as the one that parses the weights."""
     program = """
 import subprocess, time
-from pipeline.lifetime import leaving_on_signals
+from pipeline.runners.lifetime import leaving_on_signals
 with leaving_on_signals():
     print(subprocess.Popen(["sleep", "60"]).pid, flush=True)
     time.sleep(60)
@@ -223,7 +224,7 @@ def test_a_worker_that_dies_when_the_work_is_done_does_no_harm(capfd):
     def fail():
         raise RuntimeError("exited with return code 139")
 
-    with Lifetime():
+    with Lifetime(LocalRunner.fatal_threads):
         thread = threading.Thread(target=fail, name="run_worker")
         thread.start()
     thread.join()

@@ -25,6 +25,7 @@ from srcnn.degradations import Degradation
 from srcnn.engines import choose_engine, create_engine
 from srcnn.restoration import Restoration, restoration_of
 from srcnn.weights import load_weights, save_weights
+from storage.store import open_file
 from transforms import restore
 from transforms.crop import crop_to_luma
 from transforms.degrade import degrade_image
@@ -33,7 +34,6 @@ from transforms.measure import measure_evaluated, measure_restored
 from transforms.read import read_image
 from transforms.records import SCHEMA
 from transforms.restore import merge_luma, restore_luma
-from transforms.storage import open_file
 from transforms.upscale import upscale_image
 
 
@@ -399,7 +399,7 @@ def test_bad_images_become_failed_rows_and_the_others_are_written(
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), uri)
         return open_file(uri)
 
-    monkeypatch.setattr("transforms.storage.open_file", refuse)
+    monkeypatch.setattr("storage.store.open_file", refuse)
     job = run_job("--input", f"{photos}/**/*.*")
     assert job.code == 3
     rows = job.rows

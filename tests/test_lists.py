@@ -17,13 +17,14 @@ from support import quick
 
 from benchmarks import references
 from codec.errors import ImageError
-from pipeline.run import pipeline_options
-from transforms import lists
+from pipeline.runners.table import find_runner
+from storage import lists
+from storage.lists import Listed, ListError, Part, check_list, list_files, read_list, read_part
+from storage.store import OutputStore
 from transforms.done import Policy
-from transforms.lists import Listed, ListError, Part, check_list, list_files, read_list, read_part
-from transforms.match import ListRules, MatchImages, covered, refer
+from transforms.listed import ListRules, covered, refer
+from transforms.match import MatchImages
 from transforms.records import ImageRef
-from transforms.storage import OutputStore
 
 
 def entries(path: Path, content: bytes | str) -> list[Listed]:
@@ -310,7 +311,7 @@ def test_the_references_of_one_list_are_spread_over_all_workers(tmp_path):
         with open(write, "a") as file:
             file.write(f"{threading.get_ident()}\n")
 
-    with beam.Pipeline(options=pipeline_options(["--direct_num_workers=4"])) as pipeline:
+    with beam.Pipeline(options=find_runner(["--direct_num_workers=4"]).options) as pipeline:
         outputs = pipeline | MatchImages((), (f"{tmp_path}/list.txt",), policy, [], rules)
         _ = outputs | beam.Flatten() | beam.Map(note)
     shares = pd.Series(write.read_text().split()).value_counts()

@@ -16,19 +16,19 @@ from hypothesis import strategies as st
 from support import quick
 
 from codec.encode import WRITABLE_SUFFIXES
+from storage.store import OutputStore
+from storage.walk import walk
 from transforms.blocks import to_blocks
 from transforms.done import Policy
+from transforms.listed import output_path_of
 from transforms.match import (
     Settle,
     claim_key,
     claim_output,
     expand_glob,
     fixed_prefix,
-    output_path_of,
 )
 from transforms.records import ImageRef, ReportRow
-from transforms.storage import OutputStore
-from transforms.walk import walk
 
 
 @pytest.mark.parametrize(

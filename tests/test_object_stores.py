@@ -20,21 +20,21 @@ from support import random_image
 from pipeline import history, pages
 from pipeline.claim import Claim
 from pipeline.errors import UsageError
-from transforms import objects
-from transforms.errors import may_pass
-from transforms.match import expand_glob
-from transforms.objects import (
+from storage import bucket, objects
+from storage import s3 as amazon
+from storage.errors import StoreError, may_pass
+from storage.objects import (
     Stored,
-    StoreError,
     delete_object,
+    find_object,
     list_objects,
-    look_at,
     open_object,
     read_object,
     write_object,
 )
+from storage.store import OutputStore
+from transforms.match import expand_glob
 from transforms.records import ImageRef, ReportRow
-from transforms.storage import OutputStore
 
 OUT = f"s3://{BUCKET}/out"
 # Times, random words, and hashes of URIs.
@@ -61,8 +61,8 @@ def hasty(monkeypatch):
 
 @pytest.fixture
 def impatient(monkeypatch, hasty):
-    monkeypatch.setattr(objects, "_PATIENCE_BUSY", 0.1)
-    monkeypatch.setattr(objects, "_PATIENCE_SILENT", 0.1)
+    monkeypatch.setattr(bucket.AgainError, "patience", 0.1)
+    monkeypatch.setattr(bucket.BusyError, "patience", 0.1)
 
 
 class Clock:
@@ -112,7 +112,7 @@ def test_any_name_can_be_written_listed_and_read(s3):
     listed = list(list_objects(f"s3://{BUCKET}/"))
     assert {one.uri for one in listed} == {f"s3://{BUCKET}/{name}" for name in ODD}
     for one in listed:
-        assert look_at(one.uri) == one
+        assert find_object(one.uri) == one
         assert read_object(one.uri).decode() == one.uri.removeprefix(f"s3://{BUCKET}/")
 
 
@@ -193,7 +193,7 @@ def test_what_is_there_is_not_written_over_where_it_is_to_be_new(s3):
     assert read_object(f"{OUT}/x") == b"1"
     delete_object(f"{OUT}/x")
     delete_object(f"{OUT}/x")
-    assert look_at(f"{OUT}/x") is None
+    assert find_object(f"{OUT}/x") is None
 
 
 @pytest.mark.parametrize("fault", [503, 500, 429, "drop", "cut"])
@@ -207,7 +207,7 @@ def test_what_may_go_well_is_tried_again(s3, hasty, fault):
     assert len(s3.requests) == 8
     if fault != "cut":
         assert write_object(f"{OUT}/y", content)
-        assert look_at(f"{OUT}/y").size == len(content)
+        assert find_object(f"{OUT}/y").size == len(content)
     s3.fault = lambda *_: None
     assert all(len(content) == 100_000 for content in s3.files("out/").values())
 
@@ -264,7 +264,7 @@ def test_answers_about_an_object_are_its_own(s3):
 def test_sources_are_told_apart_alike_by_a_listing_and_by_a_look(s3, monkeypatch):
     s3.put("in/a.png", b"x")
     uri = f"s3://{BUCKET}/in/a.png"
-    assert next(list_objects(uri)) == look_at(uri)
+    assert next(list_objects(uri)) == find_object(uri)
     # Other stores than moto tell a listing's fractions of a second, which a look lacks.
     answers = {
         "list_objects_v2": {"Contents": [{"Key": "in/a.png", "Size": 1}]},
@@ -274,8 +274,8 @@ def test_sources_are_told_apart_alike_by_a_listing_and_by_a_look(s3, monkeypatch
     answers["list_objects_v2"]["Contents"][0]["LastModified"] = moment.replace(microsecond=678_000)
     answers["head_object"]["LastModified"] = moment
     for name, answer in answers.items():
-        monkeypatch.setattr(objects._s3_client(), name, lambda answer=answer, **_: answer)
-    assert next(list_objects(uri)) == look_at(uri) == Stored(uri, 1, moment.timestamp())
+        monkeypatch.setattr(amazon._s3_client(), name, lambda answer=answer, **_: answer)
+    assert next(list_objects(uri)) == find_object(uri) == Stored(uri, 1, moment.timestamp())
 
 
 # Whole jobs.
@@ -312,7 +312,7 @@ def test_a_job_makes_the_same_images_as_on_a_disk(s3, run_job, tmp_path):
     pd.testing.assert_frame_equal(ours, theirs.reset_index(drop=True))
 
 
-def test_a_second_run_skips_what_is_done_without_a_look_at_each(s3, photos, run_job):
+def test_a_second_run_skips_what_is_done_without_a_find_object_each(s3, photos, run_job):
     assert run_job("--input", photos, output=OUT).code == 0
     s3.forget()
     assert run_job("--input", photos, output=OUT).code == 0
@@ -447,14 +447,14 @@ def test_a_dead_endpoint_is_told_in_one_line_within_a_minute(s3, clock, run_job,
     (line,) = done.err.splitlines()
     assert line.startswith("error: input: ") and f"no answer from {s3.url}" in line
     # Were the last try a connection that hangs, or an answer that does not come:
-    assert clock.now + objects._CONNECT_SECONDS + objects._READ_SECONDS < 60
+    assert clock.now + bucket.CONNECT_SECONDS + bucket.READ_SECONDS < 60
     assert clock.now > 10 and not done.output.exists()
 
 
 def test_a_process_that_ends_does_not_wait_for_a_dead_store(s3, clock, monkeypatch):
     s3.close()
     monkeypatch.setattr(objects, "_most_patience", objects._most_patience)
-    objects.hurry()
+    objects.limit_retries()
     with pytest.raises(StoreError):
         write_object(f"{OUT}/x", b"")
     assert clock.now <= 2
@@ -521,7 +521,7 @@ def test_a_claim_whose_answer_was_lost_is_known_as_ones_own(s3, hasty):
         s3.fault = lambda *_: None
         with pytest.raises(UsageError, match="run run on"):
             Claim(OutputStore(OUT, "second"), False, pytest.fail).__enter__()
-    assert look_at(f"{OUT}/.claim.json") is None
+    assert find_object(f"{OUT}/.claim.json") is None
 
 
 def test_pandas_reads_the_report_where_it_is(s3, photos, run_job):

@@ -14,8 +14,8 @@ from PIL import Image
 from pipeline import pages
 from pipeline.report import RowJournal, compact_journal
 from pipeline.summary import SummaryFn
+from storage.store import OutputStore
 from transforms.records import ReportRow
-from transforms.storage import OutputStore
 
 ODD = "<script>alert('1')</script>&\"quoted\".png".replace("/", "∕")
 

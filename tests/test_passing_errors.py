@@ -7,8 +7,8 @@ from collections import Counter
 import pytest
 from conftest import write_images
 
+from storage.store import OutputStore
 from transforms import read, stage
-from transforms.storage import OutputStore
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pytest
 from conftest import files_below, write_images
 
 from pipeline.preflight import _names_fold
-from transforms.storage import open_file
+from storage.store import open_file
 
 ODD = (
     "with space.png", " .png ", "üñï.png", "per%41cent#hash?.png", "$x$ & <b>.png", "-rf.png",
@@ -252,7 +252,7 @@ def test_what_changes_after_it_was_listed_ends_in_a_row(run_job, tmp_path, small
             write_images(folder, {path.name: small[:30, :30]})
         return open_file(uri)
 
-    monkeypatch.setattr("transforms.storage.open_file", change_first)
+    monkeypatch.setattr("storage.store.open_file", change_first)
     rows = run_job("--input", f"{folder}/*.png").rows
     failed = rows[rows.status == "failed"]
     assert set(failed.index) == {"gone.png", "directory.png", "cut.png"}

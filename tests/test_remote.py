@@ -19,9 +19,14 @@ from apache_beam.portability.api import beam_fn_api_pb2, beam_fn_api_pb2_grpc, e
 from apache_beam.runners.portability.local_job_service import LocalJobServicer
 from conftest import PATIENCE, ROOT, files_below, write_images
 
-from pipeline.flink import FlinkJobs
-from pipeline.lifetime import Lifetime
-from pipeline.remote import name_job, reason_of
+from pipeline.runners.causes import reason_of
+from pipeline.runners.dataflow import DataflowRunner
+from pipeline.runners.flink import FlinkJobs, FlinkRunner
+from pipeline.runners.lifetime import Lifetime
+from pipeline.runners.local import LocalRunner
+from pipeline.runners.portable import PortableRunner, PrismRunner
+from pipeline.runners.remote import RemoteRunner, name_job
+from pipeline.runners.table import find_runner
 
 JAVA = """java.util.concurrent.ExecutionException: org.apache.beam.sdk.util.UserCodeException
 Caused by: java.lang.RuntimeException: Error received from SDK harness for instruction 3: Traceback
@@ -71,12 +76,41 @@ def test_the_reason_is_the_line_that_says_most(text, reason):
 def test_a_runner_that_cannot_be_is_refused_before_anything(
     run_job, photo, tmp_path, monkeypatch, options, message
 ):
-    monkeypatch.setattr("pipeline.remote._ANSWER_SECONDS", 0.5)
+    monkeypatch.setattr("pipeline.runners.portable.ANSWER_SECONDS", 0.5)
     write_images(tmp_path / "in", {"a.png": photo[:40, :40]})
     outcome = run_job("--input", f"{tmp_path}/in/*", *options)
     assert outcome.code == 2
     assert message in outcome.err
     assert not outcome.output.exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "runner", "here"),
+    [
+        ([], LocalRunner, True),
+        (["--runner=DirectRunner"], LocalRunner, True),
+        (["--runner=PrismRunner"], PrismRunner, True),
+        (["--runner=PrismRunner", "--environment_type=EXTERNAL"], PrismRunner, False),
+        (["--runner=FlinkRunner"], FlinkRunner, True),
+        (["--runner=FlinkRunner", "--flink_master=a:1"], FlinkRunner, False),
+        (["--runner=PortableRunner", "--flink_master=a:1"], FlinkRunner, False),
+        (["--runner=PortableRunner", "--job_endpoint=a:1"], PortableRunner, False),
+        (["--runner=PortableRunner", "--environment_type=LOOPBACK"], PortableRunner, True),
+        (["--runner=DataflowRunner"], DataflowRunner, False),
+        (["--runner=Nonsense"], RemoteRunner, False),
+    ],
+)
+def test_the_table_decides_which_runner_it_is_and_where_its_workers_are(options, runner, here):
+    found = find_runner(options)
+    assert type(found) is runner
+    assert (found.workers is not None) == here
+
+
+def test_what_a_runner_sets_reaches_its_pipeline():
+    runner = find_runner(["--runner=PrismRunner"])
+    pipeline = runner.make_pipeline()
+    name = name_job(runner.options, "night")
+    assert pipeline.options.view_as(GoogleCloudOptions).job_name == name == "srcnn-night"
 
 
 @pytest.mark.parametrize("name", ["input", "input_list", "output"])

@@ -15,8 +15,8 @@ from support import quick
 
 from pipeline import report
 from pipeline.report import RowJournal, compact_journal, journal_of, journals, remove_journal
+from storage.store import OutputStore
 from transforms.records import SCHEMA, ReportRow
-from transforms.storage import OutputStore
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from conftest import PATIENCE, files_below
 
-from codec.errors import ImageError
-from transforms import storage
-from transforms.storage import OutputFullError, OutputStore, read_file
+from storage import local
+from storage.errors import OutputFullError, PathError
+from storage.store import OutputStore, read_file
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def test_nothing_is_written_outside(store, tmp_path, path):
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "out/link").symlink_to(tmp_path / "elsewhere")
     store.clean()
-    with pytest.raises(ImageError, match="leads elsewhere"):
+    with pytest.raises(PathError, match="leads elsewhere"):
         store.write(path, b"")
     assert files_below(tmp_path) == {"out/a/x.bin"}
 
@@ -65,8 +65,8 @@ def test_cleaning_one_run_leaves_the_others_files(tmp_path):
 
 
 def test_a_process_that_ends_waits_for_its_writers_and_lets_no_more_write(store, monkeypatch):
-    writers = storage._Writers()
-    monkeypatch.setattr(storage, "_writers", writers)
+    writers = local._Writers()
+    monkeypatch.setattr(local, "_writers", writers)
     begun, go_on, replace = threading.Event(), threading.Event(), os.replace
 
     def slow(*names):
@@ -79,7 +79,7 @@ def test_a_process_that_ends_waits_for_its_writers_and_lets_no_more_write(store,
     first.start()
     assert begun.wait(PATIENCE)
     threading.Timer(0.3, go_on.set).start()
-    storage.end_writing()
+    local.end_writing()
     assert store.read("first.bin") == b"1"
     late = threading.Thread(target=store.write, args=("late.bin", b"2"), daemon=True)
     late.start()
@@ -91,19 +91,19 @@ def test_a_process_that_ends_waits_for_its_writers_and_lets_no_more_write(store,
 
 
 def test_a_writer_that_hangs_does_not_keep_a_process_from_ending(store, monkeypatch):
-    monkeypatch.setattr(storage, "_writers", storage._Writers())
+    monkeypatch.setattr(local, "_writers", local._Writers())
     hang, hanging = threading.Event(), threading.Event()
     monkeypatch.setattr(os, "replace", lambda *_: hanging.set() or hang.wait())
     threading.Thread(target=store.write, args=("a.bin", b""), daemon=True).start()
     assert hanging.wait(PATIENCE)
-    storage.end_writing(0.1)
+    local.end_writing(0.1)
 
 
 def test_reading_what_is_no_file(tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(ImageError, match="directory"):
+    with pytest.raises(PathError, match="directory"):
         read_file(str(tmp_path))
-    with pytest.raises(ImageError, match="regular"):
+    with pytest.raises(PathError, match="regular"):
         read_file(str(tmp_path / "pipe"))
     with pytest.raises(FileNotFoundError):
         read_file(str(tmp_path / "nothing"))

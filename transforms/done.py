@@ -9,9 +9,9 @@ from typing import Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from transforms.globs import matches
+from storage.globs import matches
+from storage.store import OutputStore, is_gone
 from transforms.records import SCHEMA, ImageRef, ReportRow, as_unicode
-from transforms.storage import OutputStore, is_gone
 
 _COLUMNS = (
     "run_id", "status", "source_uri", "relative_path", "source_bytes", "source_modified",

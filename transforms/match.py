@@ -1,34 +1,27 @@
 """Finds the images: globs and lists to references, each with a place of its own in the output."""
 
-import glob
 import os
 import posixpath
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import chain
-from pathlib import PurePosixPath
 
 import apache_beam as beam
 from apache_beam.transforms.window import GlobalWindows
 
-from codec.encode import SUFFIXES_OF, WRITABLE_SUFFIXES
 from codec.errors import ImageError
+from storage.globs import WILDCARD, find_objects
+from storage.lists import Part, list_files, parts_of, read_part
+from storage.store import is_local
+from storage.walk import walk
 from transforms.blocks import Block, from_blocks, to_blocks
 from transforms.done import PastRow, Policy, Sizes, decide, read_past, vanished
-from transforms.errors import EXPECTED_ERRORS
-from transforms.globs import WILDCARD, find_objects
-from transforms.lists import Listed, Part, list_files, parts_of, read_part
-from transforms.objects import stat_object
+from transforms.listed import Found, ListRules, output_path_of, refer
 from transforms.records import ImageRef, ReportRow, as_unicode
 from transforms.stage import failed_row
-from transforms.storage import is_local
-from transforms.walk import walk
 
-# Rows are of what is refused.
-Found = ImageRef | ReportRow
 _WINDOW = 1024
 
 
@@ -40,25 +33,6 @@ def fixed_prefix(pattern: str) -> str:
     wildcard = WILDCARD.search(pattern)
     head = pattern[: wildcard.start()] if wildcard else pattern
     return head[: head.rfind("/") + 1]
-
-
-def output_path_of(relative_path: str, output_format: str = "same") -> str:
-    """The path of the restored image below OUTPUT/images.
-
-    The same as the source's where its ending names the format to write; else that format's ending
-    is added, so that no two sources meet in one file.
-
-    Args:
-      relative_path: the source's.
-      output_format: `same`: by the source's ending, PNG where it names no format that can be
-        written; or a key of SUFFIXES_OF.
-    """
-    suffix = PurePosixPath(relative_path).suffix.lower()
-    if output_format == "same":
-        fits, ending = suffix in WRITABLE_SUFFIXES, ".png"
-    else:
-        fits, ending = suffix in SUFFIXES_OF[output_format], SUFFIXES_OF[output_format][0]
-    return relative_path if fits else relative_path + ending
 
 
 def expand_glob(
@@ -111,134 +85,6 @@ def expand_glob(
         yield failed_row(ref, "match", error) if error else ref
 
 
-@dataclass(frozen=True)
-class ListRules:
-    """What the entries of a list mean.
-
-    Attributes:
-      root: what relative paths start from, a directory or URI; empty: the bucket, or `/`.
-      output: OUTPUT, in which no source may lie.
-      output_format: see output_path_of.
-      directory: of the command, to which relative paths refer; empty: of whoever reads them.
-    """
-
-    root: str = ""
-    output: str | None = None
-    output_format: str = "same"
-    directory: str = ""
-
-    def check(self, uri: str) -> None:
-        """Refuses a relative path that means something else here.
-
-        Raises:
-          ImageError: it is one, and this process has another directory than the command.
-        """
-        relative = is_local(uri) and not os.path.isabs(uri)
-        if relative and self.directory not in ("", os.getcwd()):
-            raise ImageError(
-                f"is relative to {as_unicode(self.directory)}, and the worker's directory is "
-                "another: list it in full, where all workers see it"
-            )
-
-    def relative_path(self, listed: Listed) -> str:
-        """Where the result of an entry goes, below OUTPUT/images but for its ending.
-
-        Raises:
-          ImageError: nowhere; the message says why.
-        """
-        uri, root = listed.uri, self.root.rstrip("/") + "/"
-        if listed.relative_path is not None:
-            path = listed.relative_path
-        elif self.root:
-            if is_local(uri) and is_local(root):
-                # abspath gives `/` no further slash.
-                uri, root = os.path.abspath(uri), os.path.abspath(root).rstrip("/") + "/"
-            if not uri.startswith(root):
-                raise ImageError(f"does not lie below {self.root} (--input_root)")
-            path = uri[len(root) :]
-        elif is_local(uri):
-            path = posixpath.normpath(uri).lstrip("/")
-        else:
-            path = uri.partition("://")[2].partition("/")[2]
-        if not path or path.startswith("/") or ".." in path.split("/") or path.endswith("/"):
-            raise ImageError(
-                f"would write outside of the output, or no file: {as_unicode(path)!r}; "
-                "give a relative_path, or --input_root"
-            )
-        return posixpath.normpath(path)
-
-
-def covered(inputs: tuple[str, ...], root: str) -> tuple[str, ...]:
-    """Globs of the sources that a run is about: its own, and whatever lies below a root of lists.
-
-    A list without a root says nothing of what it leaves out.
-    """
-    if not root:
-        return inputs
-    below = os.path.abspath(root) if is_local(root) else root
-    return *inputs, *{f"{glob.escape(name.rstrip('/'))}/**" for name in (root, below)}
-
-
-def refer(entries: Iterable[Listed], order: int, rules: ListRules) -> Iterator[Found]:
-    """References of the entries of a list.
-
-    A file is looked at only where its entry lacks the size or the time of modification.
-
-    Args:
-      entries: of a list.
-      order: its position among the inputs.
-      rules: what entries mean.
-
-    Yields:
-      A reference for each entry, or the failed row of what is none: a bad line, a file that is not
-      there, lies in the output or could not be given a place there.
-    """
-    real = lru_cache(1024)(os.path.realpath)  # of directories: entries come by directory
-    output = rules.output
-    local_output = real(output) if output and is_local(output) else None
-
-    def lies_in_output(uri: str) -> bool:
-        if not is_local(uri):
-            return output is not None and uri.startswith(output.rstrip("/") + "/")
-        if local_output is None:
-            return False
-        directory, name = os.path.split(uri)
-        path = os.path.realpath(uri) if os.path.islink(uri) else f"{real(directory)}/{name}"
-        return path.startswith(local_output.rstrip("/") + "/")
-
-    for listed in entries:
-        uri, size, modified = listed.uri, listed.size, listed.modified
-        relative, error = uri, None
-        try:
-            if listed.problem:
-                raise ImageError(listed.problem)
-            rules.check(uri)
-            relative = rules.relative_path(listed)
-            if lies_in_output(uri):
-                raise ImageError("lies in the output directory")
-            if size is None or modified is None:
-                size, modified = _look_up(uri)
-        except EXPECTED_ERRORS as failure:
-            error = failure
-        path = output_path_of(relative, rules.output_format)
-        ref = ImageRef(uri, relative, path, size or 0, modified or 0.0, order)
-        yield failed_row(ref, "match", error) if error else ref
-
-
-def _look_up(uri: str) -> tuple[int, float]:
-    """Size and time of modification of a file.
-
-    Raises:
-      OSError: it is not there, cannot be looked at, or nothing here can read such a URI.
-      StoreError: its store cannot be used.
-    """
-    if is_local(uri):
-        status = os.stat(uri)
-        return status.st_size, status.st_mtime
-    found = stat_object(uri)
-    return found.size, found.modified
-
-
 def claim_key(output_path: str, names_fold: bool) -> str:
     """What output paths have in common that mean the same file.
 
@@ -277,10 +123,7 @@ def _refused(ref: ImageRef, why: str) -> ReportRow:
 
 
 def settle(
-    found: Iterable[Found],
-    past: Iterable[PastRow],
-    policy: Policy,
-    sizes: Sizes = None,
+    found: Iterable[Found], past: Iterable[PastRow], policy: Policy, sizes: Sizes = None
 ) -> Iterator[Found]:
     """Settles what becomes of everything that was found for one place in the output.
 
@@ -388,7 +231,7 @@ class MatchImages(beam.PTransform):
 
         def globbed(pattern: tuple[int, bytes]) -> Iterator[Block]:
             name = os.fsdecode(pattern[1])
-            return placed(expand_glob(name, pattern[0], rules.output, rules.output_format))
+            return blocks_by_place(expand_glob(name, pattern[0], rules.output, rules.output_format))
 
         def parts(pattern: tuple[int, bytes]) -> Iterator[tuple[int, Part]]:
             for file in list_files(os.fsdecode(pattern[1])):
@@ -396,18 +239,18 @@ class MatchImages(beam.PTransform):
                     yield pattern[0], part
 
         def listed(numbered: tuple[int, Part]) -> Iterator[Block]:
-            return placed(refer(read_part(numbered[1]), first_list + numbered[0], rules))
+            return blocks_by_place(refer(read_part(numbered[1]), first_list + numbered[0], rules))
 
-        def placed(found: Iterable[Found]) -> Iterator[Block]:
-            return to_blocks(map(announced, found))
+        def blocks_by_place(found: Iterable[Found]) -> Iterator[Block]:
+            return to_blocks(map(announce, found))
 
-        def announced(one: Found) -> tuple[bytes, Found]:
+        def announce(one: Found) -> tuple[bytes, Found]:
             if on_match:
                 on_match()
             return place_of(one), one
 
         def place(output_path: str) -> bytes:
-            # Escaped, as the report has it; Settle tells apart what that makes equal.
+            # Escaped, as the report has it; Settle distinguishes what that makes equal.
             return as_unicode(claim_key(output_path, names_fold)).encode()
 
         def place_of(one: Found | PastRow) -> bytes:

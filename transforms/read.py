@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from codec.apart import decode_apart
 from codec.errors import ImageError
 from srcnn.colour import fill_hidden
+from storage.store import read_file
 from transforms.records import ImageRecord, ImageRef
 from transforms.stage import ImageStage
-from transforms.storage import read_file
 
 # Four channels of 16 bits, and as much again.
 _BYTES_PER_PIXEL = 16
@@ -18,8 +18,9 @@ def read_image(ref: ImageRef, max_megapixels: float, max_seconds: float) -> Imag
     """Reads and decodes one source, with colours that nobody sees replaced (see fill_hidden).
 
     Raises:
-      ImageError: see decode_apart; or the source is a directory, no regular file, or larger than
-        an image of so many megapixels can be.
+      ImageError: see decode_apart; or the source is larger than an image of so many megapixels
+        can be.
+      PathError: the source is a directory or no regular file.
       OSError: the source cannot be read.
     """
     if ref.size > max_megapixels * 1e6 * _BYTES_PER_PIXEL + _BYTES_BESIDE:

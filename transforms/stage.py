@@ -7,7 +7,9 @@ from dataclasses import replace
 import apache_beam as beam
 from apache_beam.metrics import Metrics
 
-from transforms.errors import EXPECTED_ERRORS, may_pass
+from codec.errors import ImageError
+from storage.errors import PathError, may_pass
+from transforms.errors import EXPECTED_ERRORS
 from transforms.records import ImageRecord, ImageRef, ReportRow
 
 FAILED = "failed"
@@ -24,8 +26,9 @@ def failed_row(ref: ImageRef, stage: str, error: Exception) -> ReportRow:
         message = f"not enough memory: {error}" if str(error) else "not enough memory"
     else:
         message = str(error) or type(error).__name__
-    kind = type(error).__name__
-    return ref.row("failed", stage=stage, error_type=kind, error_message=message)
+    # In the report a source that is no file is a bad image, whatever storage calls that.
+    kind = ImageError if isinstance(error, PathError) else type(error)
+    return ref.row("failed", stage=stage, error_type=kind.__name__, error_message=message)
 
 
 def count(name: str, amount: int = 1) -> None:
@@ -65,17 +68,19 @@ class PerImage(beam.DoFn):
         passed: list[OSError] = []
         for wait in _WAITS:
             try:
-                return _noted(self._function(element), passed)
+                return _with_warnings(self._function(element), passed)
             except OSError as error:
                 if not may_pass(error):
                     raise
                 passed.append(error)
                 count("tried_again")
                 time.sleep(wait)
-        return _noted(self._function(element), passed)
+        return _with_warnings(self._function(element), passed)
 
 
-def _noted(result: ImageRecord | ReportRow, passed: list[OSError]) -> ImageRecord | ReportRow:
+def _with_warnings(
+    result: ImageRecord | ReportRow, passed: list[OSError]
+) -> ImageRecord | ReportRow:
     """The result with a warning of each error that passed: somebody should look at the store."""
     notes = tuple(f"tried again: {error.strerror}" for error in passed)
     if isinstance(result, ReportRow):

@@ -6,9 +6,9 @@ from typing import Any
 
 from codec.encode import SUFFIXES_OF, EncodeSettings, encode_image
 from codec.picture import Metadata
+from storage.store import OutputStore
 from transforms.records import ImageRecord, ReportRow
 from transforms.stage import ImageStage
-from transforms.storage import OutputStore
 
 
 def write_image(

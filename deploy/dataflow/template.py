@@ -3,7 +3,7 @@
 import os
 import sys
 
-from pipeline.template import main
+from pipeline.runners.dataflow_template import main
 
 _FIXED = (
     "--sdk_location=container",

@@ -1,4 +1,4 @@
-"""Starts a run that nobody waits for: what a Dataflow Flex Template's launcher calls.
+"""Dataflow's Flex Template: its launcher starts a run that nobody waits for.
 
 The graph concludes the run itself, in a last step on a worker; run_pipeline.py does that in the
 process that waits. It holds no claim on OUTPUT while it is at work: see docs/dataflow.md.
@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 import apache_beam as beam
 
 from pipeline.claim import Claim
+from pipeline.conclude import conclude
 from pipeline.errors import ExitCode, UsageError
 from pipeline.graph import build
 from pipeline.job import Job, prepare_job
@@ -17,8 +18,7 @@ from pipeline.manifest import Manifest
 from pipeline.options import Command, parse
 from pipeline.preflight import check_places
 from pipeline.recovery import past_files, recover
-from pipeline.remote import prepare_options
-from pipeline.run import conclude, pipeline_options
+from pipeline.runners.table import find_runner
 from pipeline.terminal import printable
 
 
@@ -39,16 +39,16 @@ def start(command: Command) -> int:
     """
     if command.dry_run:
         raise UsageError("--dry_run shows what it finds to nobody here; use run_pipeline.py")
-    options = pipeline_options(command.beam_arguments)
-    prepare_options(options, command.config)
+    runner = find_runner(command.beam_arguments)
+    runner.prepare(command.config)
     job = check_places(prepare_job(command.config))
     try:
-        # Against a run that is at work now; it is let go of when the launcher ends.
+        # Against a run that is at work now; it is released when the launcher ends.
         with Claim(job.store, job.config.take_over, lambda _: None):
             recover(job.store)
             manifest = Manifest(job, command.beam_arguments)
             manifest.write("running")
-            pipeline = beam.Pipeline(options=options)
+            pipeline = runner.make_pipeline()
             ends = build(pipeline, job, past_files(job.store))
             (
                 ends

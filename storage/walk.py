@@ -9,8 +9,8 @@ from fnmatch import fnmatchcase
 from glob import has_magic
 from typing import NamedTuple
 
-from codec.errors import ImageError
-from transforms.storage import lies_within
+from storage.errors import PathError
+from storage.store import lies_within
 
 
 class _Found(NamedTuple):
@@ -98,7 +98,7 @@ def _is_directory(entry: os.DirEntry) -> bool:
         return error.errno != errno.ELOOP
 
 
-def _refusal(path: str, output: str | None) -> ImageError | None:
+def _refusal(path: str, output: str | None) -> PathError | None:
     if output and lies_within(path, output):
-        return ImageError("lies in the output directory")
+        return PathError("lies in the output directory")
     return None

@@ -1,4 +1,4 @@
-"""Reads lists of images: URIs in text, CSV or Parquet files, part by part.
+"""Reads lists of files: URIs in text, CSV or Parquet files, part by part.
 
 What the files mean stands in docs/lists.md.
 """
@@ -19,11 +19,9 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from codec.errors import ImageError
-from transforms.errors import EXPECTED_ERRORS
-from transforms.globs import find_objects
-from transforms.records import as_unicode
-from transforms.storage import is_local, open_file
+from storage.errors import PathError
+from storage.globs import find_objects
+from storage.store import is_local, open_file
 
 _COLUMNS = ("uri", "relative_path", "size", "modified")
 _COMPRESSED = (".gz", ".bz2", ".zst", ".xz", ".zip")
@@ -57,7 +55,7 @@ class Listed:
     """An entry of a list.
 
     Attributes:
-      uri: of the image; where there is none, the place in the list.
+      uri: of the file; where there is none, the place in the list.
       relative_path: where its result is to go, or None.
       size: bytes, or None.
       modified: seconds since 1970, or None.
@@ -105,7 +103,7 @@ def check_list(path: str) -> None:
                 raise ListError("is no text; name lists *.csv or *.parquet, or write a URI a line")
     except pa.ArrowException as error:
         raise ListError(f"is no Parquet file: {str(error).partition('.')[0]}") from None
-    except ImageError:
+    except PathError:
         raise ListError("is a directory or no regular file; name a file of URIs") from None
 
 
@@ -141,7 +139,7 @@ def read_part(part: Part) -> Iterator[Listed]:
                 yield from _read_csv(file, part)
             else:
                 yield from _read_text(file, part)
-    except (*EXPECTED_ERRORS, pa.ArrowException) as error:
+    except (PathError, OSError, MemoryError, pa.ArrowException) as error:
         yield Listed(part.path, problem=f"the list cannot be read: {error}")
 
 
@@ -291,5 +289,5 @@ def _seconds(value: str | float) -> float:
 def _checked(listed: Listed, place: str) -> Listed:
     names = (listed.uri, listed.relative_path or "")
     if any("\0" in name for name in names):
-        return Listed(place, problem=f"bad line: no name holds a zero byte: {as_unicode(names[0])}")
+        return Listed(place, problem=f"bad line: no name holds a zero byte: {names[0]}")
     return listed

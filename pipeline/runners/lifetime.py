@@ -1,4 +1,4 @@
-"""What a run owns besides its output, and how it lets go of it when it is interrupted."""
+"""What a run owns besides its output, and how that is released when the run is interrupted."""
 
 import os
 import shutil
@@ -6,7 +6,7 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -14,14 +14,8 @@ import psutil
 
 from pipeline.errors import ExitCode
 
-_PROJECT = Path(__file__).resolve().parents[1]
+_PROJECT = Path(__file__).resolve().parents[2]
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
-# In a thread of this name Beam's local runner waits for each worker that it started; the thread
-# fails when the worker does. Other child processes may come and go.
-_WORKER_THREAD = "run_worker"
-# In a thread of this name Beam reads a remote job's messages; when their source is lost, the thread
-# that waits for the job says so.
-_MESSAGE_THREAD = "wait_until_finish_read"
 _GRACE = 2.0
 
 
@@ -43,16 +37,22 @@ class Lifetime:
     when a worker is lost, and cleans nothing; so the child processes are ended here, temporary
     files removed, and the process left with 128 + signal or 1.
 
+    Args:
+      fatal_threads: names of threads that fail when a worker has died.
+      ignored_threads: names of threads whose failure is reported elsewhere.
+
     Attributes:
       temporary: a directory for every temporary file of this process and its children.
       before_end: called first, while the child processes live.
       on_end: called with `interrupted` or `failed` before the files are removed.
     """
 
-    def __init__(self):
+    def __init__(self, fatal_threads: Sequence[str] = (), ignored_threads: Sequence[str] = ()):
         self.temporary = tempfile.mkdtemp(prefix="srcnn-beam-")
         self.before_end: Callable[[], None] = lambda: None
         self.on_end: Callable[[str], None] = lambda state: None
+        self._fatal_threads = fatal_threads
+        self._ignored_threads = ignored_threads
         self._before: dict[str, str | None] = {}
         self._handlers: dict[int, object] = {}
         self._thread_hook: Callable = threading.excepthook
@@ -116,9 +116,9 @@ class Lifetime:
 
     def _thread_failed(self, failure: threading.ExceptHookArgs) -> None:
         name = failure.thread.name if failure.thread else ""
-        if name == _MESSAGE_THREAD:
+        if name in self._ignored_threads:
             return
-        if name != _WORKER_THREAD:
+        if name not in self._fatal_threads:
             self._thread_hook(failure)
             return
         if self._ending.locked():
@@ -150,7 +150,7 @@ class Lifetime:
             os._exit(code)
 
     def _orphans(self) -> Iterator[psutil.Process]:
-        """Processes of this run whose parent was killed, told by their temporary directory."""
+        """Processes of this run whose parent was killed, found by their temporary directory."""
         for process in psutil.process_iter():
             with suppress(psutil.Error):
                 if process.environ().get("TMPDIR") == self.temporary:

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 
-from transforms.objects import Stored, list_objects, look_at
+from storage.objects import Stored, find_object, list_objects
 
 WILDCARD = re.compile(r"[*?\[]")
 
@@ -20,7 +20,7 @@ def find_objects(pattern: str) -> Iterator[Stored]:
     """
     wildcard = WILDCARD.search(pattern)
     if wildcard is None:
-        found = look_at(pattern)
+        found = find_object(pattern)
         if found:
             yield found
         return
@@ -37,21 +37,28 @@ def matches(pattern: str, uri: str) -> bool:
 
     As in walk, hidden names need a pattern that names the dot.
     """
-    return _match_parts(pattern.split("/"), uri.split("/"))
+    parts = pattern.split("/")
+    return len(parts) in _skipping(parts, _reached(parts, uri.split("/"), hidden=False))
 
 
-def _match_parts(pattern: list[str], parts: list[str]) -> bool:
-    reached = {0}  # how much of the pattern can have been used up
+def could_match_below(pattern: str, directory: str) -> bool:
+    """Whether a glob could match a path below a directory, whatever that path is, hidden or not."""
+    parts = pattern.split("/")
+    return any(index < len(parts) for index in _reached(parts, directory.split("/"), hidden=True))
+
+
+def _reached(pattern: list[str], parts: list[str], hidden: bool) -> set[int]:
+    """How much of a pattern can have been used up by the parts of a path."""
+    reached = {0}
     for part in parts:
-        reached = _skipping(pattern, reached)
         reached = {
             index if pattern[index] == "**" else index + 1
-            for index in reached
+            for index in _skipping(pattern, reached)
             if index < len(pattern)
             and fnmatchcase(part, pattern[index])
-            and (not part.startswith(".") or not WILDCARD.match(pattern[index]))
+            and (hidden or not part.startswith(".") or not WILDCARD.match(pattern[index]))
         }
-    return len(pattern) in _skipping(pattern, reached)
+    return reached
 
 
 def _skipping(pattern: list[str], reached: set[int]) -> set[int]:

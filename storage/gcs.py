@@ -1,0 +1,89 @@
+"""Google Cloud Storage."""
+
+import os
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+from storage.bucket import CONNECT_SECONDS, READ_SECONDS, AgainError, Bucket, Page, brief, refusal
+from storage.errors import StoreError
+
+
+class GoogleBucket(Bucket):
+    """A bucket of Google Cloud Storage."""
+
+    def __init__(self, name: str):
+        import requests
+        from google.api_core.exceptions import GoogleAPICallError
+        from google.auth.exceptions import GoogleAuthError, TransportError
+        from google.cloud.storage.exceptions import DataCorruption
+
+        self._name = name
+        self._client = _google_client()
+        self._bucket = self._client.bucket(name)
+        self._api_error = GoogleAPICallError
+        self._auth_error = GoogleAuthError
+        self._silences = (
+            requests.exceptions.RequestException, TransportError, ConnectionError, DataCorruption,
+        )  # fmt: skip
+
+    def read(self, key: str, start: int | None, end: int | None) -> bytes:
+        last = None if end is None else end - 1
+        blob = self._bucket.blob(key)
+        return self._call(key, blob.download_as_bytes, start=start, end=last)
+
+    def write(self, key: str, content: bytes, kind: str, only_new: bool) -> None:
+        condition = {"if_generation_match": 0} if only_new else {}
+        blob = self._bucket.blob(key)
+        self._call(key, blob.upload_from_string, content, content_type=kind, **condition)
+
+    def stat(self, key: str) -> tuple[int, float]:
+        blob = self._bucket.blob(key)
+        self._call(key, blob.reload)
+        return blob.size, blob.updated.timestamp()
+
+    def delete(self, key: str) -> None:
+        self._call(key, self._bucket.blob(key).delete)
+
+    def page(self, prefix: str, deep: bool, token: str | None) -> Page:
+        def page(**bounds: Any) -> Page:
+            blobs = self._client.list_blobs(
+                self._name,
+                prefix=prefix,
+                delimiter=None if deep else "/",
+                page_token=token,
+                fields="items(name,size,updated),nextPageToken",
+                **bounds,
+            )
+            first = next(blobs.pages, ())
+            found = [(blob.name, blob.size, blob.updated.timestamp()) for blob in first]
+            return found, blobs.next_page_token
+
+        return self._call(prefix, page)
+
+    def _call(self, key: str, request: Callable, *arguments: Any, **named: Any) -> Any:
+        uri, bounds = f"gs://{self._name}/{key}", (CONNECT_SECONDS, READ_SECONDS)
+        try:
+            return request(*arguments, **named, timeout=bounds, retry=None)
+        except self._api_error as error:
+            # A listing has nothing else that could be missing; the message names it else.
+            listed = request.__name__ == "page" or "bucket does not exist" in error.message
+            code = "NoSuchBucket" if error.code == 404 and listed else error.code.name
+            raise refusal(uri, error.code, code, error.message) from None
+        except self._silences as error:
+            raise AgainError(f"no answer ({brief(error)})") from None
+        except self._auth_error as error:
+            raise StoreError(f"{uri}: {brief(error)}") from None
+
+
+@lru_cache(maxsize=1)
+def _google_client() -> Any:
+    """The client of this process; its threads share it and its connections."""
+    from google.auth.exceptions import GoogleAuthError
+    from google.cloud import storage
+
+    try:
+        # A project is asked for, and needed only to make buckets.
+        return storage.Client(project=os.environ.get("GOOGLE_CLOUD_PROJECT", "none"))
+    except GoogleAuthError as error:
+        raise StoreError(f"gs://: {brief(error)}") from None

@@ -1,0 +1,99 @@
+"""Amazon S3, and stores that speak its protocol."""
+
+import errno
+from functools import lru_cache
+from typing import Any
+
+from storage.bucket import CONNECT_SECONDS, READ_SECONDS, AgainError, Bucket, Page, brief, refusal
+from storage.errors import StoreError
+
+_CONNECTIONS = 32
+
+
+class S3Bucket(Bucket):
+    """A bucket of S3, or of a store that speaks its protocol."""
+
+    def __init__(self, name: str):
+        from botocore import exceptions
+
+        self._name = name
+        self._client = _s3_client()
+        self._client_error = exceptions.ClientError
+        self._any_error = exceptions.BotoCoreError
+        self._invalid = exceptions.ParamValidationError
+        self._silences = (
+            exceptions.HTTPClientError, exceptions.ConnectionError,
+            exceptions.IncompleteReadError, exceptions.FlexibleChecksumError,
+        )  # fmt: skip
+
+    def read(self, key: str, start: int | None, end: int | None) -> bytes:
+        part = {} if start is None else {"Range": f"bytes={start}-{end - 1}"}
+        return self._call("get_object", Key=key, **part)
+
+    def write(self, key: str, content: bytes, kind: str, only_new: bool) -> None:
+        condition = {"IfNoneMatch": "*"} if only_new else {}
+        self._call("put_object", Key=key, Body=content, ContentType=kind, **condition)
+
+    def stat(self, key: str) -> tuple[int, float]:
+        found = self._call("head_object", Key=key)
+        return found["ContentLength"], _whole_seconds(found["LastModified"])
+
+    def delete(self, key: str) -> None:
+        self._call("delete_object", Key=key)
+
+    def page(self, prefix: str, deep: bool, token: str | None) -> Page:
+        arguments = {"Prefix": prefix}
+        if not deep:
+            arguments["Delimiter"] = "/"
+        if token is not None:
+            arguments["ContinuationToken"] = token
+        answer = self._call("list_objects_v2", **arguments)
+        found = [
+            (one["Key"], one["Size"], _whole_seconds(one["LastModified"]))
+            for one in answer.get("Contents", ())
+        ]
+        return found, answer.get("NextContinuationToken")
+
+    def _call(self, operation: str, **arguments: Any) -> Any:
+        uri = f"s3://{self._name}/{arguments.get('Key', arguments.get('Prefix', ''))}"
+        try:
+            answer = getattr(self._client, operation)(Bucket=self._name, **arguments)
+            return answer["Body"].read() if "Body" in answer else answer
+        except self._client_error as error:
+            answer, status = error.response.get("Error", {}), error.response["ResponseMetadata"]
+            code, status = answer.get("Code", ""), status["HTTPStatusCode"]
+            if status == 501 and "IfNoneMatch" in arguments:
+                del arguments["IfNoneMatch"]
+                return self._call(operation, **arguments)
+            raise refusal(uri, status, code, answer.get("Message", "")) from None
+        except self._silences as error:
+            place = self._client.meta.endpoint_url
+            raise AgainError(f"no answer from {place} ({brief(error)})") from None
+        except self._invalid as error:
+            raise OSError(errno.EINVAL, brief(error), uri) from None
+        except self._any_error as error:  # no credentials, say
+            raise StoreError(f"{uri}: {brief(error)}") from None
+
+
+@lru_cache(maxsize=1)
+def _s3_client() -> Any:
+    """The client of this process; its threads share it and its connections."""
+    import boto3
+    from botocore.config import Config
+
+    # The tries are ours: botocore does not try again when an answer breaks off in its body, and has
+    # no bound for all of its tries together.
+    config = Config(
+        connect_timeout=CONNECT_SECONDS,
+        read_timeout=READ_SECONDS,
+        retries={"total_max_attempts": 1},
+        max_pool_connections=_CONNECTIONS,
+    )
+    # us-east-1, unless the environment says otherwise: other stores than Amazon's take any.
+    session = boto3.session.Session()
+    return session.client("s3", region_name=session.region_name or "us-east-1", config=config)
+
+
+def _whole_seconds(moment: Any) -> float:
+    """Some stores give fractions in one kind of answer and not in the other."""
+    return float(int(moment.timestamp()))
