@@ -139,12 +139,21 @@ def stack(name: str, *layers: tuple[int, int] | tuple[int, int, Padding]) -> Arc
     )
 
 
-def subpixel(name: str, filters: int, hidden: int, scale: int) -> Architecture:
-    """A network on the small picture: `hidden` layers of 3 x 3 kernels, and the enlarging one."""
-    layer = ConvLayer(kernel=3, filters=filters)
+def subpixel(name: str, filters: int, inner: int, scale: int, first: int = 3) -> Architecture:
+    """A network on the small picture.
+
+    Args:
+      name: of the network.
+      filters: of every layer but the last, which enlarges.
+      inner: number of layers between the first and the last.
+      scale: of the enlargement.
+      first: side of the first layer's kernel; that of the others is 3.
+    """
+    layers = [ConvLayer(kernel=first, filters=filters)]
+    layers += [ConvLayer(kernel=3, filters=filters)] * inner
     return Architecture(
         name=name,
-        layers=(*[layer] * hidden, ConvLayer(kernel=3, filters=scale**2)),
+        layers=(*layers, ConvLayer(kernel=3, filters=scale**2)),
         activation="prelu",
         upscale=scale,
         residual=True,
@@ -160,12 +169,12 @@ ARCHITECTURES: dict[str, dict[int | None, Architecture]] = {
     "srcnn-935-128": {None: stack("srcnn-935-128", (9, 128), (3, 64, "same"), (5, 1))},
     # Filters are multiples of 16, which vector instructions take whole.
     "subpixel-small": {
-        scale: subpixel("subpixel-small", 16, hidden, scale)
-        for scale, hidden in ((2, 5), (3, 7), (4, 9))
+        scale: subpixel("subpixel-small", 16, inner, scale, first=5)
+        for scale, inner in ((2, 4), (3, 6), (4, 8))
     },
     "subpixel-large": {
-        scale: subpixel("subpixel-large", 32, hidden, scale)
-        for scale, hidden in ((2, 10), (3, 11), (4, 14))
+        scale: subpixel("subpixel-large", 32, inner, scale)
+        for scale, inner in ((2, 9), (3, 10), (4, 13))
     },
 }
 
