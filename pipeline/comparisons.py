@@ -22,8 +22,9 @@ from PIL import Image
 from codec.decode import decode_image
 from pipeline.combine import CombineWhereMade
 from pipeline.job import Job
-from pipeline.summary import GALLERY_FIGURES, ranking, to_json
+from pipeline.summary import ranking, to_json
 from pipeline.terminal import printable
+from srcnn.figures import page_columns, shown_columns
 from transforms.crop import crop_to_luma
 from transforms.degrade import degrade_image
 from transforms.errors import EXPECTED_ERRORS
@@ -128,14 +129,14 @@ def panels(row: ReportRow, job: Job) -> dict[str, np.ndarray]:
         before = "input" if config.scale == 1 else f"interpolated ({config.kernel})"
         return {
             before: _displayable(restoration.as_image(record.interpolated, dtype)),
-            f"restored\n{_consistency(row)}": _displayable(restored),
+            _caption("restored", row, ""): _displayable(restored),
         }
     record = crop_to_luma(degrade_image(record, restoration), restoration)
     degraded = restoration.as_image(record.interpolated, dtype)
     return {
         "original": _displayable(restoration.inner(record.original)),
-        f"degraded\n{_figures(row, 'degraded')}": _displayable(restoration.inner(degraded)),
-        f"SRCNN\n{_figures(row, 'enhanced')}": _displayable(restored),
+        _caption("degraded", row, "degraded"): _displayable(restoration.inner(degraded)),
+        _caption("SRCNN", row, "enhanced"): _displayable(restored),
     }
 
 
@@ -204,9 +205,9 @@ def gallery_files(kind: str, row: ReportRow, pictures: dict[str, np.ndarray]) ->
         "path": row.relative_path,
         # As texts: JSON knows no infinity.
         "figures": {
-            name: str(getattr(row, name))
-            for name in GALLERY_FIGURES
-            if getattr(row, name) is not None
+            column.name: str(row.figure(column.name))
+            for column in page_columns(row.mode or "evaluate")
+            if row.figure(column.name) is not None
         },
         "size": [row.width, row.height],
         "captions": [caption.partition("\n")[0] for caption in pictures],
@@ -286,15 +287,12 @@ class WriteComparisons(beam.PTransform):
         return (sample, others) | "Pictures" >> beam.Flatten()
 
 
-def _figures(row: ReportRow, which: str) -> str:
-    psnr, ssim = getattr(row, f"psnr_{which}"), getattr(row, f"ssim_{which}")
-    similarity = "" if ssim is None else f"   SSIM {ssim:.4f}"
-    return f"PSNR {psnr:.2f} dB   MSE {getattr(row, f'mse_{which}'):.2f}{similarity}"
-
-
-def _consistency(row: ReportRow) -> str:
-    psnr = row.consistency_psnr
-    return "" if psnr is None else f"consistency {psnr:.2f} dB"
+def _caption(title: str, row: ReportRow, which: str) -> str:
+    """A caption with the figures of a picture."""
+    columns = [c for c in shown_columns(row.mode or "evaluate", "captions") if c.which == which]
+    values = [(column, row.figure(column.name)) for column in columns]
+    texts = (f"{c.title} {c.with_unit(value)}" for c, value in values if value is not None)
+    return f"{title}\n{'   '.join(texts)}"
 
 
 def _displayable(image: np.ndarray) -> np.ndarray:

@@ -23,17 +23,11 @@ import pyarrow.parquet as pq
 from pipeline.errors import ExitCode, UsageError
 from pipeline.summary import to_json
 from pipeline.terminal import or_dash, printable
+from srcnn.figures import Figure, columns, compared_columns, rank_column
 from transforms.objects import StoreError
 from transforms.storage import OutputStore
 
-_FIGURES = {
-    "evaluate": ("psnr_enhanced", "psnr_gain", "ssim_enhanced", "psnr_y_enhanced"),
-    "restore": ("consistency_psnr",),
-}
 _KEY = ["relative_path", "source_uri"]
-_COLUMNS = [
-    *_KEY, "status", "done_run_id", *(name for names in _FIGURES.values() for name in names)
-]  # fmt: skip
 _SHOWN = 10
 # Runs that differ in one of these measure different things.
 _MUST_AGREE = ("mode", "protocol", "scale", "kernel", "border")
@@ -63,8 +57,8 @@ class Run:
 
     @property
     def figure(self) -> float | None:
-        """Mean gain of PSNR, in restore mode mean consistency."""
-        return self.means.get("psnr_gain", self.means.get("consistency_psnr"))
+        """Mean of what images are ranked by, see srcnn.figures.rank_column."""
+        return self.means.get(rank_column(self.settings.get("mode", "evaluate")).name)
 
 
 @dataclass(frozen=True)
@@ -72,8 +66,8 @@ class Comparison:
     """Two runs, image by image.
 
     Attributes:
-      figure: the column that images are compared by, dB: psnr_enhanced, or in restore mode
-        consistency_psnr.
+      figure: the column that images are compared by: psnr_enhanced, or in restore mode
+        consistency_psnr, unless another was asked for.
       images: one row for each image with a figure in both: names, `a`, `b`, `difference` (b - a),
         worst first.
       means: of every figure over the images that have a finite one in both: (a, b, difference).
@@ -92,6 +86,11 @@ class Comparison:
     newly_failed: list[str]
     newly_written: list[str]
     settings: dict[str, tuple[Any, Any]]
+
+    @property
+    def improvements(self) -> pd.Series:
+        """By how much each of the images is better in B."""
+        return self.images.difference * _direction(self.figure)
 
 
 def list_runs(store: OutputStore, limit: int | None = None) -> list[Run]:
@@ -144,11 +143,16 @@ def read_rows(store: OutputStore, run_id: str) -> pd.DataFrame:
     return pd.concat([part for part in parts if len(part)] or parts[:1], ignore_index=True)
 
 
-def compare(store: OutputStore, a: Run, b: Run) -> Comparison:
+def compare(store: OutputStore, a: Run, b: Run, figure: str | None = None) -> Comparison:
     """Compares two runs of an OUTPUT.
 
+    Args:
+      store: OUTPUT.
+      a, b: the runs.
+      figure: name of the figure that images are compared by; None: the first of the mode.
+
     Raises:
-      UsageError: one has no report, or they measure different things.
+      UsageError: one has no report, they measure different things, or not that figure.
     """
     for name in _MUST_AGREE:
         values = a.settings.get(name), b.settings.get(name)
@@ -157,7 +161,12 @@ def compare(store: OutputStore, a: Run, b: Run) -> Comparison:
                 f"the runs cannot be compared: {name} is {values[0]!r} in {a.run_id} and "
                 f"{values[1]!r} in {b.run_id}"
             )
-    figures = _FIGURES[a.settings["mode"]]
+    compared = compared_columns(a.settings["mode"])
+    named = {c.figure.name: c for c in compared if c.which != "gain"}
+    if figure and figure not in named:
+        raise UsageError(f"figure: {figure!r} is none of {', '.join(named)}")
+    first = named[figure] if figure else compared[0]
+    figures = [first.name, *(c.name for c in compared if c != first)]
     return _joined(read_rows(store, a.run_id), read_rows(store, b.run_id), figures, {
         name: (a.settings.get(name), b.settings.get(name))
         for name in sorted({*a.settings, *b.settings})
@@ -170,21 +179,25 @@ def gates(comparison: Comparison, min_gain: float | None, max_loss: float | None
 
     Args:
       comparison: of two runs.
-      min_gain: the least by which the mean of B must be above A's, dB.
-      max_loss: the most that an image may lose, dB.
+      min_gain: the least by which the mean of B must be better than A's.
+      max_loss: the most that an image may lose.
     """
-    failed = []
+    failed, improvements = [], comparison.improvements
+    unit = unit_of(comparison.figure)
     if comparison.images.empty and not (min_gain is None and max_loss is None):
         return ["no image has a figure in both runs"]
     mean = comparison.means.get(comparison.figure, (math.nan, math.nan, math.nan))[2]
-    if min_gain is not None and not mean >= min_gain:
-        failed.append(f"mean {comparison.figure} changes by {mean:+.4f} dB, below {min_gain:+g}")
+    mean_gain = mean * _direction(comparison.figure)
+    if min_gain is not None and not mean_gain >= min_gain:
+        failed.append(
+            f"mean {comparison.figure} changes by {mean:+.4f}{unit}: gain below {min_gain:+g}"
+        )
     if max_loss is not None:
         worst = comparison.images.iloc[0]
-        number = int((comparison.images.difference < -max_loss).sum())
+        number = int((improvements < -max_loss).sum())
         if number:
             failed.append(
-                f"{number} images lose more than {max_loss:g} dB; most "
+                f"{number} images lose more than {max_loss:g}{unit}; most "
                 f"{printable(worst.relative_path)}: {worst.difference:+.4f}"
             )
         if comparison.newly_failed:
@@ -226,12 +239,16 @@ def _parser() -> argparse.ArgumentParser:
     two.add_argument("a", help="run id, the beginning of one, latest or previous")
     two.add_argument("b", help="the same")
     two.add_argument(
+        "--figure", metavar="NAME",
+        help="what images are compared by [psnr; in restore mode consistency_psnr]",
+    )  # fmt: skip
+    two.add_argument(
         "--min_psnr_gain", type=float, metavar="DB",
-        help="gate: the mean PSNR over images of both runs must rise by this at least",
+        help="gate: the mean of that figure over images of both runs must improve by this at least",
     )  # fmt: skip
     two.add_argument(
         "--max_regression", type=float, metavar="DB",
-        help="gate: no image may lose more PSNR, and none may newly fail",
+        help="gate: no image may lose more of that figure, and none may newly fail",
     )  # fmt: skip
     two.add_argument("--csv", metavar="FILE", help="write the differences of all images")
     return parser
@@ -239,7 +256,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _compare(store: OutputStore, options: argparse.Namespace) -> int:
     a, b = find_run(store, options.a), find_run(store, options.b)
-    comparison = compare(store, a, b)
+    comparison = compare(store, a, b, options.figure)
     failed = gates(comparison, options.min_psnr_gain, options.max_regression)
     if options.csv:
         comparison.images.to_csv(options.csv, index=False)
@@ -286,12 +303,29 @@ def _load_run(store: OutputStore, run_id: str) -> Run:
     )
 
 
+def unit_of(name: str) -> str:
+    """The unit of a column's figure, to stand behind a number."""
+    unit = _figure_of(name).unit
+    return f" {unit}" if unit else ""
+
+
+def _direction(name: str) -> int:
+    """1 where more is better in a column, -1 where less is."""
+    return 1 if _figure_of(name).higher_is_better else -1
+
+
+def _figure_of(name: str) -> Figure:
+    return next(column.figure for column in columns() if column.name == name)
+
+
 def _own_rows(store: OutputStore, run_id: str) -> pd.DataFrame | None:
+    names = [c.name for mode in ("evaluate", "restore") for c in compared_columns(mode)]
+    wanted = [*_KEY, "status", "done_run_id", *names]
     frames = []
     for path in store.glob(f"metrics/run_id={run_id}/*.parquet"):
         file = pq.ParquetFile(io.BytesIO(store.read(path)))
-        present = [name for name in _COLUMNS if name in file.schema_arrow.names]
-        frames.append(file.read(columns=present).to_pandas().reindex(columns=_COLUMNS))
+        present = [name for name in wanted if name in file.schema_arrow.names]
+        frames.append(file.read(columns=present).to_pandas().reindex(columns=wanted))
     return pd.concat(frames, ignore_index=True) if frames else None
 
 
@@ -311,7 +345,10 @@ def _joined(a: pd.DataFrame, b: pd.DataFrame, figures: Iterable[str], settings: 
     images = pd.DataFrame({"relative_path": both.relative_path, "a": left, "b": right})[measured]
     # Two infinite figures are equal.
     images["difference"] = np.where(images.a == images.b, 0.0, images.b - images.a)
-    images = images.sort_values(["difference", "relative_path"], ignore_index=True)
+    images = images.assign(better=images.difference * _direction(first)).sort_values(
+        ["better", "relative_path"], ignore_index=True
+    )
+    del images["better"]
     means = {}
     for name in figures:
         pair = both.loc[in_both, [f"{name}_a", f"{name}_b"]].to_numpy(float)
@@ -345,7 +382,7 @@ def _format_runs(runs: list[Run]) -> list[str]:
             f"{name:26} {run.state:11} {cells[0]:>8} {cells[1]:>8} {cells[2]:>7} "
             f"{or_dash(run.figure, '+.3f'):>7} {speed:>6}"
         )
-    return [*lines, "", "dB: mean gain of PSNR, in restore mode mean consistency"]
+    return [*lines, "", "dB: mean PSNR gain, in restore mode mean consistency"]
 
 
 def _format_comparison(a: Run, b: Run, comparison: Comparison) -> list[str]:
@@ -361,13 +398,13 @@ def _format_comparison(a: Run, b: Run, comparison: Comparison) -> list[str]:
     ]
     if comparison.infinite:
         lines.append(f"  means leave out infinite figures: {comparison.infinite}")
-    lower = comparison.images[comparison.images.difference < 0]
-    higher = int((comparison.images.difference > 0).sum())
-    same = len(comparison.images) - len(lower) - higher
-    lines += ["", f"  {comparison.figure}: {higher} higher, {same} equal, {len(lower)} lower"]
+    worse = comparison.images[comparison.improvements < 0]
+    better = int((comparison.improvements > 0).sum())
+    same = len(comparison.images) - len(worse) - better
+    lines += ["", f"  {comparison.figure}: {better} better, {same} equal, {len(worse)} worse"]
     lines += [
-        f"    {row.difference:+9.4f} dB  {printable(row.relative_path)}"
-        for row in lower.head(_SHOWN).itertuples()
+        f"    {row.difference:+9.4f}{unit_of(comparison.figure)}  {printable(row.relative_path)}"
+        for row in worse.head(_SHOWN).itertuples()
     ]
     for title, names in (
         ("only in B", comparison.appeared),

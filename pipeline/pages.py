@@ -23,8 +23,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from pipeline.errors import ExitCode, UsageError
 from pipeline.history import Run, find_run, list_runs
-from pipeline.summary import GALLERY_FIGURES, mean_rows, most_infinite
+from pipeline.summary import mean_rows, most_infinite
 from pipeline.terminal import or_dash, printable
+from srcnn.figures import Column, page_columns
 from transforms.objects import StoreError
 from transforms.storage import OutputStore
 
@@ -33,16 +34,7 @@ _FOLDERS = 40
 _DOTS = 600
 _BINS = 32
 _LEFT, _WIDTH, _HEIGHT, _BOTTOM = 10.0, 320.0, 115.0, 125.0
-_COLUMNS = [
-    "relative_path", "status", "width", "height",
-    "psnr_degraded", "psnr_enhanced", "psnr_gain", "ssim_enhanced", "consistency_psnr",
-]  # fmt: skip
-_TITLES = {
-    "psnr_gain": "Gain of PSNR, dB",
-    "psnr_enhanced": "PSNR, dB",
-    "ssim_enhanced": "SSIM",
-    "consistency_psnr": "Consistency with the input, dB",
-}
+_COLUMNS = ["relative_path", "status", "width", "height"]
 
 
 def write_run_page(store: OutputStore, run_id: str, summary: dict[str, Any]) -> None:
@@ -136,33 +128,31 @@ def _environment() -> Environment:
 
 
 def _run_content(store: OutputStore, run_id: str, summary: dict[str, Any]) -> dict[str, Any]:
-    restore = summary["configuration"]["mode"] == "restore"
-    figure = "consistency_psnr" if restore else "psnr_gain"
-    shown = (figure,) if restore else ("psnr_gain", "psnr_enhanced", "ssim_enhanced")
-    columns, folders, dots = _gather(store, run_id, shown, figure)
-    gallery = sorted(_gallery(store, run_id), key=lambda image: image["path"])
+    rank, *others = shown = page_columns(summary["configuration"]["mode"])
+    columns, folders, dots = _gather(store, run_id, [column.name for column in shown])
+    gallery = sorted(_gallery(store, run_id, shown), key=lambda image: image["path"])
     means = summary["means"]
-    charts = [_histogram(_TITLES[name], columns[name], name in ("psnr_gain",)) for name in shown]
+    cards = [rank, *(c for c in others if c.figure is rank.figure or not c.which)]
+    charts = [_histogram(column, columns[column.name]) for column in shown]
     return {
         "summary": summary,
         "config": summary["configuration"],
         "counts": summary["counts"],
         "gone": summary["source_gone"],
         "headline": [
-            {"name": name, "value": or_dash(means[key]["mean"], form)}
-            for key, name, form in (
-                ("psnr_gain", "dB mean gain of PSNR", "+.3f"),
-                ("psnr_enhanced", "dB mean PSNR", ".2f"),
-                ("consistency_psnr", "dB mean consistency", ".2f"),
-            )
-            if key in means
+            {
+                "name": f"{column.figure.unit} mean {column.title}".strip(),
+                "value": column.format(means[column.name]["mean"], int(column.which == "gain")),
+            }
+            for column in cards
+            if column.name in means
         ],
         "charts": [chart for chart in charts if chart],
-        "by_size": _scatter(dots, restore),
+        "by_size": _scatter(dots, rank),
         "means": list(mean_rows(means)),
         "infinite": most_infinite(means),
         "folders": folders,
-        "figure_name": "consistency" if restore else "gain",
+        "rank": rank,
         "gallery": gallery,
         "kinds": sorted({image["kind"] for image in gallery}),
         "gallery_figures": list(gallery[0]["figures"]) if gallery else [],
@@ -171,24 +161,26 @@ def _run_content(store: OutputStore, run_id: str, summary: dict[str, Any]) -> di
 
 
 def _gather(
-    store: OutputStore, run_id: str, names: Iterable[str], figure: str
+    store: OutputStore, run_id: str, names: list[str]
 ) -> tuple[dict[str, np.ndarray], list[dict[str, Any]], list[tuple[int, float, str]]]:
     """Columns of figures, folders, and a sample of (pixels, figure, path), of a run's rows.
 
-    Holds four bytes for each row and figure, and nothing else that grows with the rows.
+    Folders and sample are of the first figure. Holds four bytes for each row and figure, and
+    nothing else that grows with the rows.
     """
     columns: dict[str, list[np.ndarray]] = {name: [] for name in names}
     folders: dict[str, list[float]] = {}
     dots: list[tuple[int, tuple[int, float, str]]] = []
     for path in store.glob(f"metrics/run_id={run_id}/*.parquet"):
         file = pq.ParquetFile(io.BytesIO(store.read(path)))
-        for batch in file.iter_batches(columns=_COLUMNS, batch_size=20_000):
-            rows = batch.to_pandas()
+        for batch in file.iter_batches(columns=[*_COLUMNS, *names], batch_size=20_000):
+            # A run before a figure was added has no such column.
+            rows = batch.to_pandas().reindex(columns=[*_COLUMNS, *names])
             written = rows[rows.status == "written"]
             for name in columns:
                 columns[name].append(written[name].dropna().to_numpy(np.float32))
-            _add_folders(folders, rows[rows.status.isin(("written", "failed"))], figure)
-            dots = _add_dots(dots, written, figure)
+            _add_folders(folders, rows[rows.status.isin(("written", "failed"))], names[0])
+            dots = _add_dots(dots, written, names[0])
     return (
         {
             name: np.concatenate([np.zeros(0, np.float32), *parts])
@@ -241,16 +233,17 @@ def _add_dots(dots: list, rows: Any, figure: str) -> list:
     return sorted(dots + more)[:_DOTS]
 
 
-def _gallery(store: OutputStore, run_id: str) -> Iterator[dict[str, Any]]:
+def _gallery(store: OutputStore, run_id: str, columns: list[Column]) -> Iterator[dict[str, Any]]:
     for path in store.glob(f"runs/{run_id}/gallery/*.json"):
         image = json.loads(store.read(path))
         width, height = image["size"]
         figures = {
-            name: _sortable(float(image["figures"][column]), form, unit)
-            for column, (name, form, unit) in GALLERY_FIGURES.items()
-            if column in image["figures"]
+            column.title: (_bounded(value), column.with_unit(value))
+            for column in columns
+            if (value := float(image["figures"].get(column.name, "nan"))) == value
         }
-        figures["size"] = _sortable(width * height / 1e6, ".3g", " MP")
+        pixels = width * height / 1e6
+        figures["size"] = (pixels, f"{pixels:.3g} MP")
         yield {
             "kind": image["kind"],
             "path": image["path"],
@@ -263,12 +256,13 @@ def _gallery(store: OutputStore, run_id: str) -> Iterator[dict[str, Any]]:
         }
 
 
-def _sortable(value: float, form: str, unit: str) -> tuple[float, str]:
-    """A number that JSON can hold, and its text."""
-    return min(max(value, -1e9), 1e9), format(value, form) + unit
+def _bounded(value: float) -> float:
+    """A number that JSON can hold, for one that may be infinite."""
+    return min(max(value, -1e9), 1e9)
 
 
-def _histogram(title: str, values: np.ndarray, around_zero: bool) -> dict[str, Any] | None:
+def _histogram(column: Column, values: np.ndarray) -> dict[str, Any] | None:
+    around_zero = column.which == "gain"
     finite = values[np.isfinite(values)].astype(np.float64)
     if len(finite) < 2:
         return None
@@ -289,7 +283,7 @@ def _histogram(title: str, values: np.ndarray, around_zero: bool) -> dict[str, A
     ]
     ticks = [f"{low + share * (high - low):.{digits}f}" for share in (0.0, 0.5, 1.0)]
     return {
-        "title": title,
+        "title": column.heading,
         "bars": bars,
         "ticks": _ticks(*ticks),
         "zero": _across(-low / (high - low)) if around_zero and low < 0 < high else None,
@@ -345,25 +339,25 @@ def _trend(runs: list[Run]) -> dict[str, Any] | None:
     }
 
 
-def _scatter(dots: list[tuple[int, float, str]], restore: bool) -> dict[str, Any] | None:
+def _scatter(dots: list[tuple[int, float, str]], rank: Column) -> dict[str, Any] | None:
     if len(dots) < 3:
         return None
     left, right = _range(np.log10([size for size, _, _ in dots]))
     low, high = _range([value for _, value, _ in dots])
     return {
-        "title": f"{'Consistency' if restore else 'Gain'}, dB, against size",
+        "title": f"{rank.heading}, against size",
         "dots": [
             _dot(
                 (np.log10(size) - left) / (right - left),
                 (value - low) / (high - low),
-                f"{path}: {size / 1e6:.3f} megapixels, {value:+.3f} dB",
+                f"{path}: {size / 1e6:.3f} megapixels, {rank.with_unit(value, 1)}",
             )
             for size, value, path in dots
         ],
         "ticks": _ticks(f"{10**left / 1e6:.3g} MP", f"{10**right / 1e6:.3g} MP"),
         "line": None,
         "zero": _up(-low / (high - low)) if low < 0 < high else None,
-        "words": f"{len(dots)} images, from {low:+.2f} to {high:+.2f} dB",
+        "words": f"{len(dots)} images, from {rank.format(low)} to {rank.with_unit(high)}",
     }
 
 

@@ -22,7 +22,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.progress import ProgressFile
-from transforms.records import BESIDE_MATCHED, SCHEMA, ReportRow, as_unicode
+from transforms.records import (
+    BESIDE_MATCHED,
+    ReportRow,
+    as_unicode,
+    report_columns,
+    report_schema,
+    to_table,
+)
 from transforms.stage import count
 from transforms.storage import OutputStore
 
@@ -36,7 +43,7 @@ _JOURNAL_SECONDS = (1.0, 60.0)
 _JOURNAL_SHARE = 0.05
 # Columns that another run's row has of an image that this one did not restore.
 _OF_THE_WORK = ("engine", "versions")
-_TEXTS = tuple(f.name for f in SCHEMA if f.type == pa.string())
+_TEXTS = tuple(name for name, (kind, _) in report_columns().items() if kind == pa.string())
 
 
 class RowJournal:
@@ -63,10 +70,8 @@ class RowJournal:
     def write(self) -> None:
         """Writes what has gathered."""
         if self._rows:
-            columns = {name: [getattr(row, name) for row in self._rows] for name in SCHEMA.names}
-            table = pa.table(columns, SCHEMA)
             name = f"{journal_of(self._store.run_id)}/{uuid.uuid4().hex}.parquet"
-            self._store.write(name, encode_table(table))
+            self._store.write(name, encode_table(to_table(self._rows)))
             self._rows.clear()
         self._written = time.monotonic()
 
@@ -116,7 +121,7 @@ def journal_of(run_id: str) -> str:
 def encode_table(table: pa.Table) -> bytes:
     """Rows as one Parquet file, zstd."""
     buffer = io.BytesIO()
-    with pq.ParquetWriter(buffer, SCHEMA, compression="zstd") as writer:
+    with pq.ParquetWriter(buffer, table.schema, compression="zstd") as writer:
         writer.write_table(table, row_group_size=_GROUP_ROWS)
     return buffer.getvalue()
 
@@ -202,9 +207,9 @@ def _latest(keys: Iterable[pd.DataFrame]) -> np.ndarray:
 
 
 def _kept_tables(store: OutputStore, parts: Iterable[str], keep: np.ndarray) -> Iterator[pa.Table]:
-    start = 0
+    start, schema = 0, report_schema()
     for part in parts:
-        table = pq.read_table(io.BytesIO(store.read(part)), schema=SCHEMA)
+        table = pq.read_table(io.BytesIO(store.read(part)), schema=schema)
         yield table.filter(pa.array(keep[start : start + len(table)]))
         start += len(table)
 

@@ -16,31 +16,14 @@ from typing import Any
 import apache_beam as beam
 
 from pipeline.combine import CombineWhereMade
-from pipeline.terminal import or_dash, printable
+from pipeline.terminal import printable
+from srcnn.figures import columns, figures_of, rank_column, shown_columns
 from transforms.records import BESIDE_MATCHED, ReportRow
 from transforms.storage import OutputStore
 
 MATCHED = "matched"
 TOTALS_PATH = "totals.json"
 
-_AVERAGED = (
-    "psnr_degraded", "psnr_enhanced", "psnr_gain",
-    "mse_degraded", "mse_enhanced",
-    "ssim_degraded", "ssim_enhanced", "ssim_gain",
-    "psnr_y_degraded", "psnr_y_enhanced", "ssim_y_degraded", "ssim_y_enhanced",
-    "consistency_psnr",
-)  # fmt: skip
-_MEANS = (
-    ("PSNR, dB", "psnr", ".4f"), ("SSIM", "ssim", ".6f"), ("MSE", "mse", ".4f"),
-    ("luma PSNR, dB", "psnr_y", ".4f"), ("luma SSIM", "ssim_y", ".6f"),
-)  # fmt: skip
-# Of the gallery, and in this order: the column, what it is called, how it is shown.
-GALLERY_FIGURES = {
-    "psnr_gain": ("gain", "+.2f", " dB"),
-    "consistency_psnr": ("consistency", ".2f", " dB"),
-    "psnr_enhanced": ("PSNR", ".2f", " dB"),
-    "ssim_enhanced": ("SSIM", ".4f", ""),
-}
 _SUMMED = ("infer_seconds", "total_seconds", "source_bytes", "output_bytes")
 _MATCHED = ("written", "skipped", "failed")
 _WORST = 10
@@ -49,8 +32,8 @@ _EXAMPLES = 5
 
 
 def ranking(row: ReportRow) -> float | None:
-    """What images are ranked by: PSNR gain, in restore mode consistency; None without a figure."""
-    figure = row.consistency_psnr if row.mode == "restore" else row.psnr_gain
+    """What images are ranked by, see srcnn.figures.rank_column; None without a figure."""
+    figure = row.figure(rank_column(row.mode or "evaluate").name)
     return None if figure is None or math.isnan(figure) else figure
 
 
@@ -84,10 +67,10 @@ class SummaryFn(beam.CombineFn):
             totals["output_pixels"] += row.output_width * row.output_height
             for name in _SUMMED:
                 totals["sums"][name] += getattr(row, name) or 0
-            for name in _AVERAGED:
-                _add_figure(totals["figures"], name, _figure_of(getattr(row, name)))
-            if ranking(row) is not None:
-                worst = (ranking(row), row.relative_path, row.output_uri)
+            for name, value in (row.figures or {}).items():
+                _add_figure(totals["figures"], name, _figure_of(value))
+            if (rank := ranking(row)) is not None:
+                worst = (rank, row.relative_path, row.output_uri)
                 totals["worst"] = heapq.nsmallest(_WORST, [*totals["worst"], worst])
         return totals
 
@@ -121,7 +104,7 @@ class SummaryFn(beam.CombineFn):
             "megapixels": totals["pixels"] / 1e6,
             "output_megapixels": totals["output_pixels"] / 1e6,
             **{name: totals["sums"][name] for name in _SUMMED},
-            "means": {n: _mean_of(f) for n, f in totals["figures"].items() if f[1] or f[2]},
+            "means": _means_of(totals["figures"]),
             "worst": [
                 {"rank_figure": _jsonable(figure), "relative_path": path, "output_uri": uri}
                 for figure, path, uri in totals["worst"]
@@ -191,17 +174,11 @@ def reconcile(totals: dict[str, Any], rows: int) -> str | None:
 
 def mean_rows(means: dict[str, Any]) -> Iterator[dict[str, str]]:
     """The table of a summary's means, as texts: what they are of, degraded, enhanced, gain."""
-    for name, key, form in _MEANS:
-        degraded, enhanced, gain = (
-            means.get(f"{key}_{which}") for which in ("degraded", "enhanced", "gain")
-        )
-        if degraded and enhanced:
-            yield {
-                "name": name,
-                "degraded": or_dash(degraded["mean"], form),
-                "enhanced": or_dash(enhanced["mean"], form),
-                "gain": or_dash(gain["mean"], "+" + form) if gain else "",
-            }
+    for figure in figures_of("evaluate"):
+        present = [column for column in figure.columns if column.name in means]
+        texts = {column.which: column.format(means[column.name]["mean"], 2) for column in present}
+        if {"degraded", "enhanced"} <= texts.keys():
+            yield {"name": present[0].heading, "gain": ""} | texts
 
 
 def most_infinite(means: dict[str, Any]) -> int:
@@ -226,12 +203,11 @@ def format_summary(summary: dict[str, Any]) -> str:
     ]
     lines += _format_means(summary["means"])
     if summary["worst"]:
-        figure, form = (
-            ("PSNR gain", "+.3f") if config["mode"] == "evaluate" else ("consistency", ".3f")
-        )
-        lines += ["", f"  lowest {figure}"]
+        rank = rank_column(config["mode"])
+        lines += ["", f"  lowest {rank.title}"]
         lines += [
-            f"    {or_dash(w['rank_figure'], form):>8} dB  {printable(w['relative_path'])}"
+            f"    {rank.format(w['rank_figure'], 1):>8} {rank.figure.unit}  "
+            f"{printable(w['relative_path'])}"
             for w in summary["worst"][:3]
         ]
     lines += _format_groups(
@@ -273,13 +249,17 @@ def _format_changes(summary: dict[str, Any]) -> list[str]:
 
 def _format_means(means: dict[str, Any]) -> list[str]:
     lines = []
-    if "psnr_degraded" in means:
+    if table := list(mean_rows(means)):
         lines += ["", f"  {'mean over images':18}{'degraded':>12}{'enhanced':>12}{'gain':>12}"]
-        for row in mean_rows(means):
-            name, *cells = row.values()
-            lines.append(f"  {name.replace(',', ''):18}" + "".join(f"{c:>12}" for c in cells))
-    if "consistency_psnr" in means:
-        lines += ["", f"  consistency {or_dash(means['consistency_psnr']['mean'], '.4f')} dB"]
+    for row in table:
+        cells = "".join(f"{row[which]:>12}" for which in ("degraded", "enhanced", "gain"))
+        lines.append(f"  {row['name'].replace(',', ''):18}{cells}")
+    singles = [
+        f"  {column.title} {column.with_unit(means[column.name]['mean'], 2)}"
+        for column in shown_columns("restore", "means")
+        if column.name in means
+    ]
+    lines += ["", *singles] if singles else []
     if infinite := most_infinite(means):
         lines.append(f"  means leave out infinite PSNR (identical images): {infinite}")
     return lines
@@ -315,6 +295,13 @@ def _add_group(
 
 def _by_count(groups: dict[Any, tuple[int, list]]) -> list:
     return sorted(groups.items(), key=lambda item: (-item[1][0], item[0]))
+
+
+def _means_of(figures: dict[str, tuple[float, int, int, int]]) -> dict[str, Any]:
+    """Means by column, in the report's order, of figures that any image has."""
+    shown = (c.name for c in columns() if "means" in c.figure.shown)
+    found = {name: figures[name] for name in shown if name in figures}
+    return {name: _mean_of(figure) for name, figure in found.items() if figure[1] or figure[2]}
 
 
 def _mean_of(figure: tuple[float, int, int, int]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from transforms.globs import matches
-from transforms.records import SCHEMA, ImageRef, ReportRow, as_unicode
+from transforms.records import ImageRef, ReportRow, as_unicode, report_schema
 from transforms.storage import OutputStore, is_gone
 
 _COLUMNS = (
@@ -88,7 +88,7 @@ def read_past(store: OutputStore, path: str, fingerprint: str) -> Iterator[PastR
     Raises:
       DamagedReportError: it cannot be read.
     """
-    schema = SCHEMA.empty_table().select(list(_COLUMNS)).schema
+    schema = report_schema().empty_table().select(list(_COLUMNS)).schema
     content = io.BytesIO(store.read(path))
     try:
         table = pq.read_table(content, schema=schema, filters=[("status", "in", list(_ENDED))])
