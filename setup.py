@@ -20,6 +20,7 @@ setup(
     python_requires=">=3.11",
     packages=[
         "pipeline",
+        "pipeline.reporting",
         "transforms",
         "codec",
         "srcnn",
@@ -28,7 +29,7 @@ setup(
         "weights",
     ],
     py_modules=["run_pipeline"],
-    package_data={"weights": ["*.weights.h5", "*.json"], "pipeline": ["templates/*.j2"]},
+    package_data={"weights": ["*.weights.h5", "*.json"], "pipeline.reporting": ["templates/*.j2"]},
     install_requires=[
         "apache-beam>=2.77",
         "tensorflow>=2.18",

@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.memory import measure
-from pipeline.comparisons import gallery_files
-from pipeline.report import RowJournal, compact_journal, remove_journal
-from pipeline.summary import SummaryFn, to_json
+from pipeline.reporting.comparisons import gallery_files
+from pipeline.reporting.report import RowJournal, compact_journal, remove_journal
+from pipeline.reporting.summary import SummaryFn, to_json
 from transforms.records import ReportRow
 from transforms.storage import OutputStore
 

@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 
 from pipeline.errors import UsageError
-from pipeline.summary import to_json
+from pipeline.reporting.summary import to_json
 from transforms.objects import StoreError
 from transforms.storage import OutputStore, is_local
 

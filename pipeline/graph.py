@@ -6,11 +6,11 @@ from functools import partial
 import apache_beam as beam
 
 from codec.encode import EncodeSettings
-from pipeline.comparisons import WriteComparisons
 from pipeline.job import Job
 from pipeline.progress import ProgressFile
-from pipeline.report import EndRow
-from pipeline.summary import MATCHED, WriteTotals
+from pipeline.reporting.comparisons import WriteComparisons
+from pipeline.reporting.report import EndRow
+from pipeline.reporting.summary import MATCHED, WriteTotals
 from pipeline.version import versions
 from transforms.crop import CropToYCrCb
 from transforms.degrade import Degrade

@@ -11,7 +11,7 @@ import apache_beam as beam
 from codec.apart import read_header_apart
 from pipeline.graph import match
 from pipeline.job import Job
-from pipeline.summary import to_json
+from pipeline.reporting.summary import to_json
 from pipeline.terminal import printable
 from transforms.errors import EXPECTED_ERRORS
 from transforms.records import ImageRef, ReportRow

@@ -28,16 +28,16 @@ from pipeline.errors import ExitCode, UsageError
 from pipeline.graph import build
 from pipeline.job import Job, prepare_job
 from pipeline.lifetime import Lifetime
-from pipeline.manifest import Manifest, describe_job
 from pipeline.options import Command
-from pipeline.pages import write_output_page, write_run_page
 from pipeline.plan import build_plan, describe_plan
 from pipeline.preflight import check_places
 from pipeline.progress import ProgressFile, ProgressWatcher
 from pipeline.recovery import past_files, recover
 from pipeline.remote import RemoteError, prepare_options, run_remote, works_here
-from pipeline.report import compact_journal, remove_journal
-from pipeline.summary import format_summary, reconcile, to_json, totals_path
+from pipeline.reporting.manifest import Manifest, describe_job
+from pipeline.reporting.pages import write_output_page, write_run_page
+from pipeline.reporting.report import compact_journal, remove_journal
+from pipeline.reporting.summary import format_summary, reconcile, to_json, totals_path
 from pipeline.terminal import printable
 from srcnn.engines import cores
 from srcnn.metrics import load_ssim

@@ -13,11 +13,11 @@ from pipeline.claim import Claim
 from pipeline.errors import ExitCode, UsageError
 from pipeline.graph import build
 from pipeline.job import Job, prepare_job
-from pipeline.manifest import Manifest
 from pipeline.options import Command, parse
 from pipeline.preflight import check_places
 from pipeline.recovery import past_files, recover
 from pipeline.remote import prepare_options
+from pipeline.reporting.manifest import Manifest
 from pipeline.run import conclude, pipeline_options
 from pipeline.terminal import printable
 

@@ -7,7 +7,7 @@ an entry there. Figures are on the 8-bit scale, see srcnn.metrics.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from threading import Lock
 from typing import Any
 
@@ -21,7 +21,6 @@ Values = dict[str, float | None]
 
 # What a figure with a reference is taken of, and in this order columns stand in the report.
 _PICTURES = ("degraded", "enhanced", "gain")
-_models: dict[Callable[[], Any], Any] = {}
 _loading = Lock()
 
 
@@ -63,6 +62,11 @@ class Result:
     restored: np.ndarray
     source: np.ndarray
     model: Degradation
+
+
+@cache
+def _loaded(load: Callable[[], Any]) -> Any:
+    return load()
 
 
 @dataclass(frozen=True)
@@ -111,16 +115,19 @@ class Figure:
         if self.load is None:
             return self.function(subject)
         with _loading:
-            if self.load not in _models:
-                _models[self.load] = self.load()
-        return self.function(subject, _models[self.load])
+            model = _loaded(self.load)
+        return self.function(subject, model)
+
+    @property
+    def sign(self) -> int:
+        """1 where more is better, -1 where less is."""
+        return 1 if self.higher_is_better else -1
 
     def improvement(self, before: float | None, after: float | None) -> float | None:
         """By how much the second value is better; None where that is not defined."""
-        if before is None or after is None:
+        if before is None or after is None or math.isnan(after - before):
             return None
-        gain = after - before if self.higher_is_better else before - after
-        return None if math.isnan(gain) else gain
+        return self.sign * (after - before)
 
 
 @dataclass(frozen=True)
@@ -153,23 +160,14 @@ class Column:
     @property
     def meaning(self) -> str:
         """Its line in docs/report.md."""
-        name, meaning = self.figure.name, self.figure.meaning
-        terms = f"{name}_enhanced", f"{name}_degraded"
-        return {
-            "degraded": f"Degraded against original: {meaning}.",
-            "enhanced": f"Restored against original; as {name}_degraded.",
-            "gain": " - ".join(terms if self.figure.higher_is_better else terms[::-1])
-            + "; null where it is not defined.",
-            "": f"Restore mode: {meaning}.",
-        }[self.which]
+        name = self.figure.name
+        if self.which == "gain":
+            return f"By how much {name}_enhanced is better than {name}_degraded; null if undefined."
+        of = {"degraded": "Degraded against original", "enhanced": "Restored against original"}
+        return f"{of.get(self.which, 'Restore mode')}: {self.figure.meaning}."
 
     def format(self, value: float | None, further: int = 0) -> str:
-        """A value as text, without its unit; a dash where there is none.
-
-        Args:
-          value: of the column, or a mean.
-          further: digits beyond those of the figure.
-        """
+        """A value, or a mean with some further digits, as text; a dash where there is none."""
         sign = "+" if self.which == "gain" else ""
         return "-" if value is None else f"{value:{sign}.{self.figure.digits + further}f}"
 
@@ -185,10 +183,6 @@ def _consistency(result: Result) -> float | None:
     return model.convention.consistency(result.restored, result.source, model.scale, model.kernel)
 
 
-def _channels(image: np.ndarray) -> int:
-    return 1 if image.ndim == 2 else image.shape[2]
-
-
 # The first one with a reference, and the first one without, rank images; more is better there.
 FIGURES: dict[str, Figure] = {
     figure.name: figure
@@ -200,7 +194,7 @@ FIGURES: dict[str, Figure] = {
         Figure(
             "mse", "MSE", "squared error summed over channels, mean over pixels, 8-bit codes "
             "squared (`matlab`: luma)",
-            lambda pair: pair.mse * _channels(pair.truth), digits=2, higher_is_better=False,
+            lambda pair: pair.mse * pair.truth[0, 0].size, digits=2, higher_is_better=False,
             shown=("means", "captions"),
         ),
         Figure(
@@ -246,8 +240,7 @@ def columns() -> list[Column]:
 
 def shown_columns(mode: str, place: str) -> list[Column]:
     """The columns of a mode that appear in a place, see Figure.shown."""
-    figures = figures_of(mode)
-    return [c for c in columns() if c.figure in figures and place in c.figure.shown]
+    return [c for c in columns() if c.figure in figures_of(mode) and place in c.figure.shown]
 
 
 def rank_column(mode: str) -> Column:
@@ -255,27 +248,21 @@ def rank_column(mode: str) -> Column:
     return figures_of(mode)[0].columns[-1]
 
 
-def compared_columns(mode: str) -> list[Column]:
-    """What two runs of a mode are compared by."""
-    return [column for column in shown_columns(mode, "means") if column.which != "degraded"]
-
-
 def page_columns(mode: str) -> list[Column]:
     """What the page of a run charts and sorts by: the ranking, and figures of restored images."""
-    rank = rank_column(mode)
-    shown = (c for c in shown_columns(mode, "pages") if c.which in ("enhanced", ""))
-    return [rank, *(column for column in shown if column != rank)]
+    shown = [c for c in shown_columns(mode, "pages") if c.which in ("enhanced", "")]
+    return list(dict.fromkeys([rank_column(mode), *shown]))
 
 
 def measure_evaluated(measured: Measured) -> Values:
     """Degraded and restored image against the original: columns of the report."""
-    images = _pairs(*measured.images, measured.ssim_window)
+    images = _pairs(measured.images, measured.ssim_window)
     same = measured.images is measured.lumas
-    lumas = images if same else _pairs(*measured.lumas, measured.ssim_window)
+    lumas = images if same else _pairs(measured.lumas, measured.ssim_window)
     values: Values = {}
     for figure in figures_of("evaluate"):
-        both = [figure.measure(pair) for pair in (lumas if figure.of_luma else images)]
-        both.append(figure.improvement(*both))
+        before, after = map(figure.measure, lumas if figure.of_luma else images)
+        both = before, after, figure.improvement(before, after)
         values |= {column.name: v for column, v in zip(figure.columns, both, strict=False)}
     return values
 
@@ -285,7 +272,6 @@ def measure_restored(result: Result) -> Values:
     return {figure.name: figure.measure(result) for figure in figures_of("restore")}
 
 
-def _pairs(
-    truth: np.ndarray, degraded: np.ndarray, restored: np.ndarray, window: str
-) -> tuple[Pair, Pair]:
-    return Pair(truth, degraded, window), Pair(truth, restored, window)
+def _pairs(images: tuple[np.ndarray, np.ndarray, np.ndarray], window: str) -> list[Pair]:
+    truth, *others = images
+    return [Pair(truth, image, window) for image in others]

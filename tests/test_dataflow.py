@@ -125,7 +125,8 @@ def test_what_the_images_install_has_the_package_and_the_weights(sdist):
     needed = {str(path.relative_to(ROOT)) for path in (ROOT / "weights").glob("*.[hj]*")}
     for package in ("pipeline", "transforms", "codec", "srcnn"):
         needed |= {str(path.relative_to(ROOT)) for path in (ROOT / package).rglob("*.py")}
-    needed |= {str(path.relative_to(ROOT)) for path in (ROOT / "pipeline/templates").glob("*.j2")}
+    templates = ROOT / "pipeline/reporting/templates"
+    needed |= {str(path.relative_to(ROOT)) for path in templates.glob("*.j2")}
     assert len(needed) > 60
     assert needed <= inside
 

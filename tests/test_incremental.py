@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support import quick
 
-from pipeline import report
+from pipeline.reporting import report
 from srcnn.architecture import Architecture, ConvLayer
 from srcnn.weights import save_weights
 from transforms.done import PastRow, change_of, last_written, matches

@@ -13,8 +13,8 @@ from conftest import files_below, write_images
 from PIL import Image
 
 from pipeline import pages
-from pipeline.report import RowJournal, compact_journal
-from pipeline.summary import SummaryFn
+from pipeline.reporting.report import RowJournal, compact_journal
+from pipeline.reporting.summary import SummaryFn
 from transforms.records import ReportRow
 from transforms.storage import OutputStore
 

@@ -13,8 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support import quick
 
-from pipeline import report
-from pipeline.report import RowJournal, compact_journal, journal_of, journals, remove_journal
+from pipeline.reporting import report
+from pipeline.reporting.report import (
+    RowJournal,
+    compact_journal,
+    journal_of,
+    journals,
+    remove_journal,
+)
 from transforms.records import ReportRow, report_schema
 from transforms.storage import OutputStore
 

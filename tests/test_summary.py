@@ -11,8 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import run_pipeline
-from pipeline.comparisons import SampleFn
-from pipeline.summary import MATCHED, SummaryFn, format_summary, ranking, reconcile, to_json
+from pipeline.reporting.comparisons import SampleFn
+from pipeline.reporting.summary import (
+    MATCHED,
+    SummaryFn,
+    format_summary,
+    ranking,
+    reconcile,
+    to_json,
+)
 from transforms.records import ReportRow
 
 

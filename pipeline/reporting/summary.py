@@ -15,7 +15,7 @@ from typing import Any
 
 import apache_beam as beam
 
-from pipeline.combine import CombineWhereMade
+from pipeline.reporting.combine import CombineWhereMade
 from pipeline.terminal import printable
 from srcnn.figures import columns, figures_of, rank_column, shown_columns
 from transforms.records import BESIDE_MATCHED, ReportRow

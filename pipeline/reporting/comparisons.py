@@ -20,9 +20,9 @@ import numpy as np
 from PIL import Image
 
 from codec.decode import decode_image
-from pipeline.combine import CombineWhereMade
 from pipeline.job import Job
-from pipeline.summary import ranking, to_json
+from pipeline.reporting.combine import CombineWhereMade
+from pipeline.reporting.summary import ranking, to_json
 from pipeline.terminal import printable
 from srcnn.figures import page_columns, shown_columns
 from transforms.crop import crop_to_luma

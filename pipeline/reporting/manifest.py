@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pipeline.job import Job
-from pipeline.summary import to_json
+from pipeline.reporting.summary import to_json
 from pipeline.version import versions
 
 
