@@ -16,8 +16,9 @@ from typing import Any
 
 from pipeline.errors import ExitCode, UsageError
 from pipeline.reporting.history import Comparison, Run, compare, find_run, gates, list_runs
+from pipeline.reporting.render import render
 from pipeline.reporting.summary import to_json
-from pipeline.terminal import or_dash, printable
+from pipeline.terminal import printable
 from transforms.objects import StoreError
 from transforms.storage import OutputStore
 
@@ -41,7 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.json:
         print(json.dumps([asdict(run) for run in runs], indent=2))
     else:
-        print("\n".join(_format_runs(runs)))
+        print(render("runs.txt", runs=runs))
     return ExitCode.OK
 
 
@@ -58,10 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     two = commands.add_parser("compare", help="what changed from run A to run B")
     two.add_argument("a", help="run id, the beginning of one, latest or previous")
     two.add_argument("b", help="the same")
-    two.add_argument(
-        "--figure", metavar="NAME",
-        help="what images are compared by [psnr; in restore mode consistency_psnr]",
-    )  # fmt: skip
+    two.add_argument("--figure", metavar="NAME", help="compare by it [psnr or consistency_psnr]")
     two.add_argument(
         "--min_psnr_gain", type=float, metavar="DB",
         help="gate: the mean of that figure over images of both runs must improve by this at least",
@@ -89,60 +87,18 @@ def _compare(store: OutputStore, options: argparse.Namespace) -> int:
         }  # fmt: skip
         print(to_json(_finite(content)).decode())
     else:
-        print("\n".join(_format_comparison(a, b, comparison)))
+        print(_format_comparison(a, b, comparison))
     for problem in failed:
         print(f"gate failed: {problem}", file=sys.stderr)
     return ExitCode.GATE if failed else ExitCode.OK
 
 
-def _format_runs(runs: list[Run]) -> list[str]:
-    lines = [
-        f"{'run':26} {'state':11} {'written':>8} {'skipped':>8} {'failed':>7} {'dB':>7} {'MP/s':>6}"
-    ]
-    for run in runs:
-        cells = [run.counts.get(name, "-") for name in ("written", "skipped", "failed")]
-        name = printable(run.run_id)
-        name = name if len(name) <= 26 else name[:25] + "…"
-        speed = or_dash(run.megapixels_per_second, ".2f")
-        lines.append(
-            f"{name:26} {run.state:11} {cells[0]:>8} {cells[1]:>8} {cells[2]:>7} "
-            f"{or_dash(run.figure, '+.3f'):>7} {speed:>6}"
-        )
-    return [*lines, "", "dB: mean PSNR gain, in restore mode mean consistency"]
-
-
-def _format_comparison(a: Run, b: Run, comparison: Comparison) -> list[str]:
-    lines = [f"A {printable(a.run_id)}", f"B {printable(b.run_id)}", ""]
-    lines += [
-        f"  {name}: {printable(str(before))} -> {printable(str(after))}"
-        for name, (before, after) in comparison.settings.items()
-    ]
-    lines += ["", f"  {'mean over images of both':26}{'A':>12}{'B':>12}{'B - A':>12}"]
-    lines += [
-        f"  {name:26}{before:12.4f}{after:12.4f}{change:+12.4f}"
-        for name, (before, after, change) in comparison.means.items()
-    ]
-    if comparison.infinite:
-        lines.append(f"  means leave out infinite figures: {comparison.infinite}")
+def _format_comparison(a: Run, b: Run, comparison: Comparison) -> str:
     worse = comparison.images[comparison.improvements < 0]
-    better = int((comparison.improvements > 0).sum())
-    same = len(comparison.images) - len(worse) - better
-    column = comparison.column
-    lines += ["", f"  {column.name}: {better} better, {same} equal, {len(worse)} worse"]
-    lines += [
-        f"    {row.difference:+9.4f} {column.figure.unit}  {printable(row.relative_path)}"
-        for row in worse.head(_SHOWN).itertuples()
-    ]
-    for title, names in (
-        ("only in B", comparison.appeared),
-        ("only in A", comparison.vanished),
-        ("failed in B only", comparison.newly_failed),
-        ("failed in A only", comparison.newly_written),
-    ):
-        if names:
-            lines += ["", f"  {title}: {len(names)}"]
-            lines += [f"    {printable(name)}" for name in names[:_SHOWN]]
-    return lines
+    return render(
+        "comparison.txt", a=a, b=b, comparison=comparison, worse=list(worse.itertuples()),
+        better=int((comparison.improvements > 0).sum()), shown=_SHOWN,
+    )  # fmt: skip
 
 
 def _finite(value: Any) -> Any:

@@ -7,7 +7,7 @@ an entry there. Figures are on the 8-bit scale, see srcnn.metrics.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from threading import Lock
 from typing import Any
 
@@ -64,11 +64,6 @@ class Result:
     model: Degradation
 
 
-@cache
-def _loaded(load: Callable[[], Any]) -> Any:
-    return load()
-
-
 @dataclass(frozen=True)
 class Figure:
     """A figure: what it is called, how it is shown and how it is measured.
@@ -115,8 +110,12 @@ class Figure:
         if self.load is None:
             return self.function(subject)
         with _loading:
-            model = _loaded(self.load)
+            model = self._model
         return self.function(subject, model)
+
+    @cached_property
+    def _model(self) -> Any:
+        return self.load()
 
     @property
     def sign(self) -> int:

@@ -1,8 +1,8 @@
 """Pages to look at: one of each run, one of an OUTPUT's runs.
 
-They need no network and work from a disk or an object store. Their size is bounded: charts are of
-figures gathered column by column, the gallery is a sample. Charts are drawn by templates, because
-their bars follow light and dark and tell their figures.
+They need no network and work from a disk or an object store; names need not be Unicode. Their size
+is bounded: charts are of figures gathered column by column, the gallery is a sample. Charts are
+drawn by templates, because their bars follow light and dark and tell their figures.
 """
 
 import io
@@ -14,12 +14,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
 from pipeline.reporting.charts import bars_of_runs, histogram, scatter, trend
 from pipeline.reporting.history import list_runs
+from pipeline.reporting.render import render
 from pipeline.reporting.summary import mean_rows, most_infinite
-from pipeline.terminal import or_dash
 from srcnn.figures import Column, page_columns
 from transforms.storage import OutputStore
 
@@ -35,8 +34,8 @@ def write_run_page(store: OutputStore, run_id: str, summary: dict[str, Any]) -> 
     Raises:
       OSError: something could not be read or written.
     """
-    page = _template("run").render(_run_content(store, run_id, summary))
-    store.write(f"runs/{run_id}/index.html", _encoded(page))
+    page = render("run.html", **_run_content(store, run_id, summary))
+    store.write(f"runs/{run_id}/index.html", page.encode("utf-8", "backslashreplace"))
 
 
 def write_output_page(store: OutputStore) -> None:
@@ -49,7 +48,8 @@ def write_output_page(store: OutputStore) -> None:
     newest = runs[-_HISTORY:]
     complete = [run for run in newest if run.counts]
     counts = {"Images written": "written", "Images failed": "failed"} if len(complete) > 1 else {}
-    page = _template("output").render(
+    page = render(
+        "output.html",
         root=store.root,
         more=len(runs) > len(newest),
         charts=[bars_of_runs(title, complete, name) for title, name in counts.items()],
@@ -57,19 +57,7 @@ def write_output_page(store: OutputStore) -> None:
         pages={path.split("/")[1] for path in store.glob("runs/*/index.html")},
         runs=newest[::-1],
     )
-    store.write("index.html", _encoded(page))
-
-
-def _template(name: str) -> Template:
-    environment = Environment(
-        loader=PackageLoader("pipeline.reporting"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=StrictUndefined,
-    )
-    environment.filters |= {"number": "{:,}".format, "or_dash": or_dash}
-    return environment.get_template(f"{name}.html.j2")
+    store.write("index.html", page.encode("utf-8", "backslashreplace"))
 
 
 def _run_content(store: OutputStore, run_id: str, summary: dict[str, Any]) -> dict[str, Any]:
@@ -81,16 +69,10 @@ def _run_content(store: OutputStore, run_id: str, summary: dict[str, Any]) -> di
     charts = [histogram(column, columns[column.name]) for column in shown]
     return {
         "summary": summary,
-        "config": summary["configuration"],
-        "counts": summary["counts"],
-        "gone": summary["source_gone"],
         "headline": [
-            {
-                "name": f"{column.figure.unit} mean {column.title}".strip(),
-                "value": column.format(means[column.name]["mean"], int(column.which == "gain")),
-            }
-            for column in cards
-            if column.name in means
+            (card.format(means[card.name]["mean"], int(card.which == "gain")), card)
+            for card in cards
+            if card.name in means
         ],
         "charts": [chart for chart in charts if chart],
         "by_size": scatter(dots, rank),
@@ -123,14 +105,9 @@ def _gather(
                 columns[name].append(written[name].dropna().to_numpy(np.float32))
             _add_folders(folders, rows[rows.status.isin(("written", "failed"))], names[0])
             dots = _add_dots(dots, written, names[0])
-    return (
-        {
-            name: np.concatenate([np.zeros(0, np.float32), *parts])
-            for name, parts in columns.items()
-        },
-        _folder_rows(folders),
-        [dot for _, dot in dots],
-    )
+    none = np.zeros(0, np.float32)
+    joined = {name: np.concatenate([none, *parts]) for name, parts in columns.items()}
+    return joined, _folder_rows(folders), [dot for _, dot in dots]
 
 
 def _add_folders(folders: dict[str, list[float]], rows: Any, figure: str) -> None:
@@ -151,16 +128,10 @@ def _folder_rows(folders: dict[str, list[float]]) -> list[dict[str, Any]]:
     means = {name: total / finite for name, (_, _, total, finite) in folders.items() if finite}
     longest = max(map(abs, means.values()), default=0.0) or 1.0
     return [
-        {
-            "name": name or "(top)",
-            "written": int(written),
-            "failed": int(failed),
-            "mean": or_dash(means.get(name), ".3f"),
-            "bar": f"{100 * abs(means.get(name, 0.0)) / longest:.0f}",
-            "below": means.get(name, 0.0) < 0,
-        }
+        {"name": name or "(top)", "written": int(written), "failed": int(failed),
+         "mean": means.get(name), "share": means.get(name, 0.0) / longest}
         for name, (written, failed, _, _) in sorted(folders.items())
-    ]
+    ]  # fmt: skip
 
 
 def _add_dots(dots: list, rows: Any, figure: str) -> list:
@@ -197,7 +168,3 @@ def _gallery(store: OutputStore, run_id: str, columns: list[Column]) -> Iterator
             "details": [f"gallery/{name}" for name in image["details"]],
             "words": "\n".join([f"{width} × {height} pixels", *image["words"]]),
         }
-
-
-def _encoded(page: str) -> bytes:
-    return page.encode("utf-8", "backslashreplace")  # names need not be Unicode

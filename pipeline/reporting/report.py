@@ -22,14 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.progress import ProgressFile
-from transforms.records import (
-    BESIDE_MATCHED,
-    ReportRow,
-    as_unicode,
-    report_columns,
-    report_schema,
-    to_table,
-)
+from transforms.records import BESIDE_MATCHED, ReportRow, as_unicode, report_schema, to_table
 from transforms.stage import count
 from transforms.storage import OutputStore
 
@@ -43,7 +36,9 @@ _JOURNAL_SECONDS = (1.0, 60.0)
 _JOURNAL_SHARE = 0.05
 # Columns that another run's row has of an image that this one did not restore.
 _OF_THE_WORK = ("engine", "versions")
-_TEXTS = tuple(name for name, (kind, _) in report_columns().items() if kind == pa.string())
+# Columns that say which image a row is of.
+_NAMES = ["source_uri", "relative_path"]
+_TEXTS = tuple(column.name for column in report_schema() if column.type == pa.string())
 
 
 class RowJournal:
@@ -183,17 +178,11 @@ def _is_whole(store: OutputStore, part: str) -> bool:
 def _keys_of(store: OutputStore, parts: Iterable[str]) -> Iterator[pd.DataFrame]:
     """Hashes in place of names: a run may have millions."""
     for part in parts:
-        table = pq.read_table(
-            io.BytesIO(store.read(part)), columns=["source_uri", "relative_path", "finished_at"]
-        )
-        frame = table.to_pandas()
-        yield pd.DataFrame(
-            {
-                name: pd.util.hash_pandas_object(frame[name], index=False, categorize=False)
-                for name in ("source_uri", "relative_path")
-            }
-            | {"finished_at": frame.finished_at}
-        )
+        content = io.BytesIO(store.read(part))
+        frame = pq.read_table(content, columns=[*_NAMES, "finished_at"]).to_pandas()
+        for name in _NAMES:
+            frame[name] = pd.util.hash_pandas_object(frame[name], index=False, categorize=False)
+        yield frame
 
 
 def _latest(keys: Iterable[pd.DataFrame]) -> np.ndarray:
@@ -202,7 +191,7 @@ def _latest(keys: Iterable[pd.DataFrame]) -> np.ndarray:
     if not frames:
         return np.zeros(0, bool)
     rows = pd.concat(frames, ignore_index=True).sort_values("finished_at", kind="stable")
-    repeated = rows.duplicated(["source_uri", "relative_path"], keep="last")
+    repeated = rows.duplicated(_NAMES, keep="last")
     return ~repeated.sort_index().to_numpy()
 
 
