@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.memory import measure
-from pipeline.comparisons import gallery_files
-from pipeline.report import RowJournal, compact_journal, remove_journal
-from pipeline.summary import SummaryFn, to_json
+from pipeline.reporting.comparisons import gallery_files
+from pipeline.reporting.report import RowJournal, compact_journal, remove_journal
+from pipeline.reporting.summary import SummaryFn, to_json
 from storage.store import OutputStore
 from transforms.records import ReportRow
 
@@ -94,7 +94,8 @@ def made_up_row(index: int, gain: float) -> ReportRow:
         )  # fmt: skip
     return ReportRow(
         status="written", output_width=640, output_height=480, output_uri=f"out/{name}",
-        psnr_degraded=30.0, psnr_enhanced=30 + gain, psnr_gain=gain, ssim_enhanced=0.9,
+        figures={"psnr_degraded": 30.0, "psnr_enhanced": 30 + gain, "psnr_gain": gain,
+                 "ssim_enhanced": 0.9},
         warnings=(f"warning {index % 89}",), **common,
     )  # fmt: skip
 

@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 
 from pipeline.errors import UsageError
-from pipeline.summary import to_json
+from pipeline.reporting.summary import to_json
 from storage.errors import StoreError
 from storage.store import OutputStore, is_local
 

@@ -6,11 +6,11 @@ from typing import Any
 
 from pipeline.errors import ExitCode
 from pipeline.job import Job
-from pipeline.manifest import Manifest, describe_job
-from pipeline.pages import write_output_page, write_run_page
-from pipeline.report import compact_journal, remove_journal
+from pipeline.reporting.manifest import Manifest, describe_job
+from pipeline.reporting.pages import write_output_page, write_run_page
+from pipeline.reporting.report import compact_journal, remove_journal
+from pipeline.reporting.summary import reconcile, to_json, totals_path
 from pipeline.runners.base import RunnerError
-from pipeline.summary import reconcile, to_json, totals_path
 
 
 def check_shared(job: Job) -> None:

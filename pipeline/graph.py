@@ -6,11 +6,11 @@ from functools import partial
 import apache_beam as beam
 
 from codec.encode import EncodeSettings
-from pipeline.comparisons import WriteComparisons
 from pipeline.job import Job
 from pipeline.progress import ProgressFile
-from pipeline.report import EndRow
-from pipeline.summary import MATCHED, WriteTotals
+from pipeline.reporting.comparisons import WriteComparisons
+from pipeline.reporting.report import EndRow
+from pipeline.reporting.summary import MATCHED, WriteTotals
 from pipeline.version import versions
 from transforms.crop import CropToYCrCb
 from transforms.degrade import Degrade
@@ -36,7 +36,7 @@ def build(
 
     Only references and old rows cross the shuffles in MatchImages, and only combined figures those
     behind the chain: images live within one fused stage. Every stage's failures are rows already
-    and meet in `rows`.
+    and meet in `ended`.
 
     Args:
       pipeline: an empty pipeline.
@@ -48,39 +48,28 @@ def build(
     Returns:
       Collections of what is written last; when they are complete, so is the run.
     """
-    c, restoration, store = job.config, job.restoration, job.store
-
-    if c.mode == "evaluate":
-        interpolate = "Degrade" >> Degrade(restoration)
-    else:
-        interpolate = "Upscale" >> Upscale(restoration, c.max_megapixels)
-
     refs, unmatched = match(pipeline, job, past, progress)
-    images, unread = refs | "ReadImages" >> ReadImages(c.max_megapixels, c.max_seconds)
-    interpolated, uninterpolated = images | interpolate
-    lumas, uncropped = interpolated | "CropToYCrCb" >> CropToYCrCb(restoration)
-    restored, unrestored = lumas | "RestoreLuma" >> RestoreLuma(
-        job.weights, job.engine, c.engine_threads or engine_threads, restoration, c.tile,
-        c.max_seconds,
-    )  # fmt: skip
-    measured, unmeasured = restored | "MeasureQuality" >> MeasureQuality(
-        c.mode, restoration, job.weights.card.degradation
-    )
-    written, unwritten = measured | "WriteImages" >> WriteImages(
-        store, EncodeSettings(c.quality, c.compression), keep_metadata=c.metadata == "keep"
-    )
+    images, ended = refs, [unmatched]
+    for stage in stages(job, engine_threads):
+        images, failed = images | type(stage).__name__ >> stage
+        ended.append(failed)
+    return report(job, (refs, unmatched), (images, *ended), progress)
 
-    ended = (
-        written,
-        unmatched,
-        unread,
-        uninterpolated,
-        uncropped,
-        unrestored,
-        unmeasured,
-        unwritten,
-    )
-    return report(job, (refs, unmatched), ended, progress)
+
+def stages(job: Job, engine_threads: int) -> list[beam.PTransform]:
+    """What is done to an image, in order; each gives (images, failed rows), the last one rows."""
+    c, restoration, card = job.config, job.restoration, job.weights.card
+    return [
+        ReadImages(c.max_megapixels, c.max_seconds),
+        Degrade(restoration) if c.mode == "evaluate" else Upscale(restoration, c.max_megapixels),
+        CropToYCrCb(restoration),
+        RestoreLuma(
+            job.weights, job.engine, c.engine_threads or engine_threads, restoration, c.tile,
+            c.max_seconds,
+        ),
+        MeasureQuality(c.mode, restoration, card.degradation),
+        WriteImages(job.store, EncodeSettings(c.quality, c.compression), c.metadata == "keep"),
+    ]  # fmt: skip
 
 
 def report(

@@ -8,9 +8,9 @@ from typing import Any
 from pipeline.errors import REMEDIES, ExitCode
 from pipeline.job import Job
 from pipeline.options import Command
+from pipeline.reporting.summary import format_summary, to_json
 from pipeline.runners.base import RunnerError
 from pipeline.runners.causes import find_error
-from pipeline.summary import format_summary, to_json
 from pipeline.terminal import printable
 from storage.errors import OutputFullError
 

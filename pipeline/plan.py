@@ -13,9 +13,9 @@ from codec.apart import read_header_apart
 from pipeline.graph import match
 from pipeline.job import Job
 from pipeline.recovery import past_files
+from pipeline.reporting.summary import to_json
 from pipeline.runners.lifetime import Lifetime
 from pipeline.runners.local import LocalRunner
-from pipeline.summary import to_json
 from pipeline.terminal import printable
 from storage.store import open_file
 from transforms.errors import EXPECTED_ERRORS

@@ -3,8 +3,8 @@
 import json
 from contextlib import suppress
 
-from pipeline.report import compact_journal, journals, remove_journal
-from pipeline.summary import to_json
+from pipeline.reporting.report import compact_journal, journals, remove_journal
+from pipeline.reporting.summary import to_json
 from storage.store import OutputStore
 
 

@@ -13,13 +13,13 @@ from pipeline.config import JobConfig
 from pipeline.errors import ExitCode
 from pipeline.graph import build
 from pipeline.job import Job, prepare_job
-from pipeline.manifest import Manifest
 from pipeline.options import Command
 from pipeline.outcome import report_failure, report_summary, report_warnings
 from pipeline.plan import print_plan
 from pipeline.preflight import check_places
 from pipeline.progress import ProgressFile, ProgressWatcher
 from pipeline.recovery import past_files, recover
+from pipeline.reporting.manifest import Manifest
 from pipeline.runners.base import Runner
 from pipeline.runners.lifetime import Lifetime
 from pipeline.runners.table import find_runner

@@ -9,10 +9,13 @@ import pytest
 from conftest import near_identity, write_images
 
 from pipeline import history
-from pipeline.history import compare, find_run, gates, list_runs
+from pipeline.reporting.history import compare, find_run, gates, joined, list_runs
 from srcnn.architectures import Architecture, ConvLayer
+from srcnn.figures import FIGURES, Column
 from srcnn.weights import save_weights
 from storage.store import OutputStore
+
+PSNR = [Column(FIGURES["psnr"], "enhanced")]
 
 
 @pytest.fixture
@@ -112,7 +115,7 @@ def test_infinite_figures_are_equal_or_left_out(tmp_path):
         )  # fmt: skip
 
     a, b = rows(30.0, math.inf, math.inf, 20.0, None), rows(31.0, math.inf, 40.0, math.inf, 10.0)
-    found = history._joined(a, b, ("psnr_enhanced",), {})
+    found = joined(a, b, PSNR, {})
     differences = dict(zip(found.images.relative_path, found.images.difference, strict=True))
     assert differences == {"0.png": 1.0, "1.png": 0.0, "2.png": -math.inf, "3.png": math.inf}
     assert found.means["psnr_enhanced"] == (30.0, 31.0, 1.0)
@@ -124,7 +127,7 @@ def test_one_path_of_two_sources_is_told_apart(tmp_path):
     names = {"relative_path": ["x.png", "x.png"], "source_uri": ["a/x.png", "b/x.png"]}
     a = pd.DataFrame(names | {"status": "written", "psnr_enhanced": [10.0, 20.0]})
     b = pd.DataFrame(names | {"status": "written", "psnr_enhanced": [11.0, 19.0]})
-    assert list(history._joined(a, b, ("psnr_enhanced",), {}).images.difference) == [-1.0, 1.0]
+    assert list(joined(a, b, PSNR, {}).images.difference) == [-1.0, 1.0]
 
 
 def test_the_list_shows_how_runs_ended(run_job, folder, capfd):

@@ -17,9 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support import quick
 
-from pipeline import report
 from pipeline.config import JobConfig, load_config
 from pipeline.job import prepare_job
+from pipeline.reporting import report
 from srcnn.architectures import Architecture, ConvLayer
 from srcnn.weights import save_weights
 from storage.errors import OutputFullError

@@ -12,8 +12,8 @@ from conftest import Outcome, files_below, run_in_process, write_images
 from PIL import Image
 
 from pipeline import pages
-from pipeline.report import RowJournal, compact_journal
-from pipeline.summary import SummaryFn
+from pipeline.reporting.report import RowJournal, compact_journal
+from pipeline.reporting.summary import SummaryFn
 from storage.store import OutputStore
 from transforms.records import ReportRow
 
@@ -80,7 +80,7 @@ def test_the_page_of_a_run(evaluated, folder, tmp_path, tiny_weights, mode):
     assert f"{folder}/b/broken.png" in page.text
     assert "the file is empty" in page.text
     figure = "consistency_psnr" if mode == "restore" else "psnr_gain"
-    ranked = "consistency" if mode == "restore" else "gain"
+    ranked = "consistency" if mode == "restore" else "PSNR gain"
     assert f"{job.rows[figure].mean():+.3f}" in page.text or (
         f"{job.rows[figure].mean():.2f}" in page.text
     )
@@ -193,8 +193,8 @@ def test_the_page_does_not_grow_with_the_rows(tmp_path):
             row = ReportRow(
                 run_id="run", source_uri=f"in/{index}", status="written",
                 relative_path=f"folder-{index % 999}/{index}.png", width=99, height=99 + index % 7,
-                output_width=99, output_height=99, psnr_gain=float(gain), psnr_enhanced=30.0,
-                ssim_enhanced=0.9, finished_at=datetime.now(UTC), mode="evaluate",
+                output_width=99, output_height=99, finished_at=datetime.now(UTC), mode="evaluate",
+                figures={"psnr_gain": float(gain), "psnr_enhanced": 30.0, "ssim_enhanced": 0.9},
             )  # fmt: skip
             journal.add(row)
             totals = fn.add_input(totals, row)

@@ -13,10 +13,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support import quick
 
-from pipeline import report
-from pipeline.report import RowJournal, compact_journal, journal_of, journals, remove_journal
+from pipeline.reporting import report
+from pipeline.reporting.report import (
+    RowJournal,
+    compact_journal,
+    journal_of,
+    journals,
+    remove_journal,
+)
 from storage.store import OutputStore
-from transforms.records import SCHEMA, ReportRow
+from transforms.records import ReportRow, report_schema
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -132,5 +138,5 @@ def test_the_schema_holds_for_rows_without_any_value(store):
     journal(store, [[ReportRow(run_id="run", source_uri="a", relative_path="a")]])
     compact_journal(store, "run")
     file = pq.ParquetFile(io.BytesIO(store.read("metrics/run_id=run/part-00000.parquet")))
-    assert file.schema_arrow.equals(SCHEMA)
+    assert file.schema_arrow.equals(report_schema())
     assert isinstance(file.read(), pa.Table)

@@ -11,8 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import run_pipeline
-from pipeline.comparisons import SampleFn
-from pipeline.summary import MATCHED, SummaryFn, format_summary, ranking, reconcile, to_json
+from pipeline.reporting.comparisons import SampleFn
+from pipeline.reporting.summary import (
+    MATCHED,
+    SummaryFn,
+    format_summary,
+    ranking,
+    reconcile,
+    to_json,
+)
 from transforms.records import ReportRow
 
 
@@ -25,7 +32,7 @@ def row(index: int, gain: float | None, status: str = "written") -> ReportRow:
         output_uri=f"out/{index:04}.png",
         status=status,
         mode="evaluate",
-        psnr_gain=gain,
+        figures={"psnr_gain": gain},
         infer_seconds=0.5,
         **(failed if status == "failed" else written),
     )
@@ -85,7 +92,8 @@ def test_totals_do_not_depend_on_the_split(case):
     assert reconcile(totals, len(rows)) is None
     for status in ("written", "failed", "skipped"):
         assert counts[status] == sum(r.status == status for r in rows)
-    figures = [r.psnr_gain for r in rows if r.status == "written" and r.psnr_gain is not None]
+    gains = [r.figure("psnr_gain") for r in rows if r.status == "written"]
+    figures = [gain for gain in gains if gain is not None]
     finite = [f for f in figures if math.isfinite(f)]
     mean = totals["means"].get("psnr_gain")
     if figures:
@@ -102,8 +110,8 @@ def test_the_sample_does_not_depend_on_the_split_and_holds_the_extremes(case, si
     assert sample == combine(SampleFn(size), rows, [])
     chosen = [row for _, row in sample]
     ranked = sorted(
-        (r for r in rows if r.status == "written" and r.psnr_gain is not None),
-        key=lambda r: (r.psnr_gain, r.relative_path),
+        (r for r in rows if r.status == "written" and r.figure("psnr_gain") is not None),
+        key=lambda r: (r.figure("psnr_gain"), r.relative_path),
     )
     assert len(chosen) == len({r.relative_path for r in chosen}) == min(size, len(ranked))
     if ranked:
@@ -119,7 +127,7 @@ def test_the_sample_holds_a_bounded_number_of_rows():
         accumulator = fn.add_input(accumulator, row(index, index / 7))
     assert len(accumulator["worst"]) == len(accumulator["best"]) == 9
     assert len(accumulator["reservoir"]) == 1000
-    chosen = {r.psnr_gain * 7 for _, r in fn.extract_output(accumulator)}
+    chosen = {r.figure("psnr_gain") * 7 for _, r in fn.extract_output(accumulator)}
     assert {0, 1, 2, 2997, 2998, 2999} < chosen
     middle = chosen - {0, 1, 2, 2997, 2998, 2999}
     assert all(1200 < m < 1800 for m in middle)
@@ -156,8 +164,9 @@ def test_a_lost_image_is_noticed():
 
 
 def test_ranking_is_by_gain_or_consistency():
-    assert ranking(ReportRow(mode="evaluate", psnr_gain=1.5, consistency_psnr=40.0)) == 1.5
-    assert ranking(ReportRow(mode="restore", psnr_gain=1.5, consistency_psnr=40.0)) == 40.0
+    figures = {"psnr_gain": 1.5, "consistency_psnr": 40.0}
+    assert ranking(ReportRow(mode="evaluate", figures=figures)) == 1.5
+    assert ranking(ReportRow(mode="restore", figures=figures)) == 40.0
     assert ranking(ReportRow(mode="evaluate")) is None
 
 

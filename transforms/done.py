@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from storage.globs import matches
 from storage.store import OutputStore, is_gone
-from transforms.records import SCHEMA, ImageRef, ReportRow, as_unicode
+from transforms.records import ImageRef, ReportRow, as_unicode, report_schema
 
 _COLUMNS = (
     "run_id", "status", "source_uri", "relative_path", "source_bytes", "source_modified",
@@ -88,7 +88,7 @@ def read_past(store: OutputStore, path: str, fingerprint: str) -> Iterator[PastR
     Raises:
       DamagedReportError: it cannot be read.
     """
-    schema = SCHEMA.empty_table().select(list(_COLUMNS)).schema
+    schema = report_schema().empty_table().select(list(_COLUMNS)).schema
     content = io.BytesIO(store.read(path))
     try:
         table = pq.read_table(content, schema=schema, filters=[("status", "in", list(_ENDED))])

@@ -1,6 +1,7 @@
 """What travels between the stages: a reference, an image on its way, a row of the report."""
 
 import pickle
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from functools import partial
@@ -11,6 +12,8 @@ import numpy as np
 import pyarrow as pa
 
 from codec.picture import Metadata
+from srcnn.figures import Values
+from srcnn.figures import columns as figure_columns
 
 
 @dataclass(frozen=True, slots=True)  # no names of fields in each reference's bytes
@@ -87,7 +90,7 @@ class ImageRecord:
     restored_luma: np.ndarray | None = None
     failure: str | None = None
     restored: np.ndarray | None = None
-    figures: dict[str, float | None] = field(default_factory=dict)
+    figures: Values | None = None
     infer_seconds: float = 0.0
     total_seconds: float = 0.0
 
@@ -142,7 +145,7 @@ BESIDE_MATCHED = ("vanished", "pruned")
 
 @dataclass(frozen=True, slots=True)  # no names of fields in each row's bytes
 class ReportRow:
-    """One matched image's line in the report; the Parquet schema is derived from it."""
+    """One matched image's line in the report; report_columns derives the Parquet schema from it."""
 
     run_id: str | None = column(RUN_ID, "The run that wrote the row.")
     source_uri: str | None = _text("Where the image was read from.")
@@ -186,37 +189,7 @@ class ReportRow:
     model: str | None = _text("Name on the model card.")
     weights_sha256: str | None = _text("Hash of the weights file.")
     engine: str | None = _text("Inference engine.")
-    psnr_degraded: float | None = _real(
-        "Degraded against original, dB; `opencv`: all channels, `matlab`: luma."
-    )
-    mse_degraded: float | None = _real(
-        "Squared error summed over channels, mean over pixels, 8-bit codes squared "
-        "(`matlab`: luma).",
-    )
-    mse_sample_degraded: float | None = _real(
-        "The same as a mean over samples (pixels and channels)."
-    )
-    ssim_degraded: float | None = _real(
-        "Mean SSIM; `opencv`: scikit-image's default (7 x 7 uniform) over channels, `matlab`: "
-        "Gaussian 11 x 11 on luma. Null below one window.",
-    )
-    psnr_enhanced: float | None = _real("Restored against original; as above.")
-    mse_enhanced: float | None = _real("Restored against original; as above.")
-    mse_sample_enhanced: float | None = _real("Restored against original.")
-    ssim_enhanced: float | None = _real("Restored against original; as above.")
-    psnr_gain: float | None = _real(
-        "psnr_enhanced - psnr_degraded, dB; null where both are infinite."
-    )
-    ssim_gain: float | None = _real("ssim_enhanced - ssim_degraded.")
-    psnr_y_degraded: float | None = _real(
-        "Luma PSNR, dB (`opencv`: full-range, `matlab`: studio-range luma)."
-    )
-    psnr_y_enhanced: float | None = _real("Luma PSNR of the restored image, dB.")
-    ssim_y_degraded: float | None = _real("SSIM of luma, window as above.")
-    ssim_y_enhanced: float | None = _real("SSIM of luma, window as above.")
-    consistency_psnr: float | None = _real(
-        "Restore mode: the output degraded again, against the input, dB."
-    )
+    figures: Values | None = None  # columns of srcnn.figures, by name
     infer_seconds: float | None = _real(
         "Seconds in the network; of a shared batch by share of pixels."
     )
@@ -227,5 +200,32 @@ class ReportRow:
         "Versions of this software and of the libraries that made the figures."
     )
 
+    def figure(self, name: str) -> float | None:
+        """The figure in a column of the report."""
+        return self.figures.get(name) if self.figures else None
 
-SCHEMA = pa.schema([(f.name, f.metadata["type"]) for f in fields(ReportRow)])
+
+def report_columns() -> dict[str, tuple[pa.DataType, str]]:
+    """Parquet type and meaning of the report's columns, in order."""
+    columns = {}
+    for one in fields(ReportRow):
+        if one.name == "figures":
+            columns |= {c.name: (pa.float64(), c.meaning) for c in figure_columns()}
+        else:
+            columns[one.name] = (one.metadata["type"], one.metadata["description"])
+    return columns
+
+
+def report_schema() -> pa.Schema:
+    """The schema of the report's files."""
+    return pa.schema([(name, kind) for name, (kind, _) in report_columns().items()])
+
+
+def to_table(rows: Sequence[ReportRow]) -> pa.Table:
+    """Rows as a table of the report."""
+    schema, own = report_schema(), {one.name for one in fields(ReportRow)}
+    columns = {
+        name: [getattr(row, name) if name in own else row.figure(name) for row in rows]
+        for name in schema.names
+    }
+    return pa.table(columns, schema)

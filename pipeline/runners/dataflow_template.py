@@ -14,10 +14,10 @@ from pipeline.conclude import conclude
 from pipeline.errors import ExitCode, UsageError
 from pipeline.graph import build
 from pipeline.job import Job, prepare_job
-from pipeline.manifest import Manifest
 from pipeline.options import Command, parse
 from pipeline.preflight import check_places
 from pipeline.recovery import past_files, recover
+from pipeline.reporting.manifest import Manifest
 from pipeline.runners.table import find_runner
 from pipeline.terminal import printable
 

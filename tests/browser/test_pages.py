@@ -30,7 +30,7 @@ def names(page) -> list[str]:
     return [card.get_attribute("data-path") for card in cards.all()]
 
 
-def figures(page, name="gain") -> list[float]:
+def figures(page, name="PSNR gain") -> list[float]:
     cards = page.locator("#gallery button:visible")
     return [json.loads(card.get_attribute("data-figures"))[name][0] for card in cards.all()]
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pipeline.job import Job
-from pipeline.summary import to_json
+from pipeline.reporting.summary import to_json
 from pipeline.version import versions
 
 
@@ -27,11 +27,10 @@ class Manifest:
 
     def write(self, state: str) -> None:
         """Writes the manifest: `running`, `complete`, `failed` or `interrupted`."""
-        now = datetime.now(UTC)
         content = describe_job(self.job) | {
             "state": state,
             "started_at": self.started_at.isoformat(),
-            "finished_at": None if state == "running" else now.isoformat(),
+            "finished_at": None if state == "running" else datetime.now(UTC).isoformat(),
             "beam_arguments": self.beam_arguments,
             "host": socket.gethostname(),
             "pid": os.getpid(),

@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 
 from pipeline.progress import ProgressFile
 from storage.store import OutputStore
-from transforms.records import BESIDE_MATCHED, SCHEMA, ReportRow, as_unicode
+from transforms.records import BESIDE_MATCHED, ReportRow, as_unicode, report_schema, to_table
 from transforms.stage import count
 
 # Rows of a file, and of a group within it, which readers take or leave as a whole.
@@ -36,7 +36,9 @@ _JOURNAL_SECONDS = (1.0, 60.0)
 _JOURNAL_SHARE = 0.05
 # Columns that another run's row has of an image that this one did not restore.
 _OF_THE_WORK = ("engine", "versions")
-_TEXTS = tuple(f.name for f in SCHEMA if f.type == pa.string())
+# Columns that say which image a row is of.
+_NAMES = ["source_uri", "relative_path"]
+_TEXTS = tuple(column.name for column in report_schema() if column.type == pa.string())
 
 
 class RowJournal:
@@ -63,10 +65,8 @@ class RowJournal:
     def write(self) -> None:
         """Writes what has gathered."""
         if self._rows:
-            columns = {name: [getattr(row, name) for row in self._rows] for name in SCHEMA.names}
-            table = pa.table(columns, SCHEMA)
             name = f"{journal_of(self._store.run_id)}/{uuid.uuid4().hex}.parquet"
-            self._store.write(name, encode_table(table))
+            self._store.write(name, encode_table(to_table(self._rows)))
             self._rows.clear()
         self._written = time.monotonic()
 
@@ -116,7 +116,7 @@ def journal_of(run_id: str) -> str:
 def encode_table(table: pa.Table) -> bytes:
     """Rows as one Parquet file, zstd."""
     buffer = io.BytesIO()
-    with pq.ParquetWriter(buffer, SCHEMA, compression="zstd") as writer:
+    with pq.ParquetWriter(buffer, table.schema, compression="zstd") as writer:
         writer.write_table(table, row_group_size=_GROUP_ROWS)
     return buffer.getvalue()
 
@@ -178,17 +178,11 @@ def _is_whole(store: OutputStore, part: str) -> bool:
 def _keys_of(store: OutputStore, parts: Iterable[str]) -> Iterator[pd.DataFrame]:
     """Hashes in place of names: a run may have millions."""
     for part in parts:
-        table = pq.read_table(
-            io.BytesIO(store.read(part)), columns=["source_uri", "relative_path", "finished_at"]
-        )
-        frame = table.to_pandas()
-        yield pd.DataFrame(
-            {
-                name: pd.util.hash_pandas_object(frame[name], index=False, categorize=False)
-                for name in ("source_uri", "relative_path")
-            }
-            | {"finished_at": frame.finished_at}
-        )
+        content = io.BytesIO(store.read(part))
+        frame = pq.read_table(content, columns=[*_NAMES, "finished_at"]).to_pandas()
+        for name in _NAMES:
+            frame[name] = pd.util.hash_pandas_object(frame[name], index=False, categorize=False)
+        yield frame
 
 
 def _latest(keys: Iterable[pd.DataFrame]) -> np.ndarray:
@@ -197,14 +191,14 @@ def _latest(keys: Iterable[pd.DataFrame]) -> np.ndarray:
     if not frames:
         return np.zeros(0, bool)
     rows = pd.concat(frames, ignore_index=True).sort_values("finished_at", kind="stable")
-    repeated = rows.duplicated(["source_uri", "relative_path"], keep="last")
+    repeated = rows.duplicated(_NAMES, keep="last")
     return ~repeated.sort_index().to_numpy()
 
 
 def _kept_tables(store: OutputStore, parts: Iterable[str], keep: np.ndarray) -> Iterator[pa.Table]:
-    start = 0
+    start, schema = 0, report_schema()
     for part in parts:
-        table = pq.read_table(io.BytesIO(store.read(part)), schema=SCHEMA)
+        table = pq.read_table(io.BytesIO(store.read(part)), schema=schema)
         yield table.filter(pa.array(keep[start : start + len(table)]))
         start += len(table)
 

@@ -12,6 +12,8 @@ import os
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import reduce
+from operator import itemgetter
 from typing import Any
 
 import apache_beam as beam
@@ -20,10 +22,11 @@ import numpy as np
 from PIL import Image
 
 from codec.decode import decode_image
-from pipeline.combine import CombineWhereMade
 from pipeline.job import Job
-from pipeline.summary import GALLERY_FIGURES, ranking, to_json
+from pipeline.reporting.combine import CombineWhereMade
+from pipeline.reporting.summary import ranking, to_json
 from pipeline.terminal import printable
+from srcnn.figures import page_columns, shown_columns
 from transforms.crop import crop_to_luma
 from transforms.degrade import degrade_image
 from transforms.errors import EXPECTED_ERRORS
@@ -39,7 +42,8 @@ _VIEW_PIXELS = 1280
 # Images of the gallery where comparison pictures are drawn of all.
 _GALLERY = 12
 
-Ranked = tuple[float, str, ReportRow]
+# Of (figure, path, row): by the first two; of (hash, figure, path, row): by hash and path.
+_by_figure, _by_hash = itemgetter(0, 1), itemgetter(0, 2)
 
 
 class SampleFn(beam.CombineFn):
@@ -62,30 +66,24 @@ class SampleFn(beam.CombineFn):
         figure = ranking(row)
         if row.status != "written" or figure is None:
             return kept
-        key = zlib.crc32(row.relative_path.encode())
         ranked = (figure, row.relative_path, row)
-        return self._merge(
-            kept, {"worst": [ranked], "best": [ranked], "reservoir": [(key, ranked)]}
-        )
+        hashed = (zlib.crc32(row.relative_path.encode()), *ranked)
+        return self._merge(kept, {"worst": [ranked], "best": [ranked], "reservoir": [hashed]})
 
     def merge_accumulators(self, accumulators: Iterable[dict[str, list]]) -> dict[str, list]:
-        merged = self.create_accumulator()
-        for kept in accumulators:
-            merged = self._merge(merged, kept)
-        return merged
+        return reduce(self._merge, accumulators, self.create_accumulator())
 
     def extract_output(self, kept: dict[str, list]) -> list[tuple[str, ReportRow]]:
-        by_figure = sorted((ranked for _, ranked in kept["reservoir"]), key=_rank)
-        quarter = -(-self._size // 4)
+        random = [ranked for _, *ranked in kept["reservoir"]]
+        by_figure, quarter = sorted(random, key=_by_figure), -(-self._size // 4)
+        middle = (len(random) - 1) / 2
+        middle_first = sorted(range(len(random)), key=lambda i: (abs(i - middle), i))
         chosen: dict[str, tuple[str, ReportRow]] = {}
-        middle_first = sorted(
-            range(len(by_figure)), key=lambda i: (abs(i - (len(by_figure) - 1) / 2), i)
-        )
         groups = (
             ("worst", kept["worst"], quarter),
             ("best", kept["best"], 2 * quarter),
             ("middle", [by_figure[i] for i in middle_first], 3 * quarter),
-            ("random", [ranked for _, ranked in kept["reservoir"]], self._size),
+            ("random", random, self._size),
         )
         for kind, group, limit in groups:
             for _, path, row in group:
@@ -95,16 +93,10 @@ class SampleFn(beam.CombineFn):
 
     def _merge(self, a: dict[str, list], b: dict[str, list]) -> dict[str, list]:
         return {
-            "worst": heapq.nsmallest(self._size, a["worst"] + b["worst"], key=_rank),
-            "best": heapq.nlargest(self._size, a["best"] + b["best"], key=_rank),
-            "reservoir": heapq.nsmallest(
-                _RESERVOIR, a["reservoir"] + b["reservoir"], key=lambda item: (item[0], item[1][1])
-            ),
+            "worst": heapq.nsmallest(self._size, a["worst"] + b["worst"], key=_by_figure),
+            "best": heapq.nlargest(self._size, a["best"] + b["best"], key=_by_figure),
+            "reservoir": heapq.nsmallest(_RESERVOIR, a["reservoir"] + b["reservoir"], key=_by_hash),
         }
-
-
-def _rank(ranked: Ranked) -> tuple[float, str]:
-    return ranked[:2]
 
 
 def panels(row: ReportRow, job: Job) -> dict[str, np.ndarray]:
@@ -128,14 +120,14 @@ def panels(row: ReportRow, job: Job) -> dict[str, np.ndarray]:
         before = "input" if config.scale == 1 else f"interpolated ({config.kernel})"
         return {
             before: _displayable(restoration.as_image(record.interpolated, dtype)),
-            f"restored\n{_consistency(row)}": _displayable(restored),
+            _caption("restored", row, ""): _displayable(restored),
         }
     record = crop_to_luma(degrade_image(record, restoration), restoration)
     degraded = restoration.as_image(record.interpolated, dtype)
     return {
         "original": _displayable(restoration.inner(record.original)),
-        f"degraded\n{_figures(row, 'degraded')}": _displayable(restoration.inner(degraded)),
-        f"SRCNN\n{_figures(row, 'enhanced')}": _displayable(restored),
+        _caption("degraded", row, "degraded"): _displayable(restoration.inner(degraded)),
+        _caption("SRCNN", row, "enhanced"): _displayable(restored),
     }
 
 
@@ -163,9 +155,8 @@ def draw_comparison(title: str, pictures: dict[str, np.ndarray]) -> bytes:
     axes = figure.subplots(2, len(images), squeeze=False, height_ratios=(aspect, 1))
     for column, (caption, image) in enumerate(pictures.items()):
         whole, detail = axes[:, column]
-        whole.imshow(
-            _shrunk(image, _PANEL_PIXELS), extent=(0, width, height, 0), interpolation="none"
-        )
+        extent = (0, width, height, 0)
+        whole.imshow(_shrunk(image, _PANEL_PIXELS), extent=extent, interpolation="none")
         whole.add_patch(Rectangle((left, top), side, side, fill=False, edgecolor="red"))
         whole.set_title(caption, fontsize=10)
         detail.imshow(image[top : top + side, left : left + side], interpolation="nearest")
@@ -199,22 +190,16 @@ def gallery_files(kind: str, row: ReportRow, pictures: dict[str, np.ndarray]) ->
         f"{name}-{index}-detail.png": _encoded(image[top : top + side, left : left + side], "PNG")
         for index, image in enumerate(images)
     }
+    values = {column.name: row.figure(column.name) for column in page_columns(row.mode)}
+    words = [caption.replace("\n", ": ").replace("   ", ", ") for caption in pictures]
     content = {
         "kind": kind,
         "path": row.relative_path,
         # As texts: JSON knows no infinity.
-        "figures": {
-            name: str(getattr(row, name))
-            for name in GALLERY_FIGURES
-            if getattr(row, name) is not None
-        },
+        "figures": {name: str(value) for name, value in values.items() if value is not None},
         "size": [row.width, row.height],
         "captions": [caption.partition("\n")[0] for caption in pictures],
-        "words": [
-            caption.replace("\n", ": ").replace("   ", ", ")
-            for caption in pictures
-            if "\n" in caption
-        ],
+        "words": [text for text, caption in zip(words, pictures, strict=True) if "\n" in caption],
         "views": list(views),
         "details": list(details),
     }
@@ -237,20 +222,18 @@ def write_pictures(
     """
     kind, row = chosen
     try:
-        pictures, files = panels(row, job), {}
+        pictures, path, files = panels(row, job), row.relative_path, {}
         if comparisons:
-            drawn = draw_comparison(row.relative_path, pictures)
-            files[f"comparisons/{row.relative_path}.png"] = drawn
+            files[f"comparisons/{path}.png"] = draw_comparison(path, pictures)
         if gallery:
             shown = gallery_files(kind, row, pictures)
             files |= {f"{job.gallery}/{name}": shown[name] for name in shown}
-        for path, content in files.items():
-            yield os.fsencode(job.store.write(path, content))
+        for name, content in files.items():
+            yield os.fsencode(job.store.write(name, content))
     except EXPECTED_ERRORS as error:
         count("comparisons_failed")
-        logging.getLogger(__name__).warning(
-            "no comparison picture of %r: %s", row.relative_path, error
-        )
+        logger = logging.getLogger(__name__)
+        logger.warning("no comparison picture of %r: %s", row.relative_path, error)
 
 
 @dataclass
@@ -286,15 +269,14 @@ class WriteComparisons(beam.PTransform):
         return (sample, others) | "Pictures" >> beam.Flatten()
 
 
-def _figures(row: ReportRow, which: str) -> str:
-    psnr, ssim = getattr(row, f"psnr_{which}"), getattr(row, f"ssim_{which}")
-    similarity = "" if ssim is None else f"   SSIM {ssim:.4f}"
-    return f"PSNR {psnr:.2f} dB   MSE {getattr(row, f'mse_{which}'):.2f}{similarity}"
-
-
-def _consistency(row: ReportRow) -> str:
-    psnr = row.consistency_psnr
-    return "" if psnr is None else f"consistency {psnr:.2f} dB"
+def _caption(title: str, row: ReportRow, which: str) -> str:
+    """A caption with the figures of a picture."""
+    texts = (
+        f"{column.title} {column.with_unit(value)}"
+        for column in shown_columns(row.mode, "captions")
+        if column.which == which and (value := row.figure(column.name)) is not None
+    )
+    return f"{title}\n{'   '.join(texts)}"
 
 
 def _displayable(image: np.ndarray) -> np.ndarray:

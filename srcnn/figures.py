@@ -1,0 +1,276 @@
+"""The figures of an image: one table, from which all that names a figure is derived.
+
+Columns of the report, means, pages, captions, history and gates come from FIGURES: a new figure is
+an entry there. Figures are on the 8-bit scale, see srcnn.metrics.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from threading import Lock
+from typing import Any
+
+import numpy as np
+
+from srcnn import metrics
+from srcnn.degradations import Degradation
+from srcnn.restoration import Measured
+
+Values = dict[str, float | None]
+
+# What a figure with a reference is taken of, and in this order columns stand in the report.
+_PICTURES = ("degraded", "enhanced", "gain")
+_loading = Lock()
+
+
+@dataclass(frozen=True)
+class Pair:
+    """An image and its ground truth, with what several figures share.
+
+    Attributes:
+      truth: (h, w[, c]), uint8 or uint16.
+      image: same shape and type.
+      ssim_window: the definition of SSIM, as srcnn.metrics.ssim names it.
+    """
+
+    truth: np.ndarray
+    image: np.ndarray
+    ssim_window: str
+
+    @cached_property
+    def mse(self) -> float:
+        """Mean squared error per sample."""
+        return metrics.mse(self.truth, self.image)
+
+    @cached_property
+    def ssim(self) -> float | None:
+        """Mean SSIM; None below one window."""
+        return metrics.ssim(self.truth, [self.image], self.ssim_window)[0]
+
+
+@dataclass(frozen=True)
+class Result:
+    """A restored image without a ground truth.
+
+    Attributes:
+      restored: (H, W[, 3]), uint8 or uint16.
+      source: (h, w[, 3]) of the same type, the input.
+      model: what the model undoes.
+    """
+
+    restored: np.ndarray
+    source: np.ndarray
+    model: Degradation
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure: what it is called, how it is shown and how it is measured.
+
+    Attributes:
+      name: of its columns, to which `_degraded`, `_enhanced` and `_gain` are added.
+      title: in tables, charts and captions.
+      meaning: its line in docs/report.md.
+      function: takes a Pair, or a Result where no reference is needed, and the model if there is
+        one; None means: not defined for this image.
+      needs_reference: measured in evaluate mode, of the degraded and the restored image; otherwise
+        in restore mode, of the restored image.
+      unit: such as `dB`.
+      digits: decimals shown of one image; means have two more.
+      higher_is_better: which of two values is the better one.
+      of_luma: measured on luma in both protocols; otherwise on what the protocol measures.
+      has_gain: has a column of what the network improved, positive where it did.
+      shown: where it appears beside the report: `means`, `pages`, `captions`.
+      load: makes the figure's own model, once per process.
+    """
+
+    name: str
+    title: str
+    meaning: str
+    function: Callable[..., float | None]
+    needs_reference: bool = True
+    unit: str = ""
+    digits: int = 4
+    higher_is_better: bool = True
+    of_luma: bool = False
+    has_gain: bool = False
+    shown: tuple[str, ...] = ("means", "pages", "captions")
+    load: Callable[[], Any] | None = None
+
+    @property
+    def columns(self) -> list["Column"]:
+        """Its columns in the report."""
+        if not self.needs_reference:
+            return [Column(self, "")]
+        return [Column(self, which) for which in _PICTURES[: 2 + self.has_gain]]
+
+    def measure(self, subject: Pair | Result) -> float | None:
+        """Its value for an image."""
+        if self.load is None:
+            return self.function(subject)
+        with _loading:
+            model = self._model
+        return self.function(subject, model)
+
+    @cached_property
+    def _model(self) -> Any:
+        return self.load()
+
+    @property
+    def sign(self) -> int:
+        """1 where more is better, -1 where less is."""
+        return 1 if self.higher_is_better else -1
+
+    def improvement(self, before: float | None, after: float | None) -> float | None:
+        """By how much the second value is better; None where that is not defined."""
+        if before is None or after is None or math.isnan(after - before):
+            return None
+        return self.sign * (after - before)
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the report.
+
+    Attributes:
+      figure: what is measured.
+      which: `degraded`, `enhanced` or `gain`; empty: the restored image, without a reference.
+    """
+
+    figure: Figure
+    which: str
+
+    @property
+    def name(self) -> str:
+        """Its name in the report."""
+        return f"{self.figure.name}_{self.which}" if self.which else self.figure.name
+
+    @property
+    def title(self) -> str:
+        """Its name for a person; of degraded and restored image the same."""
+        return f"{self.figure.title} gain" if self.which == "gain" else self.figure.title
+
+    @property
+    def heading(self) -> str:
+        """Title and unit."""
+        return f"{self.title}, {self.figure.unit}" if self.figure.unit else self.title
+
+    @property
+    def meaning(self) -> str:
+        """Its line in docs/report.md."""
+        name = self.figure.name
+        if self.which == "gain":
+            return f"By how much {name}_enhanced is better than {name}_degraded; null if undefined."
+        of = {"degraded": "Degraded against original", "enhanced": "Restored against original"}
+        return f"{of.get(self.which, 'Restore mode')}: {self.figure.meaning}."
+
+    def format(self, value: float | None, further: int = 0) -> str:
+        """A value, or a mean with some further digits, as text; a dash where there is none."""
+        sign = "+" if self.which == "gain" else ""
+        return "-" if value is None else f"{value:{sign}.{self.figure.digits + further}f}"
+
+    def with_unit(self, value: float | None, further: int = 0) -> str:
+        """The same with its unit."""
+        return f"{self.format(value, further)} {self.figure.unit}".rstrip()
+
+
+def _consistency(result: Result) -> float | None:
+    model = result.model
+    if min(result.source.shape[:2]) < model.scale:
+        return None
+    return model.convention.consistency(result.restored, result.source, model.scale, model.kernel)
+
+
+# The first one with a reference, and the first one without, rank images; more is better there.
+FIGURES: dict[str, Figure] = {
+    figure.name: figure
+    for figure in (
+        Figure(
+            "psnr", "PSNR", "PSNR, dB; `opencv`: all channels, `matlab`: luma",
+            lambda pair: metrics.psnr_of_mse(pair.mse), unit="dB", digits=2, has_gain=True,
+        ),
+        Figure(
+            "mse", "MSE", "squared error summed over channels, mean over pixels, 8-bit codes "
+            "squared (`matlab`: luma)",
+            lambda pair: pair.mse * pair.truth[0, 0].size, digits=2, higher_is_better=False,
+            shown=("means", "captions"),
+        ),
+        Figure(
+            "mse_sample", "MSE of samples", "squared error, mean over pixels and channels",
+            lambda pair: pair.mse, higher_is_better=False, shown=(),
+        ),
+        Figure(
+            "ssim", "SSIM", "mean SSIM; `opencv`: scikit-image's default (7 x 7 uniform) over "
+            "channels, `matlab`: Gaussian 11 x 11 on luma; null below one window",
+            lambda pair: pair.ssim, has_gain=True,
+        ),
+        Figure(
+            "psnr_y", "luma PSNR", "PSNR of luma, dB (`opencv`: full-range, `matlab`: studio-range "
+            "luma)",
+            lambda pair: metrics.psnr_of_mse(pair.mse), unit="dB", digits=2, of_luma=True,
+            shown=("means",),
+        ),
+        Figure(
+            "ssim_y", "luma SSIM", "SSIM of luma, window as for ssim",
+            lambda pair: pair.ssim, of_luma=True, shown=("means",),
+        ),
+        Figure(
+            "consistency_psnr", "consistency", "PSNR of the output degraded again, against the "
+            "input, dB",
+            _consistency, needs_reference=False, unit="dB", digits=2,
+        ),
+    )
+}  # fmt: skip
+
+
+def figures_of(mode: str) -> list[Figure]:
+    """The figures that a mode, `evaluate` or `restore`, measures."""
+    return [f for f in FIGURES.values() if f.needs_reference == (mode == "evaluate")]
+
+
+def columns() -> list[Column]:
+    """All columns of figures in the report's order."""
+    found = [column for figure in FIGURES.values() for column in figure.columns]
+    headline = [column for column in found if column.which and not column.figure.of_luma]
+    headline.sort(key=lambda column: _PICTURES.index(column.which))
+    return headline + [column for column in found if column not in headline]
+
+
+def shown_columns(mode: str, place: str) -> list[Column]:
+    """The columns of a mode that appear in a place, see Figure.shown."""
+    return [c for c in columns() if c.figure in figures_of(mode) and place in c.figure.shown]
+
+
+def rank_column(mode: str) -> Column:
+    """What images are ranked by: the gain of the mode's first figure, or that figure itself."""
+    return figures_of(mode)[0].columns[-1]
+
+
+def page_columns(mode: str) -> list[Column]:
+    """What the page of a run charts and sorts by: the ranking, and figures of restored images."""
+    shown = [c for c in shown_columns(mode, "pages") if c.which in ("enhanced", "")]
+    return list(dict.fromkeys([rank_column(mode), *shown]))
+
+
+def measure_evaluated(measured: Measured) -> Values:
+    """Degraded and restored image against the original: columns of the report."""
+    images = _pairs(measured.images, measured.ssim_window)
+    same = measured.images is measured.lumas
+    lumas = images if same else _pairs(measured.lumas, measured.ssim_window)
+    values: Values = {}
+    for figure in figures_of("evaluate"):
+        before, after = map(figure.measure, lumas if figure.of_luma else images)
+        both = before, after, figure.improvement(before, after)
+        values |= {column.name: v for column, v in zip(figure.columns, both, strict=False)}
+    return values
+
+
+def measure_restored(result: Result) -> Values:
+    """A restored image by itself: columns of the report."""
+    return {figure.name: figure.measure(result) for figure in figures_of("restore")}
+
+
+def _pairs(images: tuple[np.ndarray, np.ndarray, np.ndarray], window: str) -> list[Pair]:
+    truth, *others = images
+    return [Pair(truth, image, window) for image in others]
