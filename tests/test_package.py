@@ -31,7 +31,10 @@ def test_the_source_distribution_has_the_package_and_the_weights(built):
     with tarfile.open(archive) as file:
         names = {name.partition("/")[2] for name in file.getnames()}
     needed = {ROOT / name for name in ("LICENSE", "README.md", "configs/paper.yaml", "setup.py")}
-    needed |= {*(ROOT / "weights").glob("*.[hj]*"), *(ROOT / "pipeline/reporting/templates").glob("*.j2")}
+    needed |= {
+        *(ROOT / "weights").glob("*.[hj]*"),
+        *(ROOT / "pipeline/reporting/templates").glob("*.j2"),
+    }
     for package in ("pipeline", "transforms", "storage", "codec", "srcnn"):
         needed |= set((ROOT / package).rglob("*.py"))
     assert len(needed) > 60

@@ -12,8 +12,8 @@ def degrade_image(record: ImageRecord, restoration: Restoration) -> ImageRecord:
     """Degrades the original, and interpolates what became of it.
 
     Returns:
-      The record with `original` and `alpha` cut to the ground truth, and `small` and
-      `interpolated` set.
+      The record with `original` and `alpha` cut to the ground truth, and `degradation`, `small`
+      and `interpolated` set.
 
     Raises:
       ImageError: the image has fewer pixels than the scale.
@@ -24,9 +24,17 @@ def degrade_image(record: ImageRecord, restoration: Restoration) -> ImageRecord:
     original = restoration.truth(record.original)
     height, width = original.shape[:2]
     alpha = None if record.alpha is None else record.alpha[:height, :width]
-    small = restoration.degrade(original, record.ref.relative_path)
+    path = record.ref.relative_path
+    small = restoration.degrade(original, path)
     interpolated = restoration.interpolate(small, (height, width), original.dtype)
-    return replace(record, original=original, alpha=alpha, small=small, interpolated=interpolated)
+    return replace(
+        record,
+        original=original,
+        alpha=alpha,
+        degradation=restoration.degradation.drawn(restoration.seed, path).text,
+        small=small,
+        interpolated=interpolated,
+    )
 
 
 @dataclass

@@ -67,6 +67,7 @@ class ImageRecord:
       notes: what of the source was lost or decided so far, in words.
       small: the small picture, until the network's input was made of it; see srcnn.restoration.
       interpolated: the small picture at the result's size; see srcnn.restoration.
+      degradation: the chain that the image drew, in its text form.
       luma: plane for the network.
       restored_luma: (H', W') integer codes.
       failure: why the network gave no picture, or None.
@@ -86,6 +87,7 @@ class ImageRecord:
     notes: tuple[str, ...] = ()
     small: np.ndarray | None = None
     interpolated: np.ndarray | None = None
+    degradation: str | None = None
     luma: np.ndarray | None = None
     restored_luma: np.ndarray | None = None
     failure: str | None = None
@@ -183,6 +185,9 @@ class ReportRow:
     mode: str | None = _text("`evaluate` or `restore`.")
     scale: int | None = _whole("Scale of the run; 1: input already enlarged.")
     kernel: str | None = _text("Interpolation of the degradation or enlargement.")
+    degradation: str | None = _text(
+        "What was done to the original, with the values that it drew (evaluate; docs/extending.md)."
+    )
     protocol: str | None = _text("Convention of colour and figures.")
     border: str | None = _text("`keep` or `shave`.")
     measure_shave: int | None = _whole("Pixels left out on each side before measuring (evaluate).")

@@ -62,6 +62,7 @@ def report_row(record: ImageRecord, output_uri: str, output_bytes: int) -> Repor
         output_height=record.restored.shape[0],
         output_bytes=output_bytes,
         infer_seconds=record.infer_seconds,
+        degradation=record.degradation,
         figures=record.figures,
     )
 

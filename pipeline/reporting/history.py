@@ -20,7 +20,9 @@ from storage.store import OutputStore
 
 _KEY = ["relative_path", "source_uri"]
 # Runs that differ in one of these measure different things.
-_MUST_AGREE = ("mode", "protocol", "scale", "kernel", "border")
+_MUST_AGREE = ("mode", "protocol", "scale", "kernel", "border", "degrade", "seed")
+# What runs had before there were such settings.
+_FORMERLY = {"degrade": "shrink", "seed": 0}
 
 
 @dataclass(frozen=True)
@@ -145,7 +147,7 @@ def compare(store: OutputStore, a: Run, b: Run, figure: str | None = None) -> Co
       UsageError: one has no report, they measure different things, or not that figure.
     """
     for name in _MUST_AGREE:
-        values = a.settings.get(name), b.settings.get(name)
+        values = [run.settings.get(name, _FORMERLY.get(name)) for run in (a, b)]
         if values[0] != values[1]:
             raise UsageError(
                 f"the runs cannot be compared: {name} is {values[0]!r} in {a.run_id} and "
