@@ -154,7 +154,7 @@ def compare(store: OutputStore, a: Run, b: Run, figure: str | None = None) -> Co
                 f"{values[1]!r} in {b.run_id}"
             )
     shown = [c for c in shown_columns(a.settings["mode"], "means") if c.which != "degraded"]
-    named = {column.figure.name: column for column in reversed(shown)}  # itself, not its gain
+    named = {column.figure.name: column for column in shown if column.which != "gain"}
     if figure and figure not in named:
         raise UsageError(f"figure: {figure!r} is none of {', '.join(named)}")
     shown.sort(key=lambda column: column != named.get(figure))
