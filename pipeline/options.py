@@ -142,7 +142,12 @@ def _build_parser() -> argparse.ArgumentParser:
             metavar=_metavar(name, field.annotation),
             help=description,
         )
-    run = parser.add_argument_group("Running")
+    _add_running(parser.add_argument_group("Running"))
+    return parser
+
+
+def _add_running(run: argparse._ArgumentGroup) -> None:
+    """Adds the options that are no part of the job."""
     run.add_argument(
         "--config", metavar="FILE", help="YAML file (or URI) of these options; flags win"
     )
@@ -158,7 +163,6 @@ def _build_parser() -> argparse.ArgumentParser:
         "--list_models", action=_ListModels, nargs=0, help="print the shipped weights and exit"
     )
     run.add_argument("--version", action="version", version=f"srcnn-beam {VERSION}")
-    return parser
 
 
 def _metavar(name: str, annotation: Any) -> str:

@@ -37,14 +37,7 @@ def report_summary(summary: dict[str, Any], job: Job, command: Command) -> None:
 
 
 def report_failure(error: Exception, job: Job, runner: str, verbose: bool) -> None:
-    """Prints in one line why a run failed, and what would help.
-
-    Args:
-      error: that ended the run, and is being handled.
-      job: of the run.
-      runner: name of the runner.
-      verbose: print tracebacks.
-    """
+    """Prints in one line why a run failed and what would help; to be called in the handler."""
     if known := find_error(error, REMEDIES):
         name, message = known
         print(f"error: {printable(message)}; {REMEDIES[name]}", file=sys.stderr)

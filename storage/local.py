@@ -58,13 +58,9 @@ def end_writing(seconds: float = 5.0) -> None:
 
 
 def write_local(root: str, scratch: str, path: str, content: bytes) -> None:
-    """Writes a local file whole or not at all; see OutputStore.write for the errors.
+    """Writes a file below root whole or not at all; see OutputStore.write for the errors.
 
-    Args:
-      root: the directory that must hold the file.
-      scratch: the directory of unfinished files, on the same file system.
-      path: of the file, below root.
-      content: what.
+    `scratch` is the directory of unfinished files, on the same file system.
     """
     try:
         with _writers.registered():

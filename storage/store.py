@@ -173,9 +173,10 @@ class OutputStore:
             return None
 
     def sizes(self, directory: str) -> Iterator[tuple[str, int]]:
-        """Path and bytes of all that an object store has below a directory of OUTPUT."""
-        for stored in list_objects(self.uri(f"{directory}/")):
-            yield stored.uri[len(self.uri("")) :], stored.size
+        """Path below a directory of OUTPUT, and bytes, of all that an object store has there."""
+        prefix = self.uri(f"{directory}/")
+        for stored in list_objects(prefix):
+            yield stored.uri[len(prefix) :], stored.size
 
     def delete(self, path: str) -> None:
         """Removes a file below OUTPUT, if it is there."""

@@ -197,6 +197,48 @@ class Settle(beam.DoFn):
         return refs
 
 
+@dataclass(frozen=True)
+class _Blocks:
+    """Blocks, by place in the output, of what was found and of what earlier runs did.
+
+    Attributes: see MatchImages.
+    """
+
+    policy: Policy
+    rules: ListRules
+    names_fold: bool
+    on_match: Callable[[], None] | None
+
+    def globbed(self, pattern: tuple[int, bytes]) -> Iterator[Block]:
+        order, name = pattern
+        found = expand_glob(os.fsdecode(name), order, self.rules.output, self.rules.output_format)
+        return to_blocks(map(self._announce, found))
+
+    def listed(self, numbered: tuple[int, Part]) -> Iterator[Block]:
+        order, part = numbered
+        return to_blocks(map(self._announce, refer(read_part(part), order, self.rules)))
+
+    def past(self, path: bytes) -> Iterator[Block]:
+        rows = read_past(self.policy.store, os.fsdecode(path), self.policy.fingerprint)
+        return to_blocks((self._place_of(row), row) for row in rows)
+
+    def results(self, directory: str) -> Iterator[Block]:
+        sizes = self.policy.store.sizes(directory)
+        return to_blocks((self._place(path), (path, size)) for path, size in sizes)
+
+    def _announce(self, one: Found) -> tuple[bytes, Found]:
+        if self.on_match:
+            self.on_match()
+        return self._place_of(one), one
+
+    def _place_of(self, one: Found | PastRow) -> bytes:
+        return self._place(output_path_of(one.relative_path, self.rules.output_format))
+
+    def _place(self, output_path: str) -> bytes:
+        # Escaped, as the report has it; Settle distinguishes what that makes equal.
+        return as_unicode(claim_key(output_path, self.names_fold)).encode()
+
+
 @dataclass
 class MatchImages(beam.PTransform):
     """Globs and lists to references; expands to (references, rows of what ends here).
@@ -225,80 +267,44 @@ class MatchImages(beam.PTransform):
 
     def expand(self, pbegin):
         """Returns the two outputs."""
-        policy, rules = self.policy, self.rules
-        names_fold, on_match = self.names_fold, self.on_match
-        first_list = len(self.inputs)
-
-        def globbed(pattern: tuple[int, bytes]) -> Iterator[Block]:
-            name = os.fsdecode(pattern[1])
-            return blocks_by_place(expand_glob(name, pattern[0], rules.output, rules.output_format))
-
-        def parts(pattern: tuple[int, bytes]) -> Iterator[tuple[int, Part]]:
-            for file in list_files(os.fsdecode(pattern[1])):
-                for part in parts_of(file):
-                    yield pattern[0], part
-
-        def listed(numbered: tuple[int, Part]) -> Iterator[Block]:
-            return blocks_by_place(refer(read_part(numbered[1]), first_list + numbered[0], rules))
-
-        def blocks_by_place(found: Iterable[Found]) -> Iterator[Block]:
-            return to_blocks(map(announce, found))
-
-        def announce(one: Found) -> tuple[bytes, Found]:
-            if on_match:
-                on_match()
-            return place_of(one), one
-
-        def place(output_path: str) -> bytes:
-            # Escaped, as the report has it; Settle distinguishes what that makes equal.
-            return as_unicode(claim_key(output_path, names_fold)).encode()
-
-        def place_of(one: Found | PastRow) -> bytes:
-            return place(output_path_of(one.relative_path, rules.output_format))
-
-        def past(path: bytes) -> Iterator[Block]:
-            rows = read_past(policy.store, os.fsdecode(path), policy.fingerprint)
-            return to_blocks((place_of(row), row) for row in rows)
-
-        def results(directory: str) -> Iterator[Block]:
-            paths = (
-                (path.removeprefix(f"{directory}/"), size)
-                for path, size in policy.store.sizes(directory)
-            )
-            return to_blocks((place(path), (path, size)) for path, size in paths)
-
+        blocks = _Blocks(self.policy, self.rules, self.names_fold, self.on_match)
         # Nothing was done before: nothing needs to be looked up.
-        listing = bool(self.past) and not is_local(policy.store.root)
+        listing = bool(self.past) and not is_local(self.policy.store.root)
         sides = {
             # Globs and parts of lists are spread, for one may name millions.
             "globbed": pbegin
             | "Globs" >> beam.Create(_numbered(self.inputs))
             | "SpreadGlobs" >> beam.Reshuffle()
-            | "List" >> beam.FlatMap(globbed),
+            | "List" >> beam.FlatMap(blocks.globbed),
             "listed": pbegin
-            | "Lists" >> beam.Create(_numbered(self.lists))
-            | "PartsOfLists" >> beam.FlatMap(parts)
+            | "Lists" >> beam.Create(_numbered(self.lists, len(self.inputs)))
+            | "PartsOfLists" >> beam.FlatMap(_parts)
             | "SpreadParts" >> beam.Reshuffle()
-            | "ReadLists" >> beam.FlatMap(listed),
+            | "ReadLists" >> beam.FlatMap(blocks.listed),
             "past": pbegin
             | "Past" >> beam.Create([os.fsencode(path) for path in self.past])
             | "SpreadPast" >> beam.Reshuffle()
-            | "ReadPast" >> beam.FlatMap(past),
+            | "ReadPast" >> beam.FlatMap(blocks.past),
             "results": pbegin
             | "Results" >> beam.Create(["images"] if listing else [])
-            | "ListResults" >> beam.FlatMap(results),
+            | "ListResults" >> beam.FlatMap(blocks.results),
         }
+        settle = beam.ParDo(Settle(self.policy, self.names_fold, listing))
         settled = (
             sides
             | "GroupByPlace" >> beam.CoGroupByKey()
-            | "Settle"
-            >> beam.ParDo(Settle(policy, names_fold, listing)).with_outputs(
-                Settle.ROWS, main="refs"
-            )
+            | "Settle" >> settle.with_outputs(Settle.ROWS, main="refs")
         )
         return settled.refs | "Spread" >> beam.Reshuffle(), settled[Settle.ROWS]
 
 
-def _numbered(patterns: tuple[str, ...]) -> list[tuple[int, bytes]]:
+def _numbered(patterns: tuple[str, ...], first: int = 0) -> list[tuple[int, bytes]]:
     """Names as bytes wherever Beam would encode them: they need not be Unicode."""
-    return [(index, os.fsencode(pattern)) for index, pattern in enumerate(patterns)]
+    return [(index, os.fsencode(pattern)) for index, pattern in enumerate(patterns, first)]
+
+
+def _parts(pattern: tuple[int, bytes]) -> Iterator[tuple[int, Part]]:
+    order, name = pattern
+    for file in list_files(os.fsdecode(name)):
+        for part in parts_of(file):
+            yield order, part
