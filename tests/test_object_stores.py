@@ -312,7 +312,7 @@ def test_a_job_makes_the_same_images_as_on_a_disk(s3, run_job, tmp_path):
     pd.testing.assert_frame_equal(ours, theirs.reset_index(drop=True))
 
 
-def test_a_second_run_skips_what_is_done_without_a_find_object_each(s3, photos, run_job):
+def test_a_second_run_skips_what_is_done_without_a_look_at_each(s3, photos, run_job):
     assert run_job("--input", photos, output=OUT).code == 0
     s3.forget()
     assert run_job("--input", photos, output=OUT).code == 0
