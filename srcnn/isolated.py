@@ -22,7 +22,8 @@ from srcnn.errors import WeightsError
 # For each layer kernel HWIO, bias and, before a PReLU, slopes (1, 1, filters).
 Tensors = tuple[tuple[np.ndarray, ...], ...]
 
-_SECONDS = 20
+# Far more than a busy machine needs; what is held off is a file that never ends.
+_SECONDS = 120
 _BYTES = 512 * 1024 * 1024
 _REFUSED = 3
 
