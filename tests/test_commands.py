@@ -22,8 +22,10 @@ import pytest
 from conftest import ROOT, SHARED
 
 SLOW = os.environ.get("SLOW") == "1"
-# Their commands need services beside the job; each has tests and a named command of its own.
-PAGES_OF_SERVICES = {"flink.md", "object-stores.md", "dataflow.md", "scale.md"}
+# Their commands need services beside the job, or what the page adds; each has tests of its own.
+PAGES_TESTED_ELSEWHERE = {
+    "flink.md", "object-stores.md", "dataflow.md", "scale.md", "extending.md",
+}  # fmt: skip
 NOT_RUN = {
     r"make (slow-)?test": "continuous integration runs it",
     r"make bench .*": "takes half an hour; tests/test_benchmarks_speed.py runs its parts",
@@ -34,7 +36,7 @@ NOT_RUN = {
 SLOW_COMMANDS = (r"make demo", r".* -m srcnn\.train .*", r".* --output out/own .*", r".*Set5/.*")
 NEEDS_SHARED = (r".* -m srcnn\.convert .*", r".*Set5/.*")
 _ALL = [ROOT / "README.md", ROOT / "RESULTS.md", *sorted((ROOT / "docs").glob("*.md"))]
-PAGES = [page for page in _ALL if page.name not in PAGES_OF_SERVICES]
+PAGES = [page for page in _ALL if page.name not in PAGES_TESTED_ELSEWHERE]
 
 
 def fenced(page: Path) -> list[tuple[str, str]]:
