@@ -16,6 +16,7 @@ def photos(tmp_path, photo):
     return tmp_path / "in"
 
 
+@pytest.mark.slow
 def test_quality_prints_the_figures_of_the_job(run_job, photos, tiny_weights):
     job = run_job("--input", f"{photos}/*.png", "--weights", tiny_weights, "--border", "shave")
     means = job.rows[["psnr_degraded", "ssim_degraded", "psnr_enhanced", "ssim_enhanced"]].mean()

@@ -24,6 +24,7 @@ def photos(tmp_path, photo):
     return tmp_path / "in"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", peers.NETWORKS)
 def test_the_scripts_give_the_jobs_images_and_figures(
     run_job, photos, tmp_path, tiny_weights, engine

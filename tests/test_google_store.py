@@ -146,6 +146,7 @@ def test_one_run_at_a_time_has_the_output(bucket, request, monkeypatch):
     assert find_object(f"{OUT}/.claim.json") is None
 
 
+@pytest.mark.slow
 def test_a_job_makes_the_same_images_as_on_a_disk(bucket, run_job, tmp_path):
     for seed, name in enumerate(["a b.png", "ü/c.png"]):
         content = cv2.imencode(".png", random_image((24, 20, 3), seed=seed))[1].tobytes()

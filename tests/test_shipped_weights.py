@@ -61,7 +61,9 @@ def slow_but_one(path: Path):
     return pytest.param(path, marks=() if quick else pytest.mark.slow)
 
 
-@pytest.mark.parametrize("path", map(slow_but_one, SHIPPED), ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path", [slow_but_one(path) for path in SHIPPED], ids=lambda path: path.name
+)
 def test_the_job_gives_the_figures_on_the_card(run_job, shared, path):
     card = SHIPPED[path]
     job = run_job(
