@@ -61,7 +61,8 @@ def make_run(store: OutputStore, number: int, gallery: int) -> None:
         journal.add(row)
         totals = fn.add_input(fn.add_input(totals, row), "matched")
         if index < gallery and row.status == "written":
-            views = {"original": picture, "degraded\nPSNR": picture, "SRCNN\nPSNR": 255 - picture}
+            views = {"original": picture, "degraded\nPSNR": picture}
+            views["restored\nPSNR"] = 255 - picture
             for name, content in gallery_files("random", row, views).items():
                 store.write(f"runs/{_RUN}/gallery/{name}", content)
     journal.write()

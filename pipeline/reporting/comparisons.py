@@ -127,7 +127,7 @@ def panels(row: ReportRow, job: Job) -> dict[str, np.ndarray]:
     return {
         "original": _displayable(restoration.inner(record.original)),
         _caption("degraded", row, "degraded"): _displayable(restoration.inner(degraded)),
-        _caption("SRCNN", row, "enhanced"): _displayable(restored),
+        _caption("restored", row, "enhanced"): _displayable(restored),
     }
 
 
