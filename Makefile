@@ -2,9 +2,10 @@
 PYTHON ?= python3.11
 VENV ?= .venv
 RUN := $(VENV)/bin/python
-# A worker per core, with no further threads of libraries that would wait for each other.
+# A worker per core, with no further threads of libraries that would wait for each other. A worker that
+# dies ends the run: pytest-xdist may wait for ever for the tests of one that it replaced.
 WORKERS ?= auto
-SUITE := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(RUN) -m pytest -n $(WORKERS)
+SUITE := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(RUN) -m pytest -n $(WORKERS) --max-worker-restart 0
 READY := $(VENV)/.ready
 DEMO_PHOTOS := astronaut.png cat.png chelsea.png coffee.png motorcycle_left.png rocket.jpg
 
