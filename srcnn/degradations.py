@@ -122,6 +122,8 @@ class Degradation:
 
     def drawn(self, seed: int, path: str) -> "Degradation":
         """The chain of one image: every range replaced by a value from it."""
+        if all(low == high for step in self.steps for low, high in step.ranges):
+            return self
         steps = tuple(
             replace(step, ranges=tuple(_draw(bounds, generator) for bounds in step.ranges))
             for step, generator in zip(self.steps, self._generators(seed, path, 0), strict=True)

@@ -43,15 +43,10 @@ def restore_luma(
       is divided by the images' pixels.
     """
     started = time.perf_counter()
-    results: list[tuple[np.ndarray | None, str | None]] = []
-    for record in records:
-        left = max_seconds - (time.perf_counter() - started)
-        results.append(_restore_one(record, engine, restoration, tile, left))
-        if time.perf_counter() - started > max_seconds:
-            # Images share a batch only if they are small together: this one is the only one.
-            late = f"not restored within {max_seconds:g} seconds (--max_seconds)"
-            results[-1:] = [(None, late)] * (len(records) - len(results) + 1)
-            break
+    # Images share a batch only if they are small together: one that takes long is alone.
+    results = [
+        _restore_one(record, engine, restoration, tile, started, max_seconds) for record in records
+    ]
     seconds = (time.perf_counter() - started) / sum(record.luma.size for record in records)
     return [
         replace(
@@ -66,17 +61,17 @@ def restore_luma(
 
 
 def _restore_one(
-    record: ImageRecord, engine: Engine, restoration: Restoration, tile: int, seconds: float
-) -> tuple[np.ndarray | None, str | None]:
-    """The restored luma, or why there is none; gives up after some seconds."""
-    deadline = time.perf_counter() + seconds
+    record: ImageRecord, engine: Engine, restoration: Restoration, tile: int, started: float,
+    max_seconds: float,
+) -> tuple[np.ndarray | None, str | None]:  # fmt: skip
+    """The restored luma, or why there is none; gives up so many seconds after the start."""
     luma = np.empty(restoration.restored_shape(record.luma), record.original.dtype)
     for target, values in restoration.luma_tiles(engine, record.luma, tile):
         if not np.isfinite(values).all():
             return None, "the network's output is not finite"
         luma[target] = restoration.round_luma(values, luma.dtype)
-        if time.perf_counter() > deadline:
-            break
+        if time.perf_counter() - started > max_seconds:
+            return None, f"not restored within {max_seconds:g} seconds (--max_seconds)"
     return luma, None
 
 

@@ -70,12 +70,14 @@ def image_figures(
         restoration.compose(interpolated, luma),
         luma,
     )
-    figures = {}
-    for suffix, (original, *others) in (("_y", measured.lumas), ("", measured.images)):
-        if suffix or measured.images is not measured.lumas:
-            for which, other in zip(("degraded", "enhanced"), others, strict=True):
-                figures[f"psnr{suffix}_{which}"] = psnr_of_mse(mse(original, other))
-    return figures
+    pictures = {"psnr_y": measured.lumas}
+    if measured.images is not measured.lumas:
+        pictures["psnr"] = measured.images
+    return {
+        f"{name}_{which}": psnr_of_mse(mse(original, other))
+        for name, (original, *others) in pictures.items()
+        for which, other in zip(("degraded", "enhanced"), others, strict=True)
+    }
 
 
 def evaluate(engine: Engine, paths: Sequence[Path], restoration: Restoration) -> dict[str, float]:

@@ -42,11 +42,12 @@ class Trainer:
         self._architecture = config.network
         self._model = build_network(config.network)
         luma = np.concatenate([inputs for inputs, *_ in samples])[..., 0]
-        self._whitenings = [whitening_matrix(luma, layer.kernel) for layer in config.network.layers]
+        whitenings = [whitening_matrix(luma, layer.kernel) for layer in config.network.layers]
+        self._whitenings = _tensors(whitenings)
         self._gradients = backend.with_gradients(self._loss)
         self._function = backend.compiled(self._step)
         self._steps = 0
-        self._parameters = _tensors(_matrices_of(tensors, self._whitenings))
+        self._parameters = _tensors(_matrices_of(tensors, whitenings))
         self._averages = _tensors([array for layer in tensors for array in layer])
         gradients = backend.compiled(self._gradients)
         found = [gradients(self._parameters, *_tensors(sample))[1] for sample in samples]
@@ -92,14 +93,14 @@ class Trainer:
     def state(self) -> list[np.ndarray]:
         """Everything that a step changes, to be given back to restore()."""
         moments = [array for layer in self._moments for array in layer]
-        tensors = [*self._parameters, *self._averages, *moments]
-        return [np.int64(self._steps), *self._whitenings, *map(ops.convert_to_numpy, tensors)]
+        tensors = [*self._whitenings, *self._parameters, *self._averages, *moments]
+        return [np.int64(self._steps), *map(ops.convert_to_numpy, tensors)]
 
     def restore(self, state: list[np.ndarray]) -> None:
         """Puts back what `state` gave."""
         arrays = iter(state)
         self._steps = int(next(arrays))
-        self._whitenings = [next(arrays) for _ in self._whitenings]
+        self._whitenings = _tensors([next(arrays) for _ in self._whitenings])
         self._parameters = _tensors([next(arrays) for _ in self._parameters])
         self._averages = _tensors([next(arrays) for _ in self._averages])
         self._moments = [Moments(*_tensors([next(arrays) for _ in m])) for m in self._moments]
@@ -130,7 +131,7 @@ class Trainer:
             self._architecture.tensor_shapes, self._whitenings, parameters, strict=True
         ):
             (kernel, *vectors), rows = shapes, int(np.prod(shapes[0][:3]))
-            taps = ops.reshape(matrix[:rows], (len(whitening), -1))
+            taps = ops.reshape(matrix[:rows], (whitening.shape[0], -1))
             values.append(ops.reshape(ops.matmul(whitening, taps), kernel))
             values += [
                 ops.reshape(matrix[rows + index], shape) for index, shape in enumerate(vectors)
