@@ -19,7 +19,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(
-        include=["pipeline*", "transforms", "storage", "codec", "srcnn*", "weights"]
+        include=["pipeline*", "transforms", "shards", "storage", "codec", "srcnn*", "weights"]
     ),
     py_modules=["run_pipeline"],
     package_data={"weights": ["*.weights.h5", "*.json"], "pipeline.reporting": ["templates/*.j2"]},

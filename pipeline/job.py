@@ -20,6 +20,9 @@ from storage.errors import StoreError
 from storage.store import OutputStore, read_small
 from weights import DIRECTORY
 
+# Options that decide what shards hold.
+_OF_SHARDS = ("image_column", "shards", "figures_in", "on_failure")
+
 
 @dataclass(frozen=True)
 class Job:
@@ -78,6 +81,9 @@ class Job:
         }
         if config.degrade != "shrink":  # else hashes of earlier versions would not be met again
             parts |= {"degrade": config.degrade, "seed": config.seed}
+        for name in _OF_SHARDS:  # the same
+            if (value := getattr(config, name)) != JobConfig.model_fields[name].default:
+                parts[name] = value
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 

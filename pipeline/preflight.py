@@ -20,7 +20,7 @@ from transforms.records import ImageRef
 _PROBED = 3
 # Files of a list that are looked at side by side: each costs a store's answer.
 _LOOKERS = 16
-_DIRECTORIES = (".scratch", "images", "metrics", "runs", "comparisons")
+_DIRECTORIES = (".scratch", "images", "shards", "metrics", "runs", "comparisons")
 
 
 def check_places(job: Job) -> Job:

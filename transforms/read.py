@@ -23,12 +23,15 @@ def read_image(ref: ImageRef, max_megapixels: float, max_seconds: float) -> Imag
       PathError: the source is a directory or no regular file.
       OSError: the source cannot be read.
     """
-    if ref.size > max_megapixels * 1e6 * _BYTES_PER_PIXEL + _BYTES_BESIDE:
-        raise ImageError(
-            f"a file of {ref.size / 1e9:.1f} GB is larger than an image of {max_megapixels:g} "
-            "megapixels can be (--max_megapixels)"
-        )
-    picture = decode_apart(read_file(ref.uri), max_megapixels, max_seconds)
+    check_size(ref.size, max_megapixels)
+    return decode_source(ref, read_file(ref.uri), max_megapixels, max_seconds)
+
+
+def decode_source(
+    ref: ImageRef, content: bytes, max_megapixels: float, max_seconds: float
+) -> ImageRecord:
+    """Decodes one source, given its content; see read_image."""
+    picture = decode_apart(content, max_megapixels, max_seconds)
     original, alpha = picture.pixels, picture.alpha
     if alpha is not None:
         original = fill_hidden(original, alpha)
@@ -42,6 +45,19 @@ def read_image(ref: ImageRef, max_megapixels: float, max_seconds: float) -> Imag
         jpeg_tables=picture.jpeg_tables,
         notes=picture.notes,
     )
+
+
+def check_size(size: int, max_megapixels: float) -> None:
+    """Refuses what is not worth reading.
+
+    Raises:
+      ImageError: so many bytes are more than an image of so many megapixels can have.
+    """
+    if size > max_megapixels * 1e6 * _BYTES_PER_PIXEL + _BYTES_BESIDE:
+        raise ImageError(
+            f"a file of {size / 1e9:.1f} GB is larger than an image of {max_megapixels:g} "
+            "megapixels can be (--max_megapixels)"
+        )
 
 
 @dataclass

@@ -38,6 +38,7 @@ _JOURNAL_SHARE = 0.05
 _OF_THE_WORK = ("engine", "versions")
 # Columns that say which image a row is of.
 _NAMES = ["source_uri", "relative_path"]
+_KEYS = [*_NAMES, "finished_at", "shard"]
 _TEXTS = tuple(column.name for column in report_schema() if column.type == pa.string())
 
 
@@ -179,20 +180,27 @@ def _keys_of(store: OutputStore, parts: Iterable[str]) -> Iterator[pd.DataFrame]
     """Hashes in place of names: a run may have millions."""
     for part in parts:
         content = io.BytesIO(store.read(part))
-        frame = pq.read_table(content, columns=[*_NAMES, "finished_at"]).to_pandas()
-        for name in _NAMES:
+        frame = pq.read_table(content, columns=[*_KEYS, "shard_images"]).to_pandas()
+        for name in (*_NAMES, "shard"):
             frame[name] = pd.util.hash_pandas_object(frame[name], index=False, categorize=False)
+        frame["shard_images"] = frame["shard_images"].fillna(0).astype(np.int32)
         yield frame
 
 
 def _latest(keys: Iterable[pd.DataFrame]) -> np.ndarray:
-    """Which rows to keep, in the order of the parts."""
+    """Which rows to keep, in the order of the parts.
+
+    Rows of a shard that are not all there are left out: the run was killed while it wrote them.
+    """
     frames = list(keys)
     if not frames:
         return np.zeros(0, bool)
     rows = pd.concat(frames, ignore_index=True).sort_values("finished_at", kind="stable")
-    repeated = rows.duplicated(_NAMES, keep="last")
-    return ~repeated.sort_index().to_numpy()
+    rows["kept"] = ~rows.duplicated(_NAMES, keep="last")
+    of_shards = rows[rows.shard_images > 0]
+    there = of_shards.groupby("shard")["kept"].transform("sum")
+    rows.loc[of_shards.index[there < of_shards.shard_images], "kept"] = False
+    return rows["kept"].sort_index().to_numpy()
 
 
 def _kept_tables(store: OutputStore, parts: Iterable[str], keep: np.ndarray) -> Iterator[pa.Table]:

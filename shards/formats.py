@@ -1,0 +1,50 @@
+"""The formats of shards, in one table."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from shards import tar
+from shards.samples import ShardReader, ShardWriter, ending_of
+
+_COMPRESSED = [".gz", ".bz2", ".xz", ".zst", ".lz4", ".z"]
+_SHORT = {".tgz", ".tbz", ".tbz2", ".txz", ".tzst"}
+
+
+@dataclass(frozen=True)
+class ShardFormat:
+    """How shards of a format are read and written.
+
+    Attributes:
+      open: a reader of an open file, given which column, or ending of members, holds the images.
+        Raises ShardError where nothing can be read.
+      write: a writer to an open file of what a reader gives; the last argument: with figures.
+      count: the number of samples in an open file, by its headers or its index. Raises ShardError.
+    """
+
+    open: Callable[[BinaryIO, str], ShardReader]
+    write: Callable[[BinaryIO, ShardReader, bool], ShardWriter]
+    count: Callable[[BinaryIO, str], int]
+
+
+FORMATS = {
+    ".tar": ShardFormat(tar.TarReader, lambda file, *_: tar.TarWriter(file), tar.count_samples),
+}
+
+
+def is_shard(path: str) -> bool:
+    """Whether a path or URI is that of a shard, by its ending."""
+    return ending_of(path) in FORMATS
+
+
+def format_of(path: str) -> ShardFormat:
+    """The format of a shard."""
+    return FORMATS[ending_of(path)]
+
+
+def refusal(path: str) -> str | None:
+    """Why what a path names is no shard that can be read, or None where it does not name one."""
+    ending, stem = ending_of(path), path.rpartition(".")[0]
+    if ending in _SHORT or ending in _COMPRESSED and is_shard(stem):
+        return "compressed shards are not read: a tar of images gains nothing by it; unpack it"
+    return None
