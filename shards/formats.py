@@ -1,10 +1,10 @@
 """The formats of shards, in one table."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from shards import tar
+from shards import parquet, tar
 from shards.samples import ShardReader, ShardWriter, ending_of
 
 _COMPRESSED = [".gz", ".bz2", ".xz", ".zst", ".lz4", ".z"]
@@ -18,17 +18,23 @@ class ShardFormat:
     Attributes:
       open: a reader of an open file, given which column, or ending of members, holds the images.
         Raises ShardError where nothing can be read.
-      write: a writer to an open file of what a reader gives; the last argument: with figures.
+      write: a writer to an open file of what a reader gives, and the figures that it gets.
       count: the number of samples in an open file, by its headers or its index. Raises ShardError.
+      find: the image of an open file with the name of a sample, and that column; None: images lie
+        there as they are, so that rows of the report know where.
     """
 
     open: Callable[[BinaryIO, str], ShardReader]
-    write: Callable[[BinaryIO, ShardReader, bool], ShardWriter]
+    write: Callable[[BinaryIO, ShardReader, Sequence[str]], ShardWriter]
     count: Callable[[BinaryIO, str], int]
+    find: Callable[[BinaryIO, str, str], bytes] | None = None
 
 
 FORMATS = {
     ".tar": ShardFormat(tar.TarReader, lambda file, *_: tar.TarWriter(file), tar.count_samples),
+    ".parquet": ShardFormat(
+        parquet.ParquetReader, parquet.ParquetWriter, parquet.count_rows, parquet.find_image
+    ),
 }
 
 
