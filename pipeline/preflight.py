@@ -4,17 +4,22 @@ import os
 import unicodedata
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
 
+from pipeline.config import JobConfig
 from pipeline.errors import NothingMatchedError, UsageError, about
 from pipeline.job import Job
+from shards.formats import format_of, refusal
+from shards.samples import ColumnError
+from storage.errors import PathError
 from storage.globs import could_match_below
 from storage.lists import check_list, list_files, read_list
 from storage.objects import list_objects, read_object
-from storage.store import is_local
+from storage.store import is_local, open_file
 from transforms.match import expand_glob, fixed_prefix
-from transforms.records import ImageRef
+from transforms.records import ImageRef, ShardRef
 
 # Objects that are read before a run to see whether any may be.
 _PROBED = 3
@@ -37,6 +42,8 @@ def check_places(job: Job) -> Job:
     """
     config = job.config
     for pattern in config.input:
+        if why := refusal(pattern):
+            raise UsageError(f"input: {pattern!r}: {why}")
         if os.path.isdir(pattern) if is_local(pattern) else _names_directory(pattern):
             raise UsageError(
                 f"input: {pattern!r} is a directory; "
@@ -49,7 +56,7 @@ def check_places(job: Job) -> Job:
                 "results would be taken for inputs. Write somewhere else"
             )
     empty = [
-        *(f"nothing matches {pattern!r}" for pattern in config.input if not _any_match(pattern)),
+        *(f"nothing matches {one!r}" for one in config.input if not _any_match(one, config)),
         *(f"nothing is listed in {name!r}" for name in config.input_list if not _any_listed(name)),
     ]
     if empty and (config.fail_on_empty or len(empty) == len(config.input + config.input_list)):
@@ -87,13 +94,35 @@ def _names_directory(uri: str) -> bool:
     return uri.endswith("/") or "/" not in uri.partition("://")[2]
 
 
-def _any_match(pattern: str) -> bool:
+def _any_match(pattern: str, config: JobConfig) -> bool:
     with about("input", pattern):
-        if is_local(pattern):
-            return next(expand_glob(pattern), None) is not None
         found = list(islice(expand_glob(pattern), _PROBED))
-        _check_readable([ref for ref in found if isinstance(ref, ImageRef) and ref.size])
-        return bool(found)
+        refs = [ref for ref in found if isinstance(ref, ImageRef) and ref.size]
+        if not is_local(pattern):
+            _check_readable(refs)
+    _check_shards([ref for ref in refs if isinstance(ref, ShardRef)], config.image_column)
+    return bool(found)
+
+
+def _check_shards(refs: list[ShardRef], image_column: str) -> None:
+    """One shard without a column of images is a bad one; all that are tried are a wrong option.
+
+    Raises:
+      UsageError: no Parquet file that is tried has images where they are to be.
+    """
+    with suppress(OSError, PathError):  # its row will say so
+        for index, ref in enumerate(refs):
+            check = format_of(ref.uri).check
+            try:
+                if check:
+                    with open_file(ref.uri) as file:
+                        check(file, image_column)
+                return
+            except ColumnError as error:
+                if index == len(refs) - 1:
+                    raise UsageError(
+                        f"image_column: {image_column!r}: {ref.uri}: {error}"
+                    ) from None
 
 
 def _check_readable(refs: list[ImageRef]) -> None:

@@ -22,18 +22,25 @@ class ShardFormat:
       count: the number of samples in an open file, by its headers or its index. Raises ShardError.
       find: the image of an open file with the name of a sample, and that column; None: images lie
         there as they are, so that rows of the report know where.
+      check: raises ColumnError where no sample of an open file can have an image there; None: that
+        is not known beforehand.
     """
 
     open: Callable[[BinaryIO, str], ShardReader]
     write: Callable[[BinaryIO, ShardReader, Sequence[str]], ShardWriter]
     count: Callable[[BinaryIO, str], int]
     find: Callable[[BinaryIO, str, str], bytes] | None = None
+    check: Callable[[BinaryIO, str], object] | None = None
 
 
 FORMATS = {
     ".tar": ShardFormat(tar.TarReader, lambda file, *_: tar.TarWriter(file), tar.count_samples),
     ".parquet": ShardFormat(
-        parquet.ParquetReader, parquet.ParquetWriter, parquet.count_rows, parquet.find_image
+        open=parquet.ParquetReader,
+        write=parquet.ParquetWriter,
+        count=parquet.count_rows,
+        find=parquet.find_image,
+        check=parquet.ParquetReader,
     ),
 }
 

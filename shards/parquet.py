@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from shards.samples import (
     FIGURES,
+    ColumnError,
     Figures,
     NewImage,
     Sample,
@@ -70,8 +71,7 @@ class ParquetReader(ShardReader):
             number = start
             try:
                 for batch in batches:
-                    for sample in self._samples(batch, number):
-                        yield sample
+                    yield from self._samples(batch, number)
                     number += len(batch)
             except (pa.ArrowException, OSError) as error:
                 if isinstance(error, OSError) and error.errno is not None:
@@ -201,14 +201,14 @@ def image_column(schema: pa.Schema, name: str = "") -> str:
         an image goes before what has a fitting type.
 
     Raises:
-      ShardError: there is none, or more than one; the message names the columns.
+      ColumnError: there is none, or more than one; the message names the columns.
     """
     fitting = [field.name for field in schema if _holds_images(field.type)]
     if name:
         if name in fitting and schema.names.count(name) == 1:
             return name
         kind = f"is {schema.field(name).type}" if name in schema.names else "is not there"
-        raise ShardError(
+        raise ColumnError(
             f"column {name} {kind}; images are binary, or a struct of bytes and path: "
             f"{', '.join(fitting) or 'there is no such column'}"
         )
@@ -216,10 +216,10 @@ def image_column(schema: pa.Schema, name: str = "") -> str:
     if len(found) == 1:
         return found[0]
     if found:
-        raise ShardError(
+        raise ColumnError(
             f"several columns may hold the images: {', '.join(found)}; name one with --image_column"
         )
-    raise ShardError(
+    raise ColumnError(
         "no column holds images, which are binary, or a struct of bytes and path; it has "
         f"{', '.join(f'{field.name} ({field.type})' for field in schema)}"
     )

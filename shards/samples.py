@@ -21,6 +21,10 @@ class ShardError(ImageError):
     """A shard cannot be read, or not to its end; the message tells its owner why."""
 
 
+class ColumnError(ShardError):
+    """There are no images where they should be; the message tells where they may be."""
+
+
 @dataclass
 class Sample:
     """An image with what belongs to it, as it stands in a shard.

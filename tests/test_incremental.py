@@ -179,6 +179,7 @@ def test_results_of_other_inputs_are_not_taken_for_vanished(run_job, done, tmp_p
 CHANGES_PIXELS = {
     "mode": "restore", "scale": 3, "kernel": "area", "protocol": "matlab", "border": "shave",
     "output_format": "png", "quality": 80, "metadata": "strip", "degrade": "nothing shrink",
+    "image_column": "jpg", "shards": "none", "figures_in": "shards", "on_failure": "drop",
 }  # fmt: skip
 CHANGES_NO_PIXEL = {
     "input_list": "a.txt", "engine": "tensorflow", "engine_threads": 2, "tile": 64,
