@@ -4,7 +4,6 @@ import os
 import unicodedata
 import uuid
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
 
@@ -13,11 +12,11 @@ from pipeline.errors import NothingMatchedError, UsageError, about
 from pipeline.job import Job
 from shards.formats import format_of, refusal
 from shards.samples import ColumnError
-from storage.errors import PathError
 from storage.globs import could_match_below
 from storage.lists import check_list, list_files, read_list
 from storage.objects import list_objects, read_object
 from storage.store import is_local, open_file
+from transforms.errors import EXPECTED_ERRORS
 from transforms.match import expand_glob, fixed_prefix
 from transforms.records import ImageRef, ShardRef
 
@@ -100,29 +99,31 @@ def _any_match(pattern: str, config: JobConfig) -> bool:
         refs = [ref for ref in found if isinstance(ref, ImageRef) and ref.size]
         if not is_local(pattern):
             _check_readable(refs)
-    _check_shards([ref for ref in refs if isinstance(ref, ShardRef)], config.image_column)
-    return bool(found)
+        _check_columns([ref.uri for ref in refs if isinstance(ref, ShardRef)], config.image_column)
+        return bool(found)
 
 
-def _check_shards(refs: list[ShardRef], image_column: str) -> None:
+def _check_columns(uris: list[str], image_column: str) -> None:
     """One shard without a column of images is a bad one; all that are tried are a wrong option.
 
     Raises:
-      UsageError: no Parquet file that is tried has images where they are to be.
+      UsageError: none that is tried has images where they are to be.
     """
-    with suppress(OSError, PathError):  # its row will say so
-        for index, ref in enumerate(refs):
-            check = format_of(ref.uri).check
-            try:
-                if check:
-                    with open_file(ref.uri) as file:
-                        check(file, image_column)
-                return
-            except ColumnError as error:
-                if index == len(refs) - 1:
-                    raise UsageError(
-                        f"image_column: {image_column!r}: {ref.uri}: {error}"
-                    ) from None
+    wrong = None
+    for uri in uris:
+        check = format_of(uri).check
+        if check is None:
+            return
+        try:
+            with open_file(uri) as file:
+                check(file, image_column)
+            return
+        except ColumnError as error:
+            wrong = wrong or UsageError(f"image_column: {image_column!r}: {uri}: {error}")
+        except EXPECTED_ERRORS:  # its row will say so
+            return
+    if wrong:
+        raise wrong
 
 
 def _check_readable(refs: list[ImageRef]) -> None:

@@ -24,6 +24,7 @@ class ShardFormat:
         there as they are, so that rows of the report know where.
       check: raises ColumnError where no sample of an open file can have an image there; None: that
         is not known beforehand.
+      jumps: whether the reader goes forth and back in the file.
     """
 
     open: Callable[[BinaryIO, str], ShardReader]
@@ -31,6 +32,7 @@ class ShardFormat:
     count: Callable[[BinaryIO, str], int]
     find: Callable[[BinaryIO, str, str], bytes] | None = None
     check: Callable[[BinaryIO, str], object] | None = None
+    jumps: bool = False
 
 
 FORMATS = {
@@ -41,6 +43,7 @@ FORMATS = {
         count=parquet.count_rows,
         find=parquet.find_image,
         check=parquet.ParquetReader,
+        jumps=True,
     ),
 }
 

@@ -49,7 +49,7 @@ def write_data(root: Path) -> None:
     (root / "plain.parquet").write_bytes(parquet_bytes(parquet_table(images)))
 
 
-def run(root: Path, weights: Path, *more: object, shards: str = "**/*", out: str = "out"):
+def run(root: Path, weights: Path, *more: object, shards: str = "**/*.*", out: str = "out"):
     arguments = ["--input", f"{root}/in/{shards}", "--weights", weights, *more]
     if "--comparisons" not in more:
         arguments += ["--comparisons", "none"]

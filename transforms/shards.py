@@ -5,10 +5,12 @@ one thread, and hands them on one by one to a writer that would not know where a
 """
 
 import pickle
+import shutil
 import tempfile
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, BinaryIO, Literal
@@ -21,7 +23,7 @@ from shards.formats import format_of
 from shards.samples import NewImage, Sample, ShardError, ShardWriter, with_ending
 from srcnn.engines import Engine, cores
 from srcnn.figures import figures_of
-from storage.store import open_file, stat_file
+from storage.store import is_local, open_file, stat_file, temporary_file
 from transforms.chain import Chain, chain_of
 from transforms.errors import EXPECTED_ERRORS
 from transforms.records import ImageRef, ReportRow, ShardRef
@@ -103,6 +105,19 @@ def _unwritten(row: ReportRow, problem: str) -> ReportRow:
     )
 
 
+@contextmanager
+def _opened(uri: str, jumps: bool) -> Iterator[BinaryIO]:
+    """A shard, open for reading; one in which a reader jumps is copied from its store before."""
+    with open_file(uri, _READ_AHEAD) as source:
+        if is_local(uri) or not jumps:
+            yield source
+            return
+        with temporary_file() as copied:
+            shutil.copyfileobj(source, copied, _READ_AHEAD)
+            copied.seek(0)
+            yield copied
+
+
 class _WithheldError(Exception):
     """Ends a draft that is not to be written."""
 
@@ -161,7 +176,7 @@ class ShardWorker:
     def _restore(self, ref: ShardRef, rows: _Rows, file: BinaryIO | None) -> None:
         before = stat_file(ref.uri)
         form = format_of(ref.uri)
-        with open_file(ref.uri, _READ_AHEAD) as source:
+        with _opened(ref.uri, form.jumps) as source:
             reader = form.open(source, self._rules.image_column)
             writer = form.write(file, reader, self._rules.figures) if file else None
             for sample, future in self._in_order(ref, reader):
