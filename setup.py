@@ -64,6 +64,9 @@ setup(
             "google-cloud-storage>=3.1",
             "moto[server]>=5.1",
             "gcp-storage-emulator>=2024.8",
+            # What reads shards elsewhere reads ours in the tests.
+            "webdataset>=1.0",
+            "datasets>=5.0",
             # A second backend for training, which tests resume on.
             "jax>=0.5",
             # Peers that the benchmarks compare with.

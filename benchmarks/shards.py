@@ -3,8 +3,9 @@
     python -m benchmarks.shards --shards 20 --samples 1000
     python -m benchmarks.shards --shards 1 --samples 2000 --sides 1000 1000 --kinds tar loose
 
-Makes tars, Parquet files and loose files of the same JPEGs, with captions and labels beside them, and
-runs the command on each kind. Core-seconds tell more than seconds on a machine that has other work.
+Makes tars, Parquet files and loose files of the same JPEGs, with captions and labels beside them,
+and runs the command on each kind. Core-seconds tell more than seconds on a machine that has other
+work.
 """
 
 import argparse
