@@ -35,6 +35,7 @@ class Sample:
       content: reads the image file's bytes.
       size: of these.
       file_name: of the image, whose ending says its format; empty: its content says so.
+      others: names that the new image's must not be.
       offset: of the image in the shard, where it lies there as it is.
       problem: why the image cannot be restored, or None.
       carried: the whole sample, for the writer of the same format; None: it stands for a part of
@@ -46,6 +47,7 @@ class Sample:
     content: Callable[[], bytes] = bytes
     size: int = 0
     file_name: str = ""
+    others: frozenset[str] = frozenset()
     offset: int | None = None
     problem: str | None = None
 

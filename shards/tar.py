@@ -160,6 +160,7 @@ class TarReader(ShardReader):
             content=lambda: _content(carried),
             size=info.size,
             file_name=info.name,
+            others=frozenset(m.info.name for m in carried.members if m is not carried.image),
             offset=info.offset_data,
         )
 

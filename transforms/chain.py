@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from codec.errors import ImageError
-from shards.samples import NewImage, Sample, new_ending
+from shards.samples import NewImage, Sample, new_ending, with_ending
 from srcnn.engines import Engine
 from transforms.errors import EXPECTED_ERRORS
 from transforms.read import ReadImages, check_size, decode_source
@@ -49,6 +49,8 @@ class Chain:
             check_size(sample.size, self.read.max_megapixels)
             content = sample.content()
             ending = new_ending(sample, content, self.output_format)
+            if (name := with_ending(sample.file_name, ending)) in sample.others:
+                raise ImageError(f"would take the name of another member, {name}")
             record = apply_persistently(partial(self._decode, content), ref)
             for one in self.middle:
                 stage = one.stage
