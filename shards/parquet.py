@@ -24,7 +24,7 @@ from shards.samples import (
 )
 
 # A row group that is written has about so many bytes; rows are read by so many at the most.
-_GROUP_BYTES = 32 << 20
+_GROUP_BYTES = 16 << 20
 _BATCH_BYTES = 4 << 20
 _BATCH_ROWS = 64
 # Values between two looks at a page's size, which is a megabyte: images are large.
