@@ -88,6 +88,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--scale", type=int, help="enlargement to undo")
     parser.add_argument("--kernel", help="interpolation of the degradation")
     parser.add_argument("--protocol", help="whose interpolation and luma: opencv or matlab")
+    parser.add_argument(
+        "--degrade", nargs="+", metavar="CHAIN",
+        help="what makes small pictures of originals, such as 'blur=0..0.9 shrink jpeg=40..95'",
+    )  # fmt: skip
+    parser.add_argument("--name", help="of the finished weights")
     parser.add_argument("--steps", type=int, help="steps in all")
     parser.add_argument("--seed", type=int, help="of initial weights and crops")
     parser.add_argument("--learning_rate", type=float, help="at the first step")

@@ -318,7 +318,7 @@ def test_crops_lie_on_each_other_and_follow_from_seed_and_step(folder):
     inputs, targets, weights = draw_batch(training, config, 5)
     assert inputs.shape == (64, 32, 32, 1) and inputs.dtype == np.float32
     assert targets.shape == (64, 20, 20, 1) and targets.dtype == np.float32
-    assert weights.shape == (64,) and weights.dtype == np.float32
+    assert weights.shape == (64, 1) and weights.dtype == np.float32
     assert inputs.min() >= 0 and 0.5 < inputs.max() <= 1
     centres = inputs[:, 6:-6, 6:-6]
     aligned = np.square(centres - targets).mean()
@@ -337,7 +337,7 @@ def test_a_crop_may_lie_anywhere_and_be_turned_in_eight_ways(folder):
     config = config.model_copy(update={"images": (f"{folder}/train/deep/0.png",)})
     training = load_training_set(config)
     inputs, *_ = draw_batch(training, config, 0)
-    (pair,) = training.pairs
+    (pair,) = training.copies
     height, width = pair.original.shape
     places = (height - 92) * (width - 92)
     assert places >= 3 * 11
@@ -350,13 +350,13 @@ def test_training_images_are_given_every_remainder(tmp_path, folder):
         cv2.imwrite(str(tmp_path / f"{seed}.png"), drawing(seed)[:95, :71])
     config = read_config(folder, scale=3, copies=[1.0, 0.8], images=[f"{tmp_path}/*.png"])
     training = load_training_set(config)
-    shapes = {pair.original.shape for pair in training.pairs[0::2]}
+    shapes = {pair.original.shape for pair in training.copies[0::2]}
     assert {height for height, _ in shapes} == {93, 94, 95}
     assert {width for _, width in shapes} == {69, 70, 71}
-    height, width = training.pairs[0].original.shape
+    height, width = training.copies[0].original.shape
     expected = make_pair(drawing(0)[:height, :width], restoration("opencv", 3, "bilinear"))
-    assert np.array_equal(training.pairs[0].seen, expected.seen)
-    assert {pair.original.shape[1] for pair in training.pairs[1::2]} <= {55, 56, 57}
+    assert np.array_equal(training.copies[0].seen, expected.seen)
+    assert {pair.original.shape[1] for pair in training.copies[1::2]} <= {55, 56, 57}
 
 
 def test_every_glob_is_drawn_from_equally_often(tmp_path, folder):
@@ -366,7 +366,7 @@ def test_every_glob_is_drawn_from_equally_often(tmp_path, folder):
     images = [f"{tmp_path}/small/*.png", f"{tmp_path}/large/*.png", f"{tmp_path}/*/*.png"]
     config = read_config(folder, images=images, batch=4000, copies=[1.0])
     training = load_training_set(config)
-    assert training.images == 2 and len(training.pairs) == 2  # the third glob brings nothing new
+    assert training.images == 2 and len(training.copies) == 2  # the third glob brings nothing new
     inputs, *_ = draw_batch(training, config, 0)
     assert inputs[:, 0, 0, 0].mean() == pytest.approx(0.5, abs=0.05)
 
@@ -382,15 +382,12 @@ def test_steps_lower_the_mean_psnr_of_images_not_the_mean_error(tmp_path, folder
     training = load_training_set(config)
     errors = np.array([
         np.square(unit_range(pair.seen) - unit_range(pair.original)).mean(dtype=float)
-        for pair in training.pairs
+        for pair in training.copies
     ])  # fmt: skip
     assert errors[0] > 10 * errors[1]
-    np.testing.assert_allclose(training.weights[0] / training.weights[1],
-                               (errors[1] + 1e-4) / (errors[0] + 1e-4), rtol=1e-5)  # fmt: skip
+    expected = np.float32(1 / (errors + 1e-4))
     drawn = draw_batch(training, config.model_copy(update={"batch": 500}), 0)[2]
-    assert set(drawn) == set(training.weights.astype(np.float32))
-    chances = np.diff(training.shares, prepend=0)
-    assert chances @ (training.weights * errors) == pytest.approx(chances @ errors, rel=1e-6)
+    np.testing.assert_allclose(sorted(set(drawn.ravel())), sorted(expected), rtol=1e-5)
 
 
 def test_a_share_of_the_crops_bears_a_grating_that_was_there_before_the_degradation(
@@ -423,8 +420,8 @@ def test_a_crop_with_a_grating_is_weighted_by_its_own_error(folder):
     inputs, targets, weights = draw_batch(training, config, 0)
     errors = np.square(inputs[:, 6:-6, 6:-6] - targets).mean((1, 2, 3), dtype=float)
     # The weight goes by a surrounding a little larger than what is compared.
-    assert np.median(weights * (errors + 1e-4)) == pytest.approx(training.unit, rel=0.1)
-    assert np.corrcoef(np.log(weights), np.log(errors + 1e-4))[0, 1] < -0.8
+    assert np.median(weights[:, 0] * (errors + 1e-4)) == pytest.approx(1, rel=0.1)
+    assert np.corrcoef(np.log(weights[:, 0]), np.log(errors + 1e-4))[0, 1] < -0.8
 
 
 @pytest.mark.parametrize(("protocol", "kernel"), [("opencv", "bilinear"), ("matlab", "bicubic")])
@@ -467,10 +464,10 @@ def test_without_validation_every_tenth_image_is_held_out(folder):
     inputs = load_inputs(read_config(folder, validation=[]))
     assert inputs.evaluation == {"validation": [folder / "train/deep/0.png"]}
     assert inputs.training.images == 3
-    whole, *_ = load_training_set(read_config(folder)).pairs
+    whole, *_ = load_training_set(read_config(folder)).copies
     assert not any(
         pair.original.shape == whole.original.shape and (pair.original == whole.original).all()
-        for pair in inputs.training.pairs
+        for pair in inputs.training.copies
     )
     with pytest.raises(TrainingError, match="0.png is the only image"):
         load_inputs(read_config(folder, validation=[], images=[f"{folder}/train/deep/0.png"]))

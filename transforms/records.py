@@ -68,8 +68,8 @@ class ImageRecord:
       small: the small picture, until the network's input was made of it; see srcnn.restoration.
       interpolated: the small picture at the result's size; see srcnn.restoration.
       degradation: the chain that the image drew, in its text form.
-      luma: plane for the network.
-      restored_luma: (H', W') integer codes.
+      luma: what the network takes: luma, (h, w), or luma and chroma, (h, w, 3).
+      restored_luma: what it makes of it, (H', W') or (H', W', 3) integer codes.
       failure: why the network gave no picture, or None.
       restored: (H', W', 3) BGR or (H', W'), the image to write.
       figures: columns of the report measured so far.

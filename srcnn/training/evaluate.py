@@ -71,7 +71,7 @@ def image_figures(
         luma,
     )
     pictures = {"psnr_y": measured.lumas}
-    if measured.images is not measured.lumas:
+    if not restoration.convention.measures_luma_only:
         pictures["psnr"] = measured.images
     return {
         f"{name}_{which}": psnr_of_mse(mse(original, other))

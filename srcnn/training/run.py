@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from srcnn import backend
+from srcnn.degradations import SHRINK, parse_steps
 from srcnn.engines.keras import KerasEngine
 from srcnn.training.checkpoint import (
     CHECKPOINT_NAME,
@@ -137,13 +138,13 @@ def load_inputs(config: TrainingConfig) -> Inputs:
     return Inputs(
         training=load_training_set(config, validation),
         validation=tuple(
-            make_pair(read_image(path), config.restoration, path.name) for path in validation
+            make_pair(read_image(path), config.restoration.degraded_by(chain), path.name)
+            for chain in config.chains
+            for path in validation
         ),
         evaluation=evaluation,
         start=start,
-        chroma_taps=fit_chroma_taps(
-            sample_images(config, validation, _CHROMA_IMAGES), config.restoration
-        ),
+        chroma_taps=_chroma_taps(config, validation),
         warm_start=warm_start,
         earlier=earlier,
     )
@@ -153,6 +154,14 @@ def validate(config: TrainingConfig, pairs: tuple[Pair, ...], tensors: Tensors) 
     """Mean luma PSNR on the validation images in dB, as mean_figures names it."""
     engine = KerasEngine(config.network, tensors)
     return mean_figures(luma_figures(engine, pair, config.restoration) for pair in pairs)
+
+
+def _chroma_taps(config: TrainingConfig, held_out: list[Path]) -> tuple[float, ...]:
+    """The chroma's filter, for a network that restores the luma alone."""
+    if config.network.planes > 1:
+        return ()
+    restoration = config.restoration.degraded_by(config.chains[0])
+    return fit_chroma_taps(sample_images(config, held_out, _CHROMA_IMAGES), restoration)
 
 
 def _flattened(training: dict[str, Any]) -> list[dict[str, Any]]:
@@ -213,8 +222,13 @@ def _finish(config: TrainingConfig, inputs: Inputs, tensors: Tensors, history: n
     engine = KerasEngine(config.network, tensors)
     restoration = replace(config.restoration, chroma_taps=inputs.chroma_taps)
     figures = {
-        name: evaluate(engine, paths, restoration) for name, paths in inputs.evaluation.items()
+        name if chain == "shrink" else f"{name} {chain}": evaluate(
+            engine, paths, restoration.degraded_by(parse_steps(chain))
+        )
+        for name, paths in inputs.evaluation.items()
+        for chain in config.evaluate_degrade
     }
+    plain = config.chains == (SHRINK,)
     return save_weights(
         config.output,
         tensors,
@@ -223,6 +237,7 @@ def _finish(config: TrainingConfig, inputs: Inputs, tensors: Tensors, history: n
         scale=config.scale,
         kernel=config.kernel,
         protocol=config.protocol,
+        degrade=() if plain else config.degrade,
         chroma_taps=inputs.chroma_taps,
         training=_recipe(config, inputs) | {"final_loss": float(history[-1, 2])},
         figures=figures,
@@ -251,6 +266,7 @@ def _recipe(config: TrainingConfig, inputs: Inputs) -> dict[str, Any]:
         " degraded by this package's own functions",
         **settings,
         "copies": list(config.copies),
+        "degrade": list(config.degrade),
         "start": inputs.warm_start or "random beside the identity, see initial_tensors",
         "earlier": inputs.earlier,
         "data": config.data,
