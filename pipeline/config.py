@@ -94,7 +94,9 @@ class JobConfig(BaseModel):
         "restore: enlarge and improve the inputs",
     )
     scale: int = _restoration(
-        2, "2, 3 or 4; restore also takes 1: already enlarged", shown="2, or that of named weights"
+        2,
+        "2, 3 or 4; 1: nothing is enlarged (evaluate then needs degrade)",
+        shown="2, or that of named weights",
     )
     kernel: str = _restoration(
         "",
@@ -109,7 +111,8 @@ class JobConfig(BaseModel):
     )
     degrade: str = _restoration(
         "shrink",
-        "what is done to an original, step by step (evaluate only; docs/extending.md)",
+        "what is done to an original, step by step, such as 'blur=0.2..1.2 shrink=area "
+        "noise=0..10 jpeg=40..95' (evaluate only; docs/metrics.md)",
     )
     seed: int = _restoration(0, "of what images draw from the ranges of degrade", ge=0, lt=2**31)
     border: Literal["keep", "shave"] = _restoration(
@@ -193,10 +196,8 @@ class JobConfig(BaseModel):
             raise ValueError("input_root: is of lists; name one with input_list, or leave it out")
         if not self.output:
             raise ValueError("output: none given; name a directory")
-        scales = (2, 3, 4) if self.mode == "evaluate" else (1, 2, 3, 4)
-        if self.scale not in scales:
-            allowed = ", ".join(map(str, scales))
-            raise ValueError(f"scale: {self.scale}: mode {self.mode} takes one of {allowed}")
+        if self.scale not in (1, 2, 3, 4):
+            raise ValueError(f"scale: {self.scale}: must be one of 1, 2, 3, 4")
         # Imported here: it loads OpenCV and SciPy, and --help should not wait for that.
         from srcnn.resample import KERNELS
 

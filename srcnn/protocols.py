@@ -42,6 +42,10 @@ class Protocol(ABC):
         """The small picture of an image that is at least `scale` pixels on each side."""
 
     @abstractmethod
+    def small_image(self, small: np.ndarray, dtype: np.dtype) -> np.ndarray:
+        """A small picture as an image, rounded; an image as it is."""
+
+    @abstractmethod
     def enlarge(
         self, small: np.ndarray, shape: tuple[int, int], kernel: str, dtype: np.dtype
     ) -> np.ndarray:
@@ -160,6 +164,9 @@ class OpenCVProtocol(Protocol):
         height, width = image.shape[:2]
         return resample.resize_opencv(image, (height // scale, width // scale), kernel)
 
+    def small_image(self, small, dtype):
+        return small
+
     def enlarge(self, small, shape, kernel, dtype):
         return small if small.shape[:2] == shape else resample.resize_opencv(small, shape, kernel)
 
@@ -233,6 +240,11 @@ class MatlabProtocol(Protocol):
         size = (height // scale, width // scale)
         planes = colour.planes_matlab(image)
         return np.stack([resample.resize_matlab(plane, size, kernel) for plane in planes])
+
+    def small_image(self, small, dtype):
+        if small.dtype.kind == "u":
+            return small
+        return colour.image_from_planes_matlab(small / np.iinfo(dtype).max, dtype)
 
     def enlarge(self, small, shape, kernel, dtype):
         planes = self._code_planes(small)
