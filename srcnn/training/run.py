@@ -92,7 +92,7 @@ def train(config: TrainingConfig, resume: bool, report: Callable[[str], None] = 
         raise TrainingError(f"{path} exists; go on with --resume, or choose another --output")
     inputs = load_inputs(config)
     report(
-        f"{config.name}: {inputs.training.images} images, {len(inputs.training.pairs)} copies, "
+        f"{config.name}: {inputs.training.images} images, {len(inputs.training.copies)} copies, "
         f"on {backend.device()}"
     )
     identity = config.identity | {"data": inputs.training.sha256, "start": inputs.warm_start}
