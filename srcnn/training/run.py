@@ -239,9 +239,24 @@ def _finish(config: TrainingConfig, inputs: Inputs, tensors: Tensors, history: n
         protocol=config.protocol,
         degrade=() if plain else config.degrade,
         chroma_taps=inputs.chroma_taps,
-        training=_recipe(config, inputs) | {"final_loss": float(history[-1, 2])},
+        training=_recipe(config, inputs) | {"curve": _curve(history)},
         figures=figures,
     )
+
+
+def _curve(history: np.ndarray) -> list[dict[str, float]]:
+    """Loss and validation PSNR in dB: the log's first line, to compare a repeated run with, and
+    every line with a validation."""
+    chosen = [row for index, row in enumerate(history) if index == 0 or not np.isnan(row[3])]
+    names = ("step", "loss", "psnr_y")
+    return [
+        {
+            n: round(float(v), 8)
+            for n, v in zip(names, row[[0, 2, 3]], strict=True)
+            if not np.isnan(v)
+        }
+        for row in chosen
+    ]
 
 
 def _recipe(config: TrainingConfig, inputs: Inputs) -> dict[str, Any]:
@@ -264,6 +279,10 @@ def _recipe(config: TrainingConfig, inputs: Inputs) -> dict[str, Any]:
         " crops, weighted by the inverse of that of their degraded image; every set of images"
         " equally often; kernels learnt in whitened coordinates; running average of the weights;"
         " degraded by this package's own functions",
+        "architecture": config.architecture,
+        "scale": config.scale,
+        "kernel": config.kernel,
+        "protocol": config.protocol,
         **settings,
         "copies": list(config.copies),
         "degrade": list(config.degrade),
