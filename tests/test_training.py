@@ -16,6 +16,7 @@ from conftest import PATIENCE
 
 from srcnn.architectures import architecture_for
 from srcnn.degradations import Degradation
+from srcnn.engines import create_engine
 from srcnn.resample import degrade_matlab, modcrop
 from srcnn.restoration import Restoration
 from srcnn.train import main
@@ -27,7 +28,7 @@ from srcnn.training.gratings import lay_grating
 from srcnn.training.initial import initial_tensors
 from srcnn.training.pairs import make_pair, unit_range
 from srcnn.training.whitening import parameters_of, whitening_matrix
-from srcnn.weights import load_weights
+from srcnn.weights import card_path, load_weights
 
 ROOT = Path(__file__).parents[1]
 STEPS = 120
@@ -310,6 +311,86 @@ def test_only_symmetric_degradations_are_flipped_after(kernel, scale):
     # Odd scales have a middle pixel, which `nearest` takes at x3: harmless not to flip there.
     assert agrees or not degradation.is_symmetric
     assert not agrees or degradation.is_symmetric or scale == 3
+
+
+def chain_config(folder: Path, **overrides):
+    chosen = {"architecture": "photo-small", "batch": 40, "copies": [1.0]}
+    return read_config(folder, **(chosen | overrides))
+
+
+@pytest.mark.parametrize(("protocol", "kernel"), [("opencv", "bilinear"), ("matlab", "bicubic")])
+@pytest.mark.parametrize("architecture", ["photo-small", "subpixel-small", "srcnn-915"])
+def test_each_crop_draws_its_own_degradation(folder, architecture, protocol, kernel):
+    chain = "shrink noise=0..20"
+    config = chain_config(
+        folder, architecture=architecture, protocol=protocol, kernel=kernel, degrade=[chain]
+    )
+    training = load_training_set(config)
+    inputs, targets, weights = draw_batch(training, config, 3)
+    network = config.network
+    side = (32 - 2 * network.margin) * network.upscale
+    assert inputs.shape == (40, 32, 32, network.planes)
+    assert targets.shape == (40, side, side, network.planes)
+    assert weights.shape == (40, network.planes)
+    # What is noisier counts less, and no two crops are as noisy.
+    assert len(np.unique(weights[:, 0])) == 40
+    assert weights.max() > 2 * weights.min()
+    assert np.array_equal(inputs, draw_batch(training, config, 3)[0])
+    margin = network.margin
+    centres = inputs[:, margin:-margin, margin:-margin]
+    blocks = targets.reshape(40, side // network.upscale, network.upscale, -1, network.upscale,
+                             network.planes).mean((2, 4))  # fmt: skip
+    aligned = np.abs(centres - blocks)[..., 0].mean()
+    moved = np.abs(np.roll(centres, 2, 1) - blocks)[..., 0].mean()
+    assert aligned < 0.7 * moved
+
+
+def test_chains_are_drawn_equally_often(folder):
+    config = chain_config(folder, degrade=["shrink", "shrink noise=90"], batch=200)
+    _, _, weights = draw_batch(load_training_set(config), config, 0)
+    noisy = weights[:, 0] < weights[:, 0].max() / 8
+    assert 0.4 < noisy.mean() < 0.6
+
+
+def test_a_network_on_luma_and_chroma_learns_both(folder, tmp_path):
+    from srcnn.training.run import train
+
+    config = chain_config(
+        folder, degrade=["shrink=area jpeg=30..60"], batch=8, steps=120, learning_rate=3e-3,
+        output=tmp_path, evaluate={}, name="cleaner",
+    )  # fmt: skip
+    path = train(config, resume=False, report=lambda line: None)
+    card = load_weights(path).card
+    assert path.name == "cleaner.weights.h5" and card.degrade == config.degrade
+    assert card.chroma_taps == () and card.architecture.planes == 3
+    from srcnn import load_model
+
+    truth = cv2.imread(str(folder / "held/1.png"))[:64, :64]
+    asked = Restoration(card.architecture, Degradation("opencv", 2, "bilinear"))
+    small = asked.degraded_by(config.chains[0]).degrade(truth, "x")
+    enlarged = load_model(path).enlarge(small)
+    interpolated = asked.interpolate(small, truth.shape[:2], truth.dtype)
+    for plane in range(3):
+        before, after = (
+            cv2.PSNR(*(cv2.cvtColor(i, cv2.COLOR_BGR2YCrCb)[..., plane] for i in (truth, image)))
+            for image in (interpolated, enlarged)
+        )
+        assert after > before
+
+
+def test_gratings_and_chains_exclude_each_other(folder):
+    with pytest.raises(TrainingError, match="gratings are laid on luma that is shrunk"):
+        read_config(folder, gratings=0.5, degrade=["shrink jpeg=50"])
+
+
+def test_sets_of_colour_and_gray_images_are_measured_together(tmp_path, finished):
+    for name, image in (("a", drawing(3)), ("b", drawing(4)[..., 1])):
+        cv2.imwrite(str(tmp_path / f"{name}.png"), image)
+    weights = load_weights(weights_of(finished))
+    asked = restoration("opencv", 2, "bilinear")
+    engine = create_engine("tensorflow", weights)
+    figures = evaluate.evaluate(engine, sorted(tmp_path.glob("*.png")), asked)
+    assert figures["images"] == 2 and figures["psnr_enhanced"] > 0
 
 
 def test_crops_lie_on_each_other_and_follow_from_seed_and_step(folder):
@@ -616,6 +697,53 @@ def test_a_card_tells_a_long_chain_of_trainings_and_loads(folder, finished, tmp_
     assert training["start"]["sha256"] == digests[0]
     assert [one["start"]["sha256"] for one in training["earlier"][:-1]] == digests[1:]
     assert training["earlier"][-1]["start"].startswith("random beside the identity")
+
+
+def test_weights_are_made_again_from_their_card(folder, tmp_path):
+    """Those that began from others after making these."""
+    first = run(folder, "--output", tmp_path / "a", "--steps", "12", "--seed", "5")
+    start = weights_of(tmp_path / "a")
+    chosen = ("--warm_start", start, "--output", tmp_path / "b", "--steps", "6")
+    second = run(folder, *chosen)
+    again = run(folder, "--card", card_path(weights_of(tmp_path / "b")), "--output", tmp_path / "c")
+    assert (first.returncode, second.returncode, again.returncode) == (0, 0, 0), again.stderr
+    assert weights_of(tmp_path / "c").read_bytes() == weights_of(tmp_path / "b").read_bytes()
+    assert weights_of(tmp_path / "c/run_1").read_bytes() == start.read_bytes()
+
+
+def test_a_card_that_does_not_tell_every_run_is_refused(folder, finished, tmp_path):
+    card = json.loads(card_path(weights_of(finished)).read_text())
+    path = tmp_path / "model.json"
+    path.write_text(json.dumps(card | {"training": {"steps": 3}}))
+    done = run(folder, "--card", path)
+    assert done.returncode == 2 and "its card does not tell architecture, batch" in done.stderr
+    start = {"name": "lost", "sha256": "0" * 64}
+    path.write_text(json.dumps(card | {"training": card["training"] | {"start": start}}))
+    done = run(folder, "--card", path)
+    assert (
+        done.returncode == 2 and "began from weights that its card does not describe" in done.stderr
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["subpixel-small_x3_bicubic", "subpixel-large_x2_bicubic"])
+def test_the_first_steps_of_a_shipped_recipe_go_as_the_card_tells(shared, tmp_path, name):
+    card = load_weights(ROOT / f"weights/{name}.weights.h5").card
+    config = f"configs/training/{card.architecture.name}.yaml"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "srcnn.train", "--config", config, "--card",
+         f"weights/{name}.json", "--output", str(tmp_path)],
+        cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    log = tmp_path / "log.csv"
+    while not log.exists() and process.poll() is None:
+        time.sleep(0.5)
+    process.kill()
+    process.wait()
+    step, _, loss, _ = log.read_text().splitlines()[1].split(",")
+    expected = card.training["curve"][0]
+    assert int(step) == expected["step"]
+    assert float(loss) == pytest.approx(expected["loss"], rel=0.02)
 
 
 def test_committed_configurations_are_valid():

@@ -10,6 +10,13 @@ from srcnn.degradations import SHRINK, Degradation, Step, check_steps, parse_ste
 from srcnn.resample import KERNELS
 from srcnn.restoration import Restoration
 from srcnn.settings import SettingsError, read_settings, shown
+from srcnn.weights import WEIGHTS_SUFFIX, ModelCard
+
+# What a card tells of a run, beside the images, for it to be repeated.
+_RECIPE = frozenset(
+    ("architecture", "scale", "kernel", "protocol", "degrade", "steps", "batch", "crop")
+    + ("learning_rate", "warmup", "ema_decay", "seed", "gratings", "copies")
+)
 
 
 class TrainingError(ValueError):
@@ -150,6 +157,39 @@ class TrainingConfig(BaseModel):
         apart = {"images", "validation", "evaluate", "evaluate_degrade", "validate_every"}
         apart |= {"warm_start", "name", "output", "data", "terms"}
         return self.model_dump(mode="json", exclude=apart)
+
+
+def repeated(card: ModelCard, path: Path, overrides: dict[str, Any]) -> list[TrainingConfig]:
+    """The runs that make a model's weights again: its own, after those that it began from.
+
+    Args:
+      card: of the model.
+      path: YAML file with the images; the card's settings replace the file's.
+      overrides: settings that replace both.
+
+    Raises:
+      TrainingError: the card does not describe every run, or see load_config.
+    """
+    runs = [*reversed(card.training.get("earlier", [])), card.training]
+    if isinstance(start := runs[0].get("start"), dict):
+        raise TrainingError(
+            f"{card.name}: its training began from weights that its card does not describe, "
+            f"{start['name']} (sha256 {start['sha256'][:12]}…)"
+        )
+    configs: list[TrainingConfig] = []
+    for index, run in enumerate(runs):
+        if missing := _RECIPE - run.keys():
+            raise TrainingError(f"{card.name}: its card does not tell {', '.join(sorted(missing))}")
+        settings = {name: run[name] for name in _RECIPE} | overrides
+        if index:
+            before = configs[-1]
+            settings["warm_start"] = before.output / (before.name + WEIGHTS_SUFFIX)
+        last = load_config(path, settings | {"name": card.name})
+        if run is not runs[-1]:
+            place = {"output": last.output / f"run_{index + 1}", "evaluate": {}}
+            last = load_config(path, settings | place)
+        configs.append(last)
+    return configs
 
 
 def load_config(path: Path, overrides: dict[str, Any]) -> TrainingConfig:
