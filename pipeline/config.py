@@ -18,6 +18,8 @@ from storage.errors import StoreError
 from storage.store import read_small
 
 _DEFAULT_KERNEL = {"opencv": "bilinear", "matlab": "bicubic"}
+# Published figures are of SRCNN; pictures get the best there is.
+_DEFAULT_MODEL = {"evaluate": "srcnn-955", "restore": "subpixel-large"}
 
 
 def _option(group: str, default: Any, help: str, shown: str | None = None, **bounds: Any) -> Any:
@@ -108,7 +110,9 @@ class JobConfig(BaseModel):
         "restore: enlarge and improve the inputs",
     )
     scale: int = _restoration(
-        2, "2, 3 or 4; restore also takes 1: already enlarged", shown="2, or that of named weights"
+        2,
+        "2, 3 or 4; 1: nothing is enlarged (evaluate then needs degrade)",
+        shown="2, or that of named weights",
     )
     kernel: str = _restoration(
         "",
@@ -123,15 +127,17 @@ class JobConfig(BaseModel):
     )
     degrade: str = _restoration(
         "shrink",
-        "what is done to an original, step by step (evaluate only; docs/extending.md)",
+        "what is done to an original, step by step, such as 'blur=0.2..1.2 shrink=area "
+        "noise=0..10 jpeg=40..95' (evaluate only; docs/metrics.md)",
     )
     seed: int = _restoration(0, "of what images draw from the ranges of degrade", ge=0, lt=2**31)
     border: Literal["keep", "shave"] = _restoration(
         "keep", "keep: full-size output; shave: cut and measure as published (evaluate only)"
     )
     model: str = _model(
-        "srcnn-955",
+        "",
         "architecture, completed by scale and kernel, or the whole name of shipped weights",
+        shown="srcnn-955; restore: subpixel-large",
     )
     weights: Annotated[str | None, BeforeValidator(_as_text)] = _model(
         None, "weights file (.weights.h5, model card beside it) instead", shown="shipped"
@@ -206,10 +212,8 @@ class JobConfig(BaseModel):
             raise ValueError("input_root: is of lists; name one with input_list, or leave it out")
         if not self.output:
             raise ValueError("output: none given; name a directory")
-        scales = (2, 3, 4) if self.mode == "evaluate" else (1, 2, 3, 4)
-        if self.scale not in scales:
-            allowed = ", ".join(map(str, scales))
-            raise ValueError(f"scale: {self.scale}: mode {self.mode} takes one of {allowed}")
+        if self.scale not in (1, 2, 3, 4):
+            raise ValueError(f"scale: {self.scale}: must be one of 1, 2, 3, 4")
         # Imported here: it loads OpenCV and SciPy, and --help should not wait for that.
         from srcnn.resample import KERNELS
 
@@ -227,9 +231,11 @@ class JobConfig(BaseModel):
             raise ValueError("figures_in: 'shards': none are written (shards: none)")
         if self.force and self.retry_failed:
             raise ValueError("force: contradicts retry_failed, which leaves out what is done")
+        # Frozen: the one place that completes values.
         if not self.kernel:
-            # Frozen: the one place that completes a value.
             object.__setattr__(self, "kernel", _DEFAULT_KERNEL[self.protocol])
+        if not self.model:
+            object.__setattr__(self, "model", _DEFAULT_MODEL[self.mode])
         return self
 
     def _complete_degrade(self) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from pipeline.config import JobConfig, load_config
 from pipeline.errors import UsageError
-from srcnn.degradations import Degradation, parse_steps
+from srcnn.degradations import Degradation, check_steps, parse_steps
 from srcnn.engines import choose_engine
 from srcnn.errors import EngineError, WeightsError
 from srcnn.restoration import Restoration
@@ -95,7 +95,7 @@ def prepare_job(config: JobConfig) -> Job:
 
     Raises:
       UsageError: there are no such weights, they are damaged, or their network enlarges by another
-        scale; the engine is not installed.
+        scale; the degradation does not shrink by the scale; the engine is not installed.
     """
     try:
         weights = load_weights(config.weights or _choose(config), read_small)
@@ -105,6 +105,7 @@ def prepare_job(config: JobConfig) -> Job:
     if config.weights or config.model == weights.card.name:
         config = _completed(config, weights.card)
     _check_scale(config, weights.card)
+    _check_chain(config)
     run_id = config.run_id or f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
     return Job(
         config=config,
@@ -133,6 +134,14 @@ def _check_scale(config: JobConfig, card: ModelCard) -> None:
             f"scale: {config.scale}: {card.name} sees the small picture and makes it {upscale} "
             f"times as large; give --scale {upscale}, or another --model"
         )
+
+
+def _check_chain(config: JobConfig) -> None:
+    if config.mode == "evaluate":
+        try:
+            check_steps(parse_steps(config.degrade), config.scale)
+        except ValueError as error:
+            raise UsageError(f"degrade: {error}") from None
 
 
 def _completed(config: JobConfig, card: ModelCard) -> JobConfig:

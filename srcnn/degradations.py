@@ -1,10 +1,11 @@
 """Degradations: chains of named steps that make the small picture of an original.
 
 A chain has a text form for flags, YAML, model cards and report rows: `shrink`, or
-`blur=0.2..1.2 shrink jpeg=40..95,subsampling=420`. A step has a name, perhaps a value, and perhaps
-further parameters; a value is a number or, as LOW..HIGH, a range from which each image draws its
-own. What an image draws depends on the seed and its path alone, so that every run, worker and
-comparison picture sees the same.
+`blur=0.2..1.2 shrink=area|bicubic noise=0..10 jpeg=40..95,subsampling=420`. A step has a name,
+perhaps a value, and perhaps further parameters. A value is a number or, as LOW..HIGH, a range; or a
+word or, as ONE|OTHER, several. Each image draws its own of a range or of several words. What it
+draws depends on the seed and its path alone, so that every run, worker and comparison picture sees
+the same.
 """
 
 import hashlib
@@ -12,29 +13,111 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+import cv2
 import numpy as np
 
+from srcnn import resample
+from srcnn.colour import peak_of, quantise_half_even
+from srcnn.errors import DegradationError
 from srcnn.protocols import PROTOCOLS, Protocol
+from srcnn.strips import map_strips
 
 _STEP = re.compile(r"([a-z][a-z0-9_]*)(?:=(.+))?")
 _NUMBER = r"-?\d+(?:\.\d+)?"
 _RANGE = re.compile(rf"({_NUMBER})(?:\.\.({_NUMBER}))?")
 
 
+# What a parameter may be: (low, high), equal where the value is fixed; or the words of a choice.
+Values = tuple[float, float] | tuple[str, ...]
+
+
 @dataclass(frozen=True)
 class Parameter:
-    """A parameter of a kind of step.
+    """A number among the parameters of a kind of step.
 
     Attributes:
       name: as in the text form; the first one of a step is written without it.
       default: where the text gives none; None: it must.
       lowest, highest: what is allowed.
+      digits: decimals of what images draw, so that the text form says exactly what was done; 0: a
+        whole number.
+      unit: of its column in the report.
     """
 
     name: str
     default: float | None
     lowest: float
     highest: float
+    digits: int = 3
+    unit: str = ""
+
+    def parse(self, text: str | None) -> Values:
+        """Reads a number or a range.
+
+        Raises:
+          ValueError: it is none, or out of bounds.
+        """
+        if text is None and self.default is not None:
+            return self.default, self.default
+        match = _RANGE.fullmatch(text or "")
+        low, high = (float(match[1]), float(match[2] or match[1])) if match else (1.0, 0.0)
+        whole = self.digits or (low.is_integer() and high.is_integer())
+        if not (whole and self.lowest <= low <= high <= self.highest):
+            kind = "a number" if self.digits else "a whole number"
+            raise ValueError(
+                f"{self.name} must be {kind} or LOW..HIGH "
+                f"between {self.lowest:g} and {self.highest:g}"
+            )
+        return low, high
+
+    def draw(self, values: Values, generator: np.random.Generator) -> Values:
+        """One number of a range."""
+        low, high = values
+        if low == high:
+            return values
+        value = round(float(generator.uniform(low, high)), self.digits)
+        return value, value
+
+    def show(self, values: Values) -> str:
+        """The text form."""
+        low, high = values
+        return f"{low:g}" if low == high else f"{low:g}..{high:g}"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A word among the parameters of a kind of step.
+
+    Attributes:
+      name: see Parameter.
+      default: where the text gives none; None: it must.
+      words: what is allowed.
+    """
+
+    name: str
+    default: str | None
+    words: tuple[str, ...]
+
+    def parse(self, text: str | None) -> Values:
+        """Reads one or several words.
+
+        Raises:
+          ValueError: one of them is not allowed.
+        """
+        if text is None and self.default is not None:
+            return (self.default,)
+        given = tuple((text or "").split("|"))
+        if not set(given) <= set(self.words):
+            raise ValueError(f"{self.name} must be {' or '.join(self.words)}, or several with |")
+        return given
+
+    def draw(self, values: Values, generator: np.random.Generator) -> Values:
+        """One of the words."""
+        return (values[generator.integers(len(values))],)
+
+    def show(self, values: Values) -> str:
+        """The text form."""
+        return "|".join(values)
 
 
 @dataclass(frozen=True)
@@ -43,13 +126,13 @@ class StepKind:
 
     Attributes:
       function: of (picture, values by parameter, generator, degradation), returns the picture. A
-        picture is an image, (h, w, 3) BGR or (h, w), uint8 or uint16, or behind `shrink` what the
-        protocol's shrink makes.
+        picture is an image, (h, w, 3) BGR or (h, w), uint8 or uint16; what a protocol's shrink
+        makes is one only with OpenCV, and is made one, rounded, for the step behind it.
       parameters: in the order of the text form.
     """
 
     function: Callable[..., np.ndarray]
-    parameters: tuple[Parameter, ...] = ()
+    parameters: tuple[Parameter | Choice, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -58,28 +141,94 @@ class Step:
 
     Attributes:
       name: a key of STEPS.
-      ranges: for each parameter (low, high); equal where the value is fixed.
+      ranges: for each parameter what it may be, see Values.
     """
 
     name: str
-    ranges: tuple[tuple[float, float], ...] = ()
+    ranges: tuple[Values, ...] = ()
+
+    @property
+    def kind(self) -> StepKind:
+        """What it does."""
+        return STEPS[self.name]
+
+    @property
+    def is_fixed(self) -> bool:
+        """Whether images have nothing to draw."""
+        return all(len(set(values)) == 1 for values in self.ranges)
+
+    @property
+    def values(self) -> dict[str, float | str]:
+        """Of a fixed step, the value of each parameter."""
+        pairs = zip(self.kind.parameters, self.ranges, strict=True)
+        return {parameter.name: values[0] for parameter, values in pairs}
+
+    def drawn(self, generator: np.random.Generator) -> "Step":
+        """The step with a value for each parameter."""
+        pairs = zip(self.kind.parameters, self.ranges, strict=True)
+        return replace(self, ranges=tuple(p.draw(values, generator) for p, values in pairs))
 
     def __str__(self) -> str:
-        parameters = STEPS[self.name].parameters
         words = [
-            (f"{p.name}=" if index else "") + _shown(*bounds)
-            for index, (p, bounds) in enumerate(zip(parameters, self.ranges, strict=True))
-            if index == 0 or bounds != (p.default, p.default)
+            (f"{p.name}=" if index else "") + p.show(values)
+            for index, (p, values) in enumerate(zip(self.kind.parameters, self.ranges, strict=True))
+            if set(values) != {p.default}
         ]
         return f"{self.name}={','.join(words)}" if words else self.name
 
 
 def _shrink(picture, values, generator, degradation):
-    return degradation.convention.shrink(picture, degradation.scale, degradation.kernel)
+    if not values["kernel"]:
+        return degradation.convention.shrink(picture, degradation.scale, degradation.kernel)
+    return resample.shrink_antialiased(picture, degradation.scale, values["kernel"])
 
 
-STEPS: dict[str, StepKind] = {"shrink": StepKind(_shrink)}
-SHRINK = (Step("shrink"),)
+def _blur(picture, values, generator, degradation):
+    # On integers OpenCV computes with integers, the same on every processor.
+    sigma = values["sigma"]
+    return cv2.GaussianBlur(picture, (0, 0), sigma) if sigma else picture
+
+
+def _noise(picture, values, generator, degradation):
+    deviation = np.float32(values["deviation"] * peak_of(picture) / 255)
+
+    def add(strip: np.ndarray) -> np.ndarray:
+        noise = generator.standard_normal(strip.shape, np.float32)
+        return quantise_half_even(strip + deviation * noise, strip.dtype)
+
+    return map_strips(add, picture.dtype, picture) if deviation else picture
+
+
+def _jpeg(picture, values, generator, degradation):
+    if max(picture.shape) > _JPEG_SIDE:
+        raise DegradationError(f"JPEG holds no picture of more than {_JPEG_SIDE} pixels a side")
+    factor = peak_of(picture) // 255
+    codes = cv2.convertScaleAbs(picture, alpha=1 / factor)
+    sampling = getattr(cv2, f"IMWRITE_JPEG_SAMPLING_FACTOR_{values['subsampling']}")
+    settings = {
+        cv2.IMWRITE_JPEG_QUALITY: int(values["quality"]),
+        cv2.IMWRITE_JPEG_SAMPLING_FACTOR: sampling,
+    }
+    _, file = cv2.imencode(".jpg", codes, [number for pair in settings.items() for number in pair])
+    kind = cv2.IMREAD_GRAYSCALE if codes.ndim == 2 else cv2.IMREAD_COLOR
+    return cv2.imdecode(file, kind).astype(picture.dtype) * picture.dtype.type(factor)
+
+
+_JPEG_SIDE = 65_500
+
+STEPS: dict[str, StepKind] = {
+    "shrink": StepKind(_shrink, (Choice("kernel", "", ("area", "bicubic")),)),
+    "blur": StepKind(_blur, (Parameter("sigma", None, 0, 20, unit="pixels"),)),
+    "noise": StepKind(_noise, (Parameter("deviation", None, 0, 100, unit="codes"),)),
+    "jpeg": StepKind(
+        _jpeg,
+        (
+            Parameter("quality", None, 1, 100, digits=0),
+            Choice("subsampling", "420", ("420", "422", "444")),
+        ),
+    ),
+}
+SHRINK = (Step("shrink", (("",),)),)
 
 
 @dataclass(frozen=True)
@@ -122,13 +271,16 @@ class Degradation:
 
     def drawn(self, seed: int, path: str) -> "Degradation":
         """The chain of one image: every range replaced by a value from it."""
-        if all(low == high for step in self.steps for low, high in step.ranges):
+        if all(step.is_fixed for step in self.steps):
             return self
-        steps = tuple(
-            replace(step, ranges=tuple(_draw(bounds, generator) for bounds in step.ranges))
-            for step, generator in zip(self.steps, self._generators(seed, path, 0), strict=True)
-        )
-        return replace(self, steps=steps)
+        generators = self._generators(seed, path, 0)
+        steps = (step.drawn(one) for step, one in zip(self.steps, generators, strict=True))
+        return replace(self, steps=tuple(steps))
+
+    def numbers(self) -> dict[str, float]:
+        """Of a chain that was drawn, columns of the report; see drawn_columns."""
+        named = ((step.name, step.values) for step in self.steps if step.name in drawn_columns())
+        return {name: next(iter(values.values())) for name, values in named}
 
     def apply(self, image: np.ndarray, seed: int = 0, path: str = "") -> np.ndarray:
         """Makes the small picture of an image.
@@ -138,15 +290,17 @@ class Degradation:
           seed, path: decide what the image draws.
 
         Returns:
-          An image of the same type, or what the protocol's shrink makes.
+          An image of the same type, or what the protocol's shrink makes where that comes last.
+
+        Raises:
+          DegradationError: a step cannot be done to this image.
         """
         chain = self.drawn(seed, path)
+        picture = image
         for step, generator in zip(chain.steps, self._generators(seed, path, 1), strict=True):
-            kind = STEPS[step.name]
-            names = (parameter.name for parameter in kind.parameters)
-            values = {name: low for name, (low, _) in zip(names, step.ranges, strict=True)}
-            image = kind.function(image, values, generator, self)
-        return image
+            picture = self.convention.small_image(picture, image.dtype)
+            picture = step.kind.function(picture, step.values, generator, self)
+        return picture
 
     def _generators(self, seed: int, path: str, purpose: int) -> list[np.random.Generator]:
         key = hashlib.sha256(f"{seed}\n{path}".encode("utf-8", "surrogateescape")).digest()
@@ -154,17 +308,43 @@ class Degradation:
         return [np.random.default_rng([*words, purpose, i]) for i in range(len(self.steps))]
 
 
+def drawn_columns() -> dict[str, Parameter]:
+    """Columns of the report: for the steps whose first parameter is a number, that by their name.
+
+    Of several steps of a kind in a chain the last one counts.
+    """
+    first = {name: kind.parameters[0] for name, kind in STEPS.items() if kind.parameters}
+    return {name: parameter for name, parameter in first.items() if type(parameter) is Parameter}
+
+
 def parse_steps(text: str) -> tuple[Step, ...]:
     """Reads a chain's text form.
 
     Raises:
-      ValueError: a step or parameter is unknown, a value missing or out of bounds, or there is not
-        exactly one `shrink`.
+      ValueError: there is no step, a step or parameter is unknown, or a value is missing or not
+        allowed.
     """
     steps = tuple(map(_parse_step, text.split()))
-    if sum(step.name == "shrink" for step in steps) != 1:
-        raise ValueError(f"{text!r:.80}: needs exactly one step `shrink`")
+    if not steps:
+        raise ValueError(f"{text!r:.80}: needs at least one step; there are: {', '.join(STEPS)}")
     return steps
+
+
+def check_steps(steps: tuple[Step, ...], scale: int) -> None:
+    """Refuses a chain that does not make a picture so many times smaller.
+
+    Raises:
+      ValueError: there is not exactly one `shrink`, or at scale 1 there is one.
+    """
+    shrinks = sum(step.name == "shrink" for step in steps)
+    text = " ".join(map(str, steps))
+    if scale == 1 and shrinks:
+        raise ValueError(
+            f"{text!r:.80}: at scale 1 nothing is shrunk; give a chain without `shrink`, such as "
+            "'jpeg=50'"
+        )
+    if scale > 1 and shrinks != 1:
+        raise ValueError(f"{text!r:.80}: needs exactly one step `shrink` at scale {scale}")
 
 
 def _parse_step(word: str) -> Step:
@@ -173,37 +353,16 @@ def _parse_step(word: str) -> Step:
         raise ValueError(f"no step {word!r:.80}; there are: {', '.join(STEPS)}")
     name, given = match[1], match[2]
     parameters = STEPS[name].parameters
-    values: dict[str, str] = {}
+    texts: dict[str, str] = {}
     for index, item in enumerate(given.split(",") if given else ()):
         key, separator, value = item.partition("=")
         if not separator and index == 0 and parameters:
             key, value = parameters[0].name, item
-        values[key] = value
-    if unknown := values.keys() - {parameter.name for parameter in parameters}:
+        texts[key] = value
+    if unknown := texts.keys() - {parameter.name for parameter in parameters}:
         known = ", ".join(parameter.name for parameter in parameters) or "none"
         raise ValueError(f"{word!r:.80}: no parameter {min(unknown)!r:.40}; {name} has: {known}")
-    return Step(name, tuple(_bounds(word, p, values.get(p.name)) for p in parameters))
-
-
-def _bounds(word: str, parameter: Parameter, text: str | None) -> tuple[float, float]:
-    if text is None and parameter.default is not None:
-        return parameter.default, parameter.default
-    match = _RANGE.fullmatch(text or "")
-    low, high = (float(match[1]), float(match[2] or match[1])) if match else (1.0, 0.0)
-    if not parameter.lowest <= low <= high <= parameter.highest:
-        raise ValueError(
-            f"{word!r:.80}: {parameter.name} must be a number or LOW..HIGH "
-            f"between {parameter.lowest:g} and {parameter.highest:g}"
-        )
-    return low, high
-
-
-def _draw(bounds: tuple[float, float], generator: np.random.Generator) -> tuple[float, float]:
-    low, high = bounds
-    # Rounded, so that the text form in the report says exactly what was done.
-    value = low if low == high else round(float(generator.uniform(low, high)), 3)
-    return value, value
-
-
-def _shown(low: float, high: float) -> str:
-    return f"{low:g}" if low == high else f"{low:g}..{high:g}"
+    try:
+        return Step(name, tuple(p.parse(texts.get(p.name)) for p in parameters))
+    except ValueError as error:
+        raise ValueError(f"{word!r:.80}: {error}") from None

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import scipy.sparse
 
+from srcnn.colour import quantise_half_up
 from srcnn.strips import strips
 
 KERNELS = {
@@ -65,6 +66,21 @@ def resize_matlab(plane: np.ndarray, size: tuple[int, int], kernel: str) -> np.n
         first, last = some.indices.min(), some.indices.max() + 1
         result[strip] = (columns @ (some[:, first:last] @ plane[first:last]).T).T
     return result
+
+
+def shrink_antialiased(image: np.ndarray, scale: int, kernel: str) -> np.ndarray:
+    """Shrinks an image as cameras and tools do: antialiased, rounded to the image's type.
+
+    Args:
+      image: (h, w) or (h, w, c), uint8 or uint16, at least `scale` pixels on each side.
+      scale: how many times smaller; sides are rounded down.
+      kernel: `area`: the mean of the pixels covered; `bicubic`: see resize_matlab.
+    """
+    size = (image.shape[0] // scale, image.shape[1] // scale)
+    if kernel == "area":
+        return resize_opencv(image, size, kernel)
+    planes = [resize_matlab(plane, size, kernel) for plane in cv2.split(image)]
+    return quantise_half_up(cv2.merge(planes), image.dtype)
 
 
 def degrade_opencv(image: np.ndarray, scale: int, kernel: str) -> np.ndarray:

@@ -1,19 +1,27 @@
 """Chains of degradation steps: their text form, and what images draw from their ranges."""
 
+import io
+
+import cv2
 import numpy as np
 import pytest
+import scipy.ndimage
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 from support import quick, random_image
 
+from srcnn.colour import luma_matlab, quantise_half_up
 from srcnn.degradations import (
     SHRINK,
     STEPS,
     Degradation,
     Parameter,
     StepKind,
+    check_steps,
     parse_steps,
 )
+from srcnn.errors import DegradationError
 
 AMOUNT = Parameter("amount", None, 0, 100)
 SPREAD = Parameter("spread", 1, 0, 10)
@@ -32,8 +40,8 @@ def add_step():
     del STEPS["add"]
 
 
-def chain(text: str) -> Degradation:
-    return Degradation("opencv", 2, "bilinear", parse_steps(text))
+def chain(text: str, scale: int = 2) -> Degradation:
+    return Degradation("opencv", scale, "bilinear", parse_steps(text))
 
 
 numbers = st.integers(0, 10_000).map(lambda n: n / 100)
@@ -58,15 +66,20 @@ def test_the_default_is_shrinking_alone():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "exactly one step `shrink`"),
-        ("shrink shrink", "exactly one step `shrink`"),
-        ("blend=1 shrink", "no step 'blend=1'; there are: shrink, add"),
+        ("", "at least one step"),
+        ("blend=1 shrink", "no step 'blend=1'; there are: shrink, blur, noise, jpeg, add"),
         ("add shrink", "amount must be a number or LOW..HIGH between 0 and 100"),
         ("add=101 shrink", "between 0 and 100"),
         ("add=5..3 shrink", "between 0 and 100"),
         ("add=nan shrink", "between 0 and 100"),
         ("add=1,size=2 shrink", "no parameter 'size'; add has: amount, spread"),
-        ("shrink=2", "no parameter"),
+        ("shrink=2", "kernel must be area or bicubic, or several with |"),
+        ("shrink=area|", "kernel must be area or bicubic, or several with |"),
+        ("blur=20.1 shrink", "sigma must be a number or LOW..HIGH between 0 and 20"),
+        ("noise=-1 shrink", "deviation must be a number or LOW..HIGH between 0 and 100"),
+        ("shrink jpeg=0", "quality must be a whole number or LOW..HIGH between 1 and 100"),
+        ("shrink jpeg=50.5..60", "quality must be a whole number"),
+        ("shrink jpeg=50,subsampling=411", "subsampling must be 420 or 422 or 444"),
     ],
 )
 def test_impossible_chains_are_refused(text, message):
@@ -75,11 +88,26 @@ def test_impossible_chains_are_refused(text, message):
     assert message in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "scale", "message"),
+    [
+        ("jpeg=50", 2, "needs exactly one step `shrink` at scale 2"),
+        ("shrink shrink", 3, "needs exactly one step `shrink` at scale 3"),
+        ("shrink", 1, "at scale 1 nothing is shrunk"),
+    ],
+)
+def test_a_chain_shrinks_once_and_at_scale_1_not_at_all(text, scale, message):
+    with pytest.raises(ValueError, match=message):
+        check_steps(parse_steps(text), scale)
+    check_steps(parse_steps("blur=1 jpeg=50"), 1)
+    check_steps(parse_steps("blur=1 shrink jpeg=50"), 2)
+
+
 def test_an_image_draws_the_same_in_every_run_and_another_image_something_else():
     degradation, image = chain("add=0..50 shrink add=0..9"), random_image((20, 30, 3))
     drawn = degradation.drawn(1, "a/b.png")
     assert drawn == degradation.drawn(1, "a/b.png")
-    assert all(low == high for step in drawn.steps for low, high in step.ranges)
+    assert all(step.is_fixed for step in drawn.steps)
     others = {
         degradation.drawn(seed, path).text for seed in (1, 2) for path in ("a/b.png", "b.png")
     }
@@ -101,3 +129,113 @@ def test_draws_are_spread_over_the_range():
     values = [degradation.drawn(0, f"{n}.png").steps[0].ranges[0][0] for n in range(300)]
     assert 20 <= min(values) < 21 and 39 < max(values) <= 40
     assert np.mean(values) == pytest.approx(30, abs=1)
+
+
+def test_several_words_are_drawn_from():
+    degradation = chain("shrink=area|bicubic jpeg=50,subsampling=444|420")
+    assert degradation.text == "shrink=area|bicubic jpeg=50,subsampling=444|420"
+    drawn = {degradation.drawn(0, str(n)).text for n in range(40)}
+    assert drawn == {
+        f"shrink={kernel} jpeg=50{sampling}"
+        for kernel in ("area", "bicubic")
+        for sampling in ("", ",subsampling=444")
+    }
+
+
+def test_whole_numbers_are_drawn_whole_and_numbers_are_columns():
+    drawn = [chain("noise=3 shrink jpeg=40..43").drawn(0, str(n)).numbers() for n in range(40)]
+    assert {numbers["jpeg"] for numbers in drawn} == {40, 41, 42, 43}
+    assert {numbers["noise"] for numbers in drawn} == {3}
+    assert chain("jpeg=90 shrink jpeg=50").numbers() == {"jpeg": 50}
+    assert chain("shrink").numbers() == {}
+
+
+@pytest.mark.parametrize("sigma", [0.3, 0.6, 1.2, 3])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_blur_is_a_gaussian_of_that_many_pixels(photo, sigma, dtype):
+    image = photo[:60, :70].astype(dtype) * (np.iinfo(dtype).max // 255)
+    blurred = chain(f"blur={sigma}", 1).apply(image)
+    expected = scipy.ndimage.gaussian_filter(
+        image.astype(float), (sigma, sigma, 0), mode="mirror", truncate=6
+    )
+    unit = np.iinfo(dtype).max / 255
+    assert np.abs(blurred - expected).max() < 1.6 * unit
+    assert blurred.dtype == dtype
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("shape", [(300, 200), (200, 150, 3)])
+def test_noise_has_its_deviation_in_8_bit_codes_in_every_channel(dtype, shape):
+    unit = np.iinfo(dtype).max // 255
+    image = np.full(shape, 128 * unit, dtype)
+    noise = (chain("noise=7", 1).apply(image, path="a").astype(float) - image) / unit
+    assert noise.std() == pytest.approx(7, rel=0.02)
+    assert abs(noise.mean()) < 0.1
+    if len(shape) == 3:
+        assert np.corrcoef(noise.reshape(-1, 3).T)[0, 1:] == pytest.approx(0, abs=0.03)
+
+
+@pytest.mark.parametrize("text", ["noise=0", "blur=0", "blur=0 noise=0"])
+def test_nothing_of_a_step_changes_nothing(photo, text):
+    assert np.array_equal(chain(text, 1).apply(photo[:20, :30]), photo[:20, :30])
+
+
+@pytest.mark.parametrize(("subsampling", "code"), [("420", 2), ("422", 1), ("444", 0)])
+def test_jpeg_is_the_jpeg_of_libjpeg(photo, subsampling, code):
+    image = photo[:61, :75]
+    file = io.BytesIO()
+    Image.fromarray(image[..., ::-1]).save(file, "JPEG", quality=60, subsampling=code)
+    expected = np.asarray(Image.open(file))[..., ::-1]
+    made = chain(f"jpeg=60,subsampling={subsampling}", 1).apply(image)
+    np.testing.assert_array_equal(made, expected)
+
+
+@pytest.mark.parametrize("gray", [False, True])
+def test_jpeg_of_16_bits_is_that_of_their_upper_8(photo, gray):
+    image = photo[:61, :75, 1] if gray else photo[:61, :75]
+    deep = image.astype(np.uint16) * 257
+    noisy = (deep + random_image(deep.shape) % 100).clip(0, 65535).astype(np.uint16)
+    for one in (deep, noisy):
+        np.testing.assert_array_equal(
+            chain("jpeg=60", 1).apply(one), chain("jpeg=60", 1).apply(image).astype(int) * 257
+        )
+
+
+def test_a_side_that_jpeg_does_not_hold_is_an_error_of_the_image():
+    with pytest.raises(DegradationError, match="65500"):
+        chain("jpeg=60", 1).apply(np.zeros((1, 65_501), np.uint8))
+
+
+@pytest.mark.parametrize("protocol", ["opencv", "matlab"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_antialiased_shrinking_gives_what_tools_give(photo, protocol, dtype):
+    image = photo[:60, :72].astype(dtype) * (np.iinfo(dtype).max // 255)
+    area, bicubic = (
+        Degradation(protocol, 3, "bicubic", parse_steps(f"shrink={kernel}")).apply(image)
+        for kernel in ("area", "bicubic")
+    )
+    blocks = image.reshape(20, 3, 24, 3, 3).mean((1, 3))
+    assert np.abs(area - blocks).max() <= 0.5 + 1e-6
+    if dtype == np.uint8:
+        pillow = Image.fromarray(image).resize((24, 20), Image.Resampling.BICUBIC)
+        assert np.abs(bicubic.astype(int) - np.asarray(pillow)).max() <= 2
+    assert area.dtype == bicubic.dtype == dtype
+
+
+def test_behind_matlabs_shrink_the_picture_is_an_image_of_rounded_codes(photo):
+    """The small picture becomes a file, as a camera writes it, and its luma is taken afterwards."""
+    image = photo[:60, :72]
+    steps = {text: Degradation("matlab", 2, "bicubic", parse_steps(text)) for text in
+             ("shrink", "shrink blur=0", "shrink jpeg=70", "shrink noise=4")}  # fmt: skip
+    planes = steps["shrink"].apply(image)
+    assert planes.shape == (3, 30, 36) and planes.dtype == np.float64
+    rounded = steps["shrink blur=0"].apply(image)
+    assert rounded.shape == (30, 36, 3) and rounded.dtype == np.uint8
+    assert np.abs(luma_matlab(rounded) - planes[0])[2:-2, 2:-2].max() < 1.5
+    made = cv2.imdecode(cv2.imencode(".jpg", rounded, [cv2.IMWRITE_JPEG_QUALITY, 70])[1], 1)
+    np.testing.assert_array_equal(steps["shrink jpeg=70"].apply(image), made)
+    noise = steps["shrink noise=4"].apply(image, path="a").astype(float) - rounded
+    assert noise.std() == pytest.approx(4, rel=0.1)
+    gray = steps["shrink blur=0"].apply(image[..., 1])
+    expected = quantise_half_up(steps["shrink"].apply(image[..., 1])[0], np.uint8)
+    np.testing.assert_array_equal(gray, expected)

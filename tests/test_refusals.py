@@ -25,7 +25,11 @@ def test_options_of_a_job_server_are_handed_on():
     ("arguments", "words"),
     [
         (["--scale", "0"], "scale: 0"),
-        (["--scale", "1"], "mode evaluate takes one of 2, 3, 4"),
+        (["--scale", "5"], "scale: 5: must be one of 1, 2, 3, 4"),
+        (["--scale", "1"], "degrade: 'shrink': at scale 1 nothing is shrunk"),
+        (["--degrade", "jpeg=50"], "needs exactly one step `shrink` at scale 2"),
+        (["--degrade", "shrink jpeg=0"], "quality must be a whole number"),
+        (["--degrade", "shrink=cubic"], "kernel must be area or bicubic"),
         (["--scale", "two"], "scale: 'two'"),
         (["--kernel", "bicubc"], "did you mean 'bicubic'"),
         (["--protocol", "matlab", "--kernel", "area"], "protocol matlab has bilinear, bicubic"),

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 from codec.errors import ImageError
+from srcnn.errors import DegradationError
 from srcnn.restoration import Restoration
 from transforms.records import ImageRecord
 from transforms.stage import ImageStage
@@ -12,11 +13,11 @@ def degrade_image(record: ImageRecord, restoration: Restoration) -> ImageRecord:
     """Degrades the original, and interpolates what became of it.
 
     Returns:
-      The record with `original` and `alpha` cut to the ground truth, and `degradation`, `small`
-      and `interpolated` set.
+      The record with `original` and `alpha` cut to the ground truth, and `drawn`, `small` and
+      `interpolated` set.
 
     Raises:
-      ImageError: the image has fewer pixels than the scale.
+      ImageError: the image has fewer pixels than the scale, or a step cannot be done to it.
     """
     height, width = record.original.shape[:2]
     if min(height, width) < restoration.scale:
@@ -25,13 +26,16 @@ def degrade_image(record: ImageRecord, restoration: Restoration) -> ImageRecord:
     height, width = original.shape[:2]
     alpha = None if record.alpha is None else record.alpha[:height, :width]
     path = record.ref.relative_path
-    small = restoration.degrade(original, path)
+    try:
+        small = restoration.degrade(original, path)
+    except DegradationError as error:
+        raise ImageError(str(error)) from None
     interpolated = restoration.interpolate(small, (height, width), original.dtype)
     return replace(
         record,
         original=original,
         alpha=alpha,
-        degradation=restoration.degradation.drawn(restoration.seed, path).text,
+        drawn=restoration.degradation.drawn(restoration.seed, path),
         small=small,
         interpolated=interpolated,
     )

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from codec.picture import Metadata
 from shards.formats import is_shard
+from srcnn.degradations import Degradation, Parameter, drawn_columns
 from srcnn.figures import Values
 from srcnn.figures import columns as figure_columns
 
@@ -73,9 +74,9 @@ class ImageRecord:
       notes: what of the source was lost or decided so far, in words.
       small: the small picture, until the network's input was made of it; see srcnn.restoration.
       interpolated: the small picture at the result's size; see srcnn.restoration.
-      degradation: the chain that the image drew, in its text form.
-      luma: plane for the network.
-      restored_luma: (H', W') integer codes.
+      drawn: the degradation with what the image drew (evaluate mode).
+      luma: what the network takes: luma, (h, w), or luma and chroma, (h, w, 3).
+      restored_luma: what it makes of it, (H', W') or (H', W', 3) integer codes.
       failure: why the network gave no picture, or None.
       restored: (H', W', 3) BGR or (H', W'), the image to write.
       figures: columns of the report measured so far.
@@ -93,7 +94,7 @@ class ImageRecord:
     notes: tuple[str, ...] = ()
     small: np.ndarray | None = None
     interpolated: np.ndarray | None = None
-    degradation: str | None = None
+    drawn: Degradation | None = None
     luma: np.ndarray | None = None
     restored_luma: np.ndarray | None = None
     failure: str | None = None
@@ -209,8 +210,9 @@ class ReportRow:
     scale: int | None = _whole("Scale of the run; 1: input already enlarged.")
     kernel: str | None = _text("Interpolation of the degradation or enlargement.")
     degradation: str | None = _text(
-        "What was done to the original, with the values that it drew (evaluate; docs/extending.md)."
+        "What was done to the original, with the values that it drew (evaluate; docs/metrics.md)."
     )
+    drawn: Values | None = None  # columns of srcnn.degradations, by name
     protocol: str | None = _text("Convention of colour and figures.")
     border: str | None = _text("`keep` or `shave`.")
     measure_shave: int | None = _whole("Pixels left out on each side before measuring (evaluate).")
@@ -232,16 +234,30 @@ class ReportRow:
         """The figure in a column of the report."""
         return self.figures.get(name) if self.figures else None
 
+    def value(self, name: str) -> Any:
+        """What stands in a column of the report."""
+        derived = (self.drawn or {}) | (self.figures or {})
+        return derived.get(name) if name in derived else getattr(self, name, None)
+
 
 def report_columns() -> dict[str, tuple[pa.DataType, str]]:
     """Parquet type and meaning of the report's columns, in order."""
+    derived = {
+        "figures": {c.name: (pa.float64(), c.meaning) for c in figure_columns()},
+        "drawn": {name: (pa.float64(), _drawn(name, p)) for name, p in drawn_columns().items()},
+    }
     columns = {}
     for one in fields(ReportRow):
-        if one.name == "figures":
-            columns |= {c.name: (pa.float64(), c.meaning) for c in figure_columns()}
+        if one.name in derived:
+            columns |= derived[one.name]
         else:
             columns[one.name] = (one.metadata["type"], one.metadata["description"])
     return columns
+
+
+def _drawn(step: str, parameter: Parameter) -> str:
+    unit = f", {parameter.unit}" if parameter.unit else ""
+    return f"Step `{step}` of the degradation: {parameter.name}{unit}; null without one (evaluate)."
 
 
 def report_schema() -> pa.Schema:
@@ -256,9 +272,6 @@ def result_path(output_path: str) -> str:
 
 def to_table(rows: Sequence[ReportRow]) -> pa.Table:
     """Rows as a table of the report."""
-    schema, own = report_schema(), {one.name for one in fields(ReportRow)}
-    columns = {
-        name: [getattr(row, name) if name in own else row.figure(name) for row in rows]
-        for name in schema.names
-    }
+    schema = report_schema()
+    columns = {name: [row.value(name) for row in rows] for name in schema.names}
     return pa.table(columns, schema)

@@ -13,7 +13,7 @@ import numpy as np
 from apache_beam.ml.inference.base import ModelHandler, RunInference
 
 from codec.errors import ImageError
-from srcnn.colour import peak_of
+from srcnn.colour import luma_plane, peak_of
 from srcnn.engines import Engine, create_engine
 from srcnn.restoration import Restoration
 from srcnn.weights import Weights
@@ -47,14 +47,14 @@ def restore_luma(
     results = [
         _restore_one(record, engine, restoration, tile, started, max_seconds) for record in records
     ]
-    seconds = (time.perf_counter() - started) / sum(record.luma.size for record in records)
+    seconds = (time.perf_counter() - started) / sum(map(_pixels, records))
     return [
         replace(
             record,
             restored_luma=luma,
             failure=failure,
-            infer_seconds=seconds * record.luma.size,
-            total_seconds=record.total_seconds + seconds * record.luma.size,
+            infer_seconds=seconds * _pixels(record),
+            total_seconds=record.total_seconds + seconds * _pixels(record),
         )
         for record, (luma, failure) in zip(records, results, strict=True)
     ]
@@ -211,15 +211,16 @@ class RestoreLuma(beam.PTransform):
 def _check_sane(record: ImageRecord) -> None:
     if record.failure:
         raise ImageError(record.failure)
-    if np.ptp(record.restored_luma) == 0 and _contrast(record.luma) > _SOME_CONTRAST:
+    if np.ptp(luma_plane(record.restored_luma)) == 0 and _contrast(record.luma) > _SOME_CONTRAST:
         raise ImageError("the network's output is one even plane, its input is not")
 
 
-def _contrast(luma: np.ndarray) -> float:
-    """Difference of the lightest and the darkest pixel, 1 for black and white."""
+def _contrast(planes: np.ndarray) -> float:
+    """Difference of the lightest and the darkest luma, 1 for black and white."""
+    luma = luma_plane(planes)
     peak = peak_of(luma) if luma.dtype.kind == "u" else 1
     return (float(luma.max()) - float(luma.min())) / peak
 
 
 def _pixels(record: ImageRecord) -> int:
-    return record.luma.size
+    return luma_plane(record.luma).size

@@ -61,7 +61,8 @@ def report_row(record: ImageRecord, output_uri: str, output_bytes: int) -> Repor
         output_height=record.restored.shape[0],
         output_bytes=output_bytes,
         infer_seconds=record.infer_seconds,
-        degradation=record.degradation,
+        degradation=record.drawn and record.drawn.text,
+        drawn=record.drawn and record.drawn.numbers(),
         figures=record.figures,
     )
 
