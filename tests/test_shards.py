@@ -196,6 +196,7 @@ def test_a_format_and_figures_that_are_asked_for_go_into_the_shards(done):
     found = job.rows.loc["hf.parquet!2", "consistency_psnr"]
     assert row["restoration"]["consistency_psnr"] == found
     assert job.rows.loc["a.tar!001.jpg", "output_path"] == "a.tar!001.png"
+    assert job.rows.loc["hf.parquet!2", "output_path"] == "hf.parquet!2"
     manifest = json.loads((job.run / "manifest.json").read_text())
     assert manifest["configuration"]["figures_in"] == "shards"
 

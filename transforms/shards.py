@@ -263,7 +263,8 @@ class ShardWorker:
         """The row with where its image was found and put."""
         placed = {}
         if image and self._rules.write:
-            name = with_ending(sample.name, image.ending) if sample.file_name else sample.name
+            is_member = sample.name == sample.file_name
+            name = with_ending(sample.name, image.ending) if is_member else sample.name
             path = f"{ref.output_path}!{name}"
             uri = self._chain.write.store.uri(f"shards/{path}")
             placed = {"output_uri": uri, "output_path": path, "output_offset": offset}
