@@ -30,6 +30,8 @@ _BATCH_ROWS = 64
 # Values between two looks at a page's size, which is a megabyte: images are large.
 _WRITE_BATCH = 16
 _READ_BUFFER = 1 << 20
+# What Arrow raises for files that cannot be; names that are no text are a ValueError.
+_BAD_FILE = (pa.ArrowException, OSError, ValueError)
 
 
 @dataclass(frozen=True)
@@ -51,14 +53,22 @@ class ParquetReader(ShardReader):
     Attributes:
       file: the same, as Arrow reads it.
       column: of images.
+      encoding: of its columns, as ParquetWriter takes it.
 
     Raises:
       ShardError: it is no Parquet file, or has no such column.
     """
 
     def __init__(self, file: BinaryIO, column: str = ""):
-        self.file = _open(file)
-        self.column = image_column(self.file.schema_arrow, column)
+        try:
+            # Page by page: by itself Arrow reads all of a row group's column at once.
+            self.file = pq.ParquetFile(
+                file, pre_buffer=False, buffer_size=_READ_BUFFER, page_checksum_verification=True
+            )
+            self.column = image_column(self.file.schema_arrow, column)
+            self.encoding = _encoding(self.file.metadata, self.column)
+        except _BAD_FILE as error:
+            raise ShardError(f"no Parquet file that can be read: {_why(error)}") from None
 
     def __iter__(self) -> Iterator[Sample]:
         """Yields a sample for each row; its name is the row's number."""
@@ -67,20 +77,21 @@ class ParquetReader(ShardReader):
         starts = accumulate((group.num_rows for group in groups), initial=0)
         for index, (group, start) in enumerate(zip(groups, starts, strict=False)):
             rows = _BATCH_BYTES * group.num_rows // max(group.total_byte_size, 1)
-            batches = self.file.iter_batches(min(max(rows, 1), _BATCH_ROWS), row_groups=[index])
-            number = start
-            try:
-                for batch in batches:
-                    yield from self._samples(batch, number)
-                    number += len(batch)
-            except (pa.ArrowException, OSError) as error:
-                if isinstance(error, OSError) and error.errno is not None:
-                    raise  # the file system's
-                yield Sample(
-                    f"damage in row group {index}",
-                    None,
-                    problem=f"row group {index} is damaged from row {number} on: {_brief(error)}",
-                )
+            batches, number = self._batches(index, min(max(rows, 1), _BATCH_ROWS)), start
+            while True:
+                try:
+                    batch = next(batches, None)
+                except _BAD_FILE as error:
+                    problem = f"row group {index} is damaged from row {number} on: {_why(error)}"
+                    yield Sample(f"damage in row group {index}", None, problem=problem)
+                    break
+                if batch is None:
+                    break
+                yield from self._samples(batch, number)
+                number += len(batch)
+
+    def _batches(self, group: int, rows: int) -> Iterator[pa.RecordBatch]:
+        yield from self.file.iter_batches(rows, row_groups=[group])
 
     def _samples(self, batch: pa.RecordBatch, start: int) -> Iterator[Sample]:
         images, others = batch.column(self.column), batch.drop_columns([self.column])
@@ -129,9 +140,12 @@ class ParquetWriter(ShardWriter):
             self._schema = schema.append(pa.field(FIGURES, self._figures))
         self._rows: list[tuple[_Row, pa.Array, Figures | None]] = []
         self._bytes = 0
-        self._writer = pq.ParquetWriter(
-            file, self._schema, write_batch_size=_WRITE_BATCH, **_encoding(reader)
-        )
+        try:
+            self._writer = pq.ParquetWriter(
+                file, self._schema, write_batch_size=_WRITE_BATCH, **reader.encoding
+            )
+        except _BAD_FILE as error:
+            raise ShardError(f"it cannot be written as it was read: {_why(error)}") from None
 
     def add(self, sample: Sample, image: NewImage | None, figures: Figures | None) -> None:
         row: _Row = sample.carried
@@ -245,21 +259,8 @@ def _is_binary(kind: pa.DataType) -> bool:
     return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
 
 
-def _open(file: BinaryIO) -> pq.ParquetFile:
-    try:
-        # Page by page: by itself Arrow reads all of a row group's column at once.
-        return pq.ParquetFile(
-            file, pre_buffer=False, buffer_size=_READ_BUFFER, page_checksum_verification=True
-        )
-    except (pa.ArrowException, OSError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise
-        raise ShardError(f"no Parquet file that can be read: {_brief(error)}") from None
-
-
-def _encoding(reader: ParquetReader) -> dict[str, Any]:
+def _encoding(metadata: pq.FileMetaData, image: str) -> dict[str, Any]:
     """What the columns are compressed with, and which have dictionaries; images have none."""
-    metadata = reader.file.metadata
     if not metadata.num_row_groups:
         return {}
     group = metadata.row_group(0)
@@ -273,7 +274,7 @@ def _encoding(reader: ParquetReader) -> dict[str, Any]:
         "use_dictionary": [
             one.path_in_schema
             for one in columns
-            if one.has_dictionary_page and one.path_in_schema.partition(".")[0] != reader.column
+            if one.has_dictionary_page and one.path_in_schema.partition(".")[0] != image
         ],
     }
 
@@ -307,5 +308,8 @@ def _runs(rows: Sequence[_Row]) -> Iterator[pa.RecordBatch]:
     yield first.others.slice(first.index, length)
 
 
-def _brief(error: Exception) -> str:
+def _why(error: Exception) -> str:
+    """What Arrow says of a damaged file; raises what is the file system's own error."""
+    if isinstance(error, OSError) and error.errno is not None:
+        raise error
     return " ".join(str(error).split())[:200]

@@ -32,6 +32,8 @@ from shards.samples import (
 
 _BLOCK = tarfile.BLOCKSIZE
 _DAMAGE = "damage"
+# Bytes of a member; places beyond cannot be asked for.
+_LARGEST = 1 << 60
 # No header of an honest archive is larger, extended ones included.
 _LONGEST_HEADER = 1 << 20
 # Samples beyond this size wait for their image on the disk.
@@ -292,7 +294,7 @@ def _headers(file: BinaryIO, damage: list[str]) -> Iterator[tuple[tarfile.TarInf
             damage.extend(_end_problem(file, headers.seen, at))
             return
         size = archive.offset - info.offset_data
-        if size < 0 or info.offset < at or info.size < 0:
+        if not 0 <= size < _LARGEST or info.offset < at or info.size < 0:
             damage.append(f"a header at byte {at:,} is damaged: it states a size that cannot be")
             return
         yield info, headers.seen, size

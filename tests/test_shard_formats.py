@@ -306,6 +306,18 @@ def test_a_damaged_page_loses_its_row_group_alone():
             parquet.ParquetReader(io.BytesIO(content))
 
 
+@quick
+@given(st.data())
+def test_a_damaged_table_never_surprises(data):
+    content = bytearray(parquet_bytes(parquet_table(IMAGES, NAMES), row_group_size=2))
+    for _ in range(data.draw(st.integers(1, 6))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        restored(bytes(content), NewImage(b"new", ".png"))
+    except ShardError:
+        return
+
+
 def test_an_image_is_found_by_its_row():
     source = parquet_bytes(parquet_table(IMAGES, NAMES), row_group_size=2)
     assert [parquet.find_image(io.BytesIO(source), str(n)) for n in range(3)] == IMAGES
