@@ -129,6 +129,12 @@ class JobConfig(BaseModel):
     engine: Literal["auto", "openvino", "tensorflow"] = _model(
         "auto", "inference engine; auto: the fastest installed"
     )
+    ensemble: bool = _model(
+        False,
+        "restore each image flipped and turned in eight ways and take the mean: better, 8 times "
+        "the work",
+        shown="no",
+    )
     engine_threads: int | None = _model(
         None,
         "threads that the network and OpenCV take for one image",

@@ -334,7 +334,7 @@ def test_each_crop_draws_its_own_degradation(folder, architecture, protocol, ker
     assert weights.shape == (40, network.planes)
     # What is noisier counts less, and no two crops are as noisy.
     assert len(np.unique(weights[:, 0])) == 40
-    assert weights.max() > 2 * weights.min()
+    assert weights.max() > 1.3 * weights.min()
     assert np.array_equal(inputs, draw_batch(training, config, 3)[0])
     margin = network.margin
     centres = inputs[:, margin:-margin, margin:-margin]
@@ -347,9 +347,9 @@ def test_each_crop_draws_its_own_degradation(folder, architecture, protocol, ker
 
 def test_chains_are_drawn_equally_often(folder):
     config = chain_config(folder, degrade=["shrink", "shrink noise=90"], batch=200)
-    _, _, weights = draw_batch(load_training_set(config), config, 0)
-    noisy = weights[:, 0] < weights[:, 0].max() / 8
-    assert 0.4 < noisy.mean() < 0.6
+    inputs, *_ = draw_batch(load_training_set(config), config, 0)
+    grain = np.abs(np.diff(inputs[..., 0], axis=2)).mean((1, 2))
+    assert 0.4 < (grain > 0.15).mean() < 0.6
 
 
 def test_a_network_on_luma_and_chroma_learns_both(folder, tmp_path):
@@ -365,7 +365,7 @@ def test_a_network_on_luma_and_chroma_learns_both(folder, tmp_path):
     assert card.chroma_taps == () and card.architecture.planes == 3
     from srcnn import load_model
 
-    truth = cv2.imread(str(folder / "held/1.png"))[:64, :64]
+    truth = drawing(50)[:64, :64]
     asked = Restoration(card.architecture, Degradation("opencv", 2, "bilinear"))
     small = asked.degraded_by(config.chains[0]).degrade(truth, "x")
     enlarged = load_model(path).enlarge(small)

@@ -196,6 +196,7 @@ class ReportRow:
     model: str | None = _text("Name on the model card.")
     weights_sha256: str | None = _text("Hash of the weights file.")
     engine: str | None = _text("Inference engine.")
+    ensemble: int | None = _whole("Results of the network that were averaged: 8 or 1.")
     figures: Values | None = None  # columns of srcnn.figures, by name
     infer_seconds: float | None = _real(
         "Seconds in the network; of a shared batch by share of pixels."

@@ -108,12 +108,12 @@ class SrcnnModelHandler(ModelHandler[ImageRecord, ImageRecord, Engine]):
     Args:
       weights: verified weights.
       engine: name of the engine.
-      engine_threads, restoration, tile, max_seconds: see RestoreLuma.
+      engine_threads, restoration, tile, max_seconds, ensemble: see RestoreLuma.
     """
 
     def __init__(
         self, weights: Weights, engine: str, engine_threads: int, restoration: Restoration,
-        tile: int, max_seconds: float,
+        tile: int, max_seconds: float, ensemble: bool = False,
     ):  # fmt: skip
         # Equal bounds make Beam batch by weight alone. A single larger image is a batch of its
         # own, after an empty one.
@@ -123,14 +123,14 @@ class SrcnnModelHandler(ModelHandler[ImageRecord, ImageRecord, Engine]):
             element_size_fn=_pixels,
         )
         self._weights = weights
-        self._engine = (engine, engine_threads)
+        self._engine = (engine, engine_threads, ensemble)
         self._arguments = (restoration, tile, max_seconds)
 
     def load_model(self) -> Engine:
-        name, threads = self._engine
+        name, threads, ensemble = self._engine
         cv2.setNumThreads(threads)  # images go side by side; OpenCV would take all cores for each
         sys.setswitchinterval(_SWITCH_SECONDS)
-        return create_engine(name, self._weights, threads)
+        return create_engine(name, self._weights, threads, ensemble)
 
     def run_inference(
         self,
@@ -168,6 +168,7 @@ class RestoreLuma(beam.PTransform):
       restoration: what is asked.
       tile: side of a tile, pixels.
       max_seconds: the most that one image may take.
+      ensemble: whether results are means over flips and turns.
     """
 
     weights: Weights
@@ -176,12 +177,13 @@ class RestoreLuma(beam.PTransform):
     restoration: Restoration
     tile: int
     max_seconds: float
+    ensemble: bool = False
 
     def expand(self, pcoll):
         """Returns the two outputs as a pair."""
         handler = SrcnnModelHandler(
             self.weights, self.engine, self.engine_threads, self.restoration, self.tile,
-            self.max_seconds,
+            self.max_seconds, self.ensemble,
         )  # fmt: skip
         restored = pcoll | RunInference(handler)
         restored.element_type = ImageRecord
