@@ -47,7 +47,9 @@ class Job:
         """What is asked of every image."""
         c, card = self.config, self.weights.card
         degradation = Degradation(c.protocol, c.scale, c.kernel, parse_steps(c.degrade))
-        return Restoration(card.architecture, degradation, c.border, card.chroma_taps, c.seed)
+        return Restoration(
+            card.architecture, degradation, c.border, card.chroma_taps, c.seed, c.strength
+        )
 
     @property
     def run_directory(self) -> str:
@@ -76,10 +78,14 @@ class Job:
             "weights_sha256": self.weights.card.sha256,
             "chroma_taps": self.weights.card.chroma_taps,
         }
-        if config.degrade != "shrink":  # else hashes of earlier versions would not be met again
+        # Only what is not as it was before there were such settings: earlier hashes must be met.
+        if config.degrade != "shrink":
             parts |= {"degrade": config.degrade, "seed": config.seed}
-        if config.ensemble:
-            parts["ensemble"] = True
+        parts |= {
+            name: getattr(config, name)
+            for name in ("strength", "fit", "ensemble")
+            if getattr(config, name) != JobConfig.model_fields[name].default
+        }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 

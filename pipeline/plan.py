@@ -19,7 +19,7 @@ from pipeline.runners.local import LocalRunner
 from pipeline.terminal import printable
 from storage.store import open_file
 from transforms.errors import EXPECTED_ERRORS
-from transforms.records import ImageRef, ReportRow
+from transforms.records import LARGE_ENOUGH, ImageRef, ReportRow
 from transforms.stage import failed_row
 
 _SHOWN = 20
@@ -42,9 +42,13 @@ def _build(pipeline: beam.Pipeline, job: Job, path: str) -> None:
         with open(path, "wb") as file:
             file.write(to_json(plan))
 
+    largest = job.config.largest_input
     refs, ended = match(pipeline, job, past_files(job.store), dry=True)
     (
-        (refs | "PlanImages" >> beam.Map(_plan_image), ended | "PlanRows" >> beam.Map(_plan_row))
+        (
+            refs | "PlanImages" >> beam.Map(_plan_image, largest),
+            ended | "PlanRows" >> beam.Map(_plan_row),
+        )
         | beam.Flatten()
         | beam.CombineGlobally(_merge)
         | "Write" >> beam.Map(write)
@@ -108,12 +112,14 @@ def _merge(plans: Iterable[Plan]) -> Plan:
     return merged
 
 
-def _plan_image(ref: ImageRef) -> Plan:
+def _plan_image(ref: ImageRef, largest: float | None) -> Plan:
     try:
         with open_file(ref.uri) as file:
             header = read_header_apart(file)
     except EXPECTED_ERRORS as error:
         return _plan_row(failed_row(ref, "read", error))
+    if largest is not None and header.megapixels > largest:
+        return _plan_row(ref.row("skipped", change=LARGE_ENOUGH))
     line = f"{ref.uri}  {header.width} x {header.height}  ->  images/{ref.output_path}"
     return _plan("restore", ref.output_path, line, header.megapixels, ref.change or "")
 

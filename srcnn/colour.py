@@ -151,6 +151,23 @@ def _studio_plane(image: np.ndarray, row: int) -> np.ndarray:
     )
 
 
+def blend(one: np.ndarray, other: np.ndarray, share: float) -> np.ndarray:
+    """An image between two.
+
+    Args:
+      one, other: (h, w) or (h, w, 3), of one shape and type, uint8 or uint16.
+      share: of the other, 0 to 1.
+
+    Returns:
+      An image of the same type, rounded half to even.
+    """
+
+    def between(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        return quantise_half_even(a + share * (b.astype(np.float64) - a), a.dtype)
+
+    return map_strips(between, one.dtype, one, other)
+
+
 def quantise_half_up(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """Rounds half up and clips to an integer type's range, as MATLAB's uint8() does."""
     return np.clip(np.floor(values + 0.5), 0, np.iinfo(dtype).max).astype(dtype)

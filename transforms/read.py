@@ -1,23 +1,27 @@
 """Reads the sources."""
 
 from dataclasses import dataclass
+from io import BytesIO
 
-from codec.apart import decode_apart
+from codec.apart import decode_apart, read_header_apart
 from codec.errors import ImageError
 from srcnn.colour import fill_hidden
 from storage.store import read_file
-from transforms.records import ImageRecord, ImageRef
-from transforms.stage import ImageStage
+from transforms.records import LARGE_ENOUGH, ImageRecord, ImageRef
+from transforms.stage import ImageSkippedError, ImageStage
 
 # Four channels of 16 bits, and as much again.
 _BYTES_PER_PIXEL = 16
 _BYTES_BESIDE = 64 << 20
 
 
-def read_image(ref: ImageRef, max_megapixels: float, max_seconds: float) -> ImageRecord:
+def read_image(
+    ref: ImageRef, max_megapixels: float, max_seconds: float, skip_above: float | None = None
+) -> ImageRecord:
     """Reads and decodes one source, with colours that nobody sees replaced (see fill_hidden).
 
     Raises:
+      ImageSkippedError: the source has more than `skip_above` megapixels.
       ImageError: see decode_apart; or the source is larger than an image of so many megapixels
         can be.
       PathError: the source is a directory or no regular file.
@@ -28,7 +32,10 @@ def read_image(ref: ImageRef, max_megapixels: float, max_seconds: float) -> Imag
             f"a file of {ref.size / 1e9:.1f} GB is larger than an image of {max_megapixels:g} "
             "megapixels can be (--max_megapixels)"
         )
-    picture = decode_apart(read_file(ref.uri), max_megapixels, max_seconds)
+    content = read_file(ref.uri)
+    if skip_above is not None:
+        _check_wanted(content, skip_above)
+    picture = decode_apart(content, max_megapixels, max_seconds)
     original, alpha = picture.pixels, picture.alpha
     if alpha is not None:
         original = fill_hidden(original, alpha)
@@ -44,6 +51,12 @@ def read_image(ref: ImageRef, max_megapixels: float, max_seconds: float) -> Imag
     )
 
 
+def _check_wanted(content: bytes, skip_above: float) -> None:
+    header = read_header_apart(BytesIO(content))
+    if header.megapixels > skip_above:
+        raise ImageSkippedError(LARGE_ENOUGH, width=header.width, height=header.height)
+
+
 @dataclass
 class ReadImages(ImageStage):
     """References to decoded images.
@@ -51,11 +64,13 @@ class ReadImages(ImageStage):
     Attributes:
       max_megapixels: larger images are refused.
       max_seconds: the most that decoding one may take.
+      skip_above: megapixels; larger images are skipped, None: none is.
     """
 
     max_megapixels: float
     max_seconds: float
+    skip_above: float | None
     stage = "read"
 
     def apply(self, element: ImageRef) -> ImageRecord:
-        return read_image(element, self.max_megapixels, self.max_seconds)
+        return read_image(element, self.max_megapixels, self.max_seconds, self.skip_above)

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import apache_beam as beam
 from apache_beam.metrics import Metrics
@@ -16,6 +17,19 @@ FAILED = "failed"
 NAMESPACE = "srcnn"
 # Seconds before an image is tried again whose store was out of reach.
 _WAITS = (0.5, 2.0, 5.0)
+
+
+class ImageSkippedError(Exception):
+    """An image is left as it is.
+
+    Args:
+      change: why, as the report shows it.
+      **columns: further columns of its row.
+    """
+
+    def __init__(self, change: str, **columns: Any):
+        super().__init__(change)
+        self.columns = {"change": change} | columns
 
 
 def failed_row(ref: ImageRef, stage: str, error: Exception) -> ReportRow:
@@ -39,6 +53,8 @@ def count(name: str, amount: int = 1) -> None:
 class PerImage(beam.DoFn):
     """Applies a function to each image; an expected error becomes a failed row at once.
 
+    An image that the function leaves out (ImageSkippedError) becomes a skipped one.
+
     An error that may pass is not the image's fault: it is tried again a few times first.
 
     Args:
@@ -56,8 +72,11 @@ class PerImage(beam.DoFn):
         started = time.perf_counter()
         try:
             result = self._apply(element)
+        except ImageSkippedError as reason:
+            yield beam.pvalue.TaggedOutput(FAILED, _ref(element).row("skipped", **reason.columns))
+            return
         except EXPECTED_ERRORS as error:
-            ref = element if isinstance(element, ImageRef) else element.ref
+            ref = _ref(element)
             yield beam.pvalue.TaggedOutput(FAILED, failed_row(ref, self._stage, error))
             return
         seconds = time.perf_counter() - started
@@ -76,6 +95,10 @@ class PerImage(beam.DoFn):
                 count("tried_again")
                 time.sleep(wait)
         return _with_warnings(self._function(element), passed)
+
+
+def _ref(element: ImageRef | ImageRecord) -> ImageRef:
+    return element if isinstance(element, ImageRef) else element.ref
 
 
 def _with_warnings(
