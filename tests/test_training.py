@@ -15,6 +15,7 @@ import yaml
 from conftest import PATIENCE
 
 from srcnn.architectures import architecture_for
+from srcnn.colour import unit_range
 from srcnn.degradations import Degradation
 from srcnn.engines import create_engine
 from srcnn.resample import degrade_matlab, modcrop
@@ -26,7 +27,7 @@ from srcnn.training.config import TrainingError, load_config
 from srcnn.training.data import draw_batch, load_training_set
 from srcnn.training.gratings import lay_grating
 from srcnn.training.initial import initial_tensors
-from srcnn.training.pairs import make_pair, unit_range
+from srcnn.training.pairs import make_pair
 from srcnn.training.whitening import parameters_of, whitening_matrix
 from srcnn.weights import card_path, load_weights
 
@@ -266,7 +267,9 @@ def test_the_filter_of_the_chroma_brings_colours_closer(protocol, kernel, scale,
         interpolated = asked.interpolate(asked.degrade(image), image.shape[:2], image.dtype)
         luma = asked.convention.image_luma(image)
         composed = (
-            restoration(protocol, scale, kernel, chroma_taps=half).compose(interpolated, luma)
+            restoration(protocol, scale, kernel, chroma_taps=half).compose(
+                interpolated, luma, luma.dtype
+            )
             for half in ((), taps)
         )
         plain, sharp = (np.square(result.astype(float) - image).mean() for result in composed)
