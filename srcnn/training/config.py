@@ -51,7 +51,8 @@ class TrainingConfig(BaseModel):
       seed: of the initial weights and of the crops.
       copies: factors at which each training image is used; below 1 it is shrunk first.
       gratings: share of the crops on which a synthetic grating is laid, see gratings.py.
-      warm_start: weights file to begin from; without it the network begins as the interpolation.
+      warm_start: weights file to begin from, of another scale all layers but the last; without it
+        the network begins as the interpolation.
       checkpoint_every: steps between checkpoints and lines of the log.
       validate_every: steps between validations, a multiple of checkpoint_every.
       name: of the finished weights, without ending; by default architecture, scale and kernel.
