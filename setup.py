@@ -22,7 +22,10 @@ setup(
         include=["pipeline*", "transforms", "shards", "storage", "codec", "srcnn*", "weights"]
     ),
     py_modules=["run_pipeline"],
-    package_data={"weights": ["*.weights.h5", "*.json"], "pipeline.reporting": ["templates/*.j2"]},
+    package_data={
+        "weights": ["*.weights.h5", "*.npz", "*.json"],
+        "pipeline.reporting": ["templates/*.j2"],
+    },
     install_requires=[
         "apache-beam>=2.77",
         "tensorflow>=2.18",

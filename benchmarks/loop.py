@@ -56,7 +56,7 @@ def stages_of(mode: str, weights_file: Path, engine_name: str, output: str) -> S
     def measure(record):
         if mode == "evaluate":
             return replace(record, figures=measure_evaluated(record, restoration))
-        return replace(record, figures=measure_restored(record, card.degradation))
+        return replace(record, figures=measure_restored(record, restoration, card.degradation))
 
     return {
         "read": lambda ref: read_image(ref, _MEGAPIXELS, _SECONDS),

@@ -18,8 +18,6 @@ from storage.errors import StoreError
 from storage.store import read_small
 
 _DEFAULT_KERNEL = {"opencv": "bilinear", "matlab": "bicubic"}
-# Published figures are of SRCNN; pictures get the best there is.
-_DEFAULT_MODEL = {"evaluate": "srcnn-955", "restore": "subpixel-large"}
 
 
 def _option(group: str, default: Any, help: str, shown: str | None = None, **bounds: Any) -> Any:
@@ -55,6 +53,20 @@ def _failure_budget(value: Any) -> str:
     if limit and float(number) > limit:
         raise ValueError("a share is at most 100%")
     return text
+
+
+def _box(value: Any) -> str:
+    text = str(value).strip().lower()
+    if text and not re.fullmatch(r"[1-9]\d{0,4}x[1-9]\d{0,4}", text):
+        raise ValueError("must be WIDTHxHEIGHT in pixels, such as 3840x2160")
+    return text
+
+
+def _megapixels(value: Any) -> str:
+    match = re.fullmatch(r"(\d{1,6}(?:\.\d{1,6})?) ?mp", str(value).strip().lower())
+    if value and (not match or float(match[1]) == 0):
+        raise ValueError("must be a number of megapixels above 0, such as 8MP")
+    return f"{float(match[1]):g}MP" if match else ""
 
 
 def _comparisons(value: Any) -> int | str:
@@ -134,16 +146,30 @@ class JobConfig(BaseModel):
     border: Literal["keep", "shave"] = _restoration(
         "keep", "keep: full-size output; shave: cut and measure as published (evaluate only)"
     )
+    strength: float = _restoration(
+        1.0, "between interpolation, 0, and what the network makes, 1", ge=0, le=1
+    )
+    fit: Annotated[str, BeforeValidator(_box)] = _restoration(
+        "",
+        "WIDTHxHEIGHT, such as 3840x2160: a larger result is shrunk to fit inside (restore only)",
+        shown="full size",
+    )
     model: str = _model(
         "",
         "architecture, completed by scale and kernel, or the whole name of shipped weights",
-        shown="srcnn-955; restore: subpixel-large",
+        shown="srcnn-955; restore: photo-large, or subpixel-large with kernel or protocol",
     )
     weights: Annotated[str | None, BeforeValidator(_as_text)] = _model(
         None, "weights file (.weights.h5, model card beside it) instead", shown="shipped"
     )
     engine: Literal["auto", "openvino", "tensorflow"] = _model(
         "auto", "inference engine; auto: the fastest installed"
+    )
+    ensemble: bool = _model(
+        False,
+        "restore each image flipped and turned in eight ways and take the mean: better, 8 times "
+        "the work",
+        shown="no",
     )
     engine_threads: int | None = _model(
         None,
@@ -176,8 +202,18 @@ class JobConfig(BaseModel):
         "comparison pictures, and the page's gallery: a number (worst, best, median and random "
         "gain), all or none",
     )
+    without: Annotated[tuple[str, ...], BeforeValidator(_as_tuple)] = _report(
+        (),
+        "figure without a reference that is not measured, such as niqe; repeatable (restore only)",
+        shown="all are",
+    )
     run_id: Annotated[str, Field(pattern=r"^$|^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")] = _report(
         "", "name of the run in OUTPUT", shown="UTC time and a random suffix"
+    )
+    skip_above: Annotated[str, BeforeValidator(_megapixels)] = _limit(
+        "",
+        "larger images, such as than 8MP, are large enough and skipped",
+        shown="none is skipped",
     )
     force: bool = _earlier(False, "restore every image, done or not", shown="only what is not done")
     retry_failed: bool = _earlier(False, "restore only what failed the last time", shown="no")
@@ -225,6 +261,12 @@ class JobConfig(BaseModel):
             )
         if self.border == "shave" and self.mode == "restore":
             raise ValueError("border: 'shave': exists for mode evaluate only; restore keeps pixels")
+        if self.without:
+            self._check_without()
+        if self.fit and self.mode == "evaluate":
+            raise ValueError(
+                f"fit: {self.fit!r}: exists for mode restore only; evaluate measures in full size"
+            )
         if self.degrade != "shrink":
             self._complete_degrade()
         if self.shards == "none" and self.figures_in == "shards":
@@ -235,8 +277,26 @@ class JobConfig(BaseModel):
         if not self.kernel:
             object.__setattr__(self, "kernel", _DEFAULT_KERNEL[self.protocol])
         if not self.model:
-            object.__setattr__(self, "model", _DEFAULT_MODEL[self.mode])
+            object.__setattr__(self, "model", self._default_model())
         return self
+
+    def _check_without(self) -> None:
+        from srcnn.figures import figures_of
+
+        names = [figure.name for figure in figures_of("restore")][1:]  # the first ranks images
+        for name in self.without:
+            if self.mode == "evaluate" or name not in names:
+                raise ValueError(
+                    f"without: {shown(name)}: mode restore can do without "
+                    f"{', '.join(names)}; evaluate without none"
+                )
+
+    def _default_model(self) -> str:
+        """Published figures are of SRCNN; what people restore is real unless they say more."""
+        if self.mode == "evaluate":
+            return "srcnn-955"
+        asked = {"kernel", "protocol"} & self.model_fields_set
+        return "subpixel-large" if asked else "photo-large"
 
     def _complete_degrade(self) -> None:
         """Checks the chain, and writes it in its one text form."""
@@ -249,6 +309,19 @@ class JobConfig(BaseModel):
         except ValueError as error:
             raise ValueError(f"degrade: {error}") from None
         object.__setattr__(self, "degrade", " ".join(map(str, steps)))
+
+    @property
+    def fit_size(self) -> tuple[int, int] | None:
+        """The width and height that results fit into, or None."""
+        if not self.fit:
+            return None
+        width, height = map(int, self.fit.split("x"))
+        return width, height
+
+    @property
+    def largest_input(self) -> float | None:
+        """The megapixels above which an image is skipped, or None."""
+        return float(self.skip_above.removesuffix("MP")) if self.skip_above else None
 
     def allowed_failures(self, matched: int) -> float:
         """The failure budget in images, for a number of matched images."""

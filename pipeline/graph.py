@@ -15,6 +15,7 @@ from pipeline.version import versions
 from transforms.crop import CropToYCrCb
 from transforms.degrade import Degrade
 from transforms.done import Policy
+from transforms.fit import FitSize
 from transforms.listed import ListRules, covered
 from transforms.match import MatchImages
 from transforms.measure import MeasureQuality
@@ -85,14 +86,15 @@ def stages(job: Job, engine_threads: int) -> list[beam.PTransform]:
     """What is done to an image, in order; each gives (images, failed rows), the last one rows."""
     c, restoration, card = job.config, job.restoration, job.weights.card
     return [
-        ReadImages(c.max_megapixels, c.max_seconds),
+        ReadImages(c.max_megapixels, c.max_seconds, c.largest_input),
         Degrade(restoration) if c.mode == "evaluate" else Upscale(restoration, c.max_megapixels),
         CropToYCrCb(restoration),
         RestoreLuma(
             job.weights, job.engine, c.engine_threads or engine_threads, restoration, c.tile,
-            c.max_seconds,
+            c.max_seconds, c.ensemble,
         ),
-        MeasureQuality(c.mode, restoration, card.degradation),
+        MeasureQuality(c.mode, restoration, card.degradation, c.without),
+        FitSize(c.fit_size),
         WriteImages(job.store, EncodeSettings(c.quality, c.compression), c.metadata == "keep"),
     ]  # fmt: skip
 
@@ -117,7 +119,7 @@ def report(
       See build.
     """
     # Ended where they arise: a runner may hold a flattened collection back until all are done.
-    end = partial(EndRow, run_columns(job), job.store)
+    end = partial(EndRow, run_columns(job), job.shard_fingerprint, job.store)
     rows = (
         *(some | f"EndRow{n}" >> beam.ParDo(end(progress)) for n, some in enumerate(ended)),
         in_shards | "EndRowInShards" >> beam.ParDo(end(None)),
@@ -152,6 +154,7 @@ def match(
     policy = Policy(
         store=job.store,
         fingerprint=job.fingerprint,
+        shard_fingerprint=job.shard_fingerprint,
         take="all" if c.force else "failed" if c.retry_failed else "needed",
         prune=c.prune,
         covers=covered(c.input, c.input_root),
@@ -180,9 +183,11 @@ def run_columns(job: Job) -> ReportRow:
         kernel=c.kernel,
         protocol=c.protocol,
         border=c.border,
+        strength=c.strength,
         measure_shave=job.restoration.measure_shave if c.mode == "evaluate" else None,
         model=card.name,
         weights_sha256=card.sha256,
         engine=job.engine,
+        ensemble=8 if c.ensemble else 1,
         versions="; ".join(f"{name} {version}" for name, version in versions().items()),
     )

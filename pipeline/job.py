@@ -20,8 +20,8 @@ from storage.errors import StoreError
 from storage.store import OutputStore, read_small
 from weights import DIRECTORY
 
-# Options that decide what shards hold.
-_OF_SHARDS = ("image_column", "shards", "figures_in", "on_failure")
+# Options that decide what shards hold, and not what images do.
+_OF_SHARDS = ("image_column", "shards", "figures_in", "on_failure", "skip_above")
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,9 @@ class Job:
         """What is asked of every image."""
         c, card = self.config, self.weights.card
         degradation = Degradation(c.protocol, c.scale, c.kernel, parse_steps(c.degrade))
-        return Restoration(card.architecture, degradation, c.border, card.chroma_taps, c.seed)
+        return Restoration(
+            card.architecture, degradation, c.border, card.chroma_taps, c.seed, c.strength
+        )
 
     @property
     def run_directory(self) -> str:
@@ -65,6 +67,14 @@ class Job:
     @property
     def fingerprint(self) -> str:
         """Hash of everything in the configuration that changes what the images hold."""
+        return _hashed(self._settings())
+
+    @property
+    def shard_fingerprint(self) -> str:
+        """The same for shards, which some further options decide."""
+        return _hashed(self._settings() | self._unlike_defaults(_OF_SHARDS))
+
+    def _settings(self) -> dict[str, Any]:
         config = self.config
         parts: dict[str, Any] = {
             "algorithm": 3,  # raised when the same settings give other pixels
@@ -79,19 +89,29 @@ class Job:
             "weights_sha256": self.weights.card.sha256,
             "chroma_taps": self.weights.card.chroma_taps,
         }
-        if config.degrade != "shrink":  # else hashes of earlier versions would not be met again
+        # Only what is not as it was before there were such settings: earlier hashes must be met.
+        if config.degrade != "shrink":
             parts |= {"degrade": config.degrade, "seed": config.seed}
-        for name in _OF_SHARDS:  # the same
-            if (value := getattr(config, name)) != JobConfig.model_fields[name].default:
-                parts[name] = value
-        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+        return parts | self._unlike_defaults(("strength", "fit", "ensemble"))
+
+    def _unlike_defaults(self, names: tuple[str, ...]) -> dict[str, Any]:
+        config = self.config
+        return {
+            name: getattr(config, name)
+            for name in names
+            if getattr(config, name) != JobConfig.model_fields[name].default
+        }
+
+
+def _hashed(parts: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def prepare_job(config: JobConfig) -> Job:
     """Chooses and verifies the weights and names the run. Touches nothing.
 
-    Weights that are named, by file or by whole name, bring what the configuration leaves open:
-    scale, kernel and protocol of their model card.
+    The weights bring what the configuration leaves open: kernel and protocol of their model card
+    and, where they are named by file or by whole name, the scale.
 
     Raises:
       UsageError: there are no such weights, they are damaged, or their network enlarges by another
@@ -102,8 +122,7 @@ def prepare_job(config: JobConfig) -> Job:
         engine = choose_engine(config.engine)
     except (WeightsError, EngineError, StoreError) as error:
         raise UsageError(str(error)) from None
-    if config.weights or config.model == weights.card.name:
-        config = _completed(config, weights.card)
+    config = _completed(config, weights.card)
     _check_scale(config, weights.card)
     _check_chain(config)
     run_id = config.run_id or f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
@@ -117,11 +136,18 @@ def prepare_job(config: JobConfig) -> Job:
 
 
 def _choose(config: JobConfig) -> Path:
-    cards = list_weights(DIRECTORY).values()
-    names = [card.name for card in cards if not card.architecture.sees_small]
+    shipped = list_weights(DIRECTORY)
+    fitting = [
+        path
+        for path, card in shipped.items()
+        if (card.architecture.name, card.scale) == (config.model, config.scale)
+    ]
+    if len(fitting) == 1 and not {"kernel", "protocol"} & config.model_fields_set:
+        return fitting[0]
+    names = [card.name for card in shipped.values() if card.architecture.upscale == 1]
     if config.scale == 1 and config.model not in names:
         raise UsageError(
-            "scale: 1: the images were already enlarged; say by what with --model, "
+            "scale: 1: nothing is enlarged; name a model that does not enlarge with --model, "
             f"one of: {', '.join(names)}"
         )
     return choose_weights(DIRECTORY, config.model, config.scale, config.kernel, config.protocol)

@@ -138,7 +138,7 @@ def _build_parser() -> argparse.ArgumentParser:
             continue
         group.add_argument(
             f"--{name}",
-            action="append" if name in ("input", "input_list") else "store",
+            action="append" if get_origin(field.annotation) is tuple else "store",
             metavar=_metavar(name, field.annotation),
             help=description,
         )

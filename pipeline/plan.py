@@ -20,7 +20,7 @@ from pipeline.terminal import printable
 from shards.formats import format_of
 from storage.store import open_file
 from transforms.errors import EXPECTED_ERRORS
-from transforms.records import ImageRef, ReportRow, ShardRef, result_path
+from transforms.records import LARGE_ENOUGH, ImageRef, ReportRow, ShardRef, result_path
 from transforms.stage import failed_row
 
 _SHOWN = 20
@@ -44,8 +44,9 @@ def _build(pipeline: beam.Pipeline, job: Job, path: str) -> None:
         with open(path, "wb") as file:
             file.write(to_json(plan))
 
+    largest = job.config.largest_input
     refs, ended = match(pipeline, job, past_files(job.store), dry=True)
-    images = refs | "PlanImages" >> beam.Map(_plan_image, job.config.image_column)
+    images = refs | "PlanImages" >> beam.Map(_plan_image, job.config.image_column, largest)
     (
         (images, ended | "PlanRows" >> beam.Map(_plan_row))
         | beam.Flatten()
@@ -123,7 +124,7 @@ def _merge(plans: Iterable[Plan]) -> Plan:
     return merged
 
 
-def _plan_image(ref: ImageRef, image_column: str) -> Plan:
+def _plan_image(ref: ImageRef, image_column: str, largest: float | None) -> Plan:
     if isinstance(ref, ShardRef):
         return _plan_shard(ref, image_column)
     try:
@@ -131,6 +132,8 @@ def _plan_image(ref: ImageRef, image_column: str) -> Plan:
             header = read_header_apart(file)
     except EXPECTED_ERRORS as error:
         return _plan_row(failed_row(ref, "read", error))
+    if largest is not None and header.megapixels > largest:
+        return _plan_row(ref.row("skipped", change=LARGE_ENOUGH))
     line = f"{ref.uri}  {header.width} x {header.height}  ->  images/{ref.output_path}"
     return _plan("restore", ref.output_path, line, header.megapixels, ref.change or "")
 

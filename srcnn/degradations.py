@@ -180,7 +180,8 @@ class Step:
 def _shrink(picture, values, generator, degradation):
     if not values["kernel"]:
         return degradation.convention.shrink(picture, degradation.scale, degradation.kernel)
-    return resample.shrink_antialiased(picture, degradation.scale, values["kernel"])
+    size = tuple(side // degradation.scale for side in picture.shape[:2])
+    return resample.shrink_antialiased(picture, size, values["kernel"])
 
 
 def _blur(picture, values, generator, degradation):

@@ -5,8 +5,8 @@ an entry there. Figures are on the 8-bit scale, see srcnn.metrics.
 """
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, replace
 from functools import cached_property
 from threading import Lock
 from typing import Any
@@ -14,8 +14,11 @@ from typing import Any
 import numpy as np
 
 from srcnn import metrics
+from srcnn.defects import blockiness_of, noise_of
 from srcnn.degradations import Degradation
+from srcnn.niqe import load_pristine, niqe
 from srcnn.restoration import Measured
+from weights import DIRECTORY
 
 Values = dict[str, float | None]
 
@@ -54,7 +57,7 @@ class Result:
     """A restored image without a ground truth.
 
     Attributes:
-      restored: (H, W[, 3]), uint8 or uint16.
+      restored: (H, W[, 3]), uint8 or uint16; for figures of both pictures also the enlarged input.
       source: (h, w[, 3]) of the same type, the input.
       model: what the model undoes.
     """
@@ -76,6 +79,7 @@ class Figure:
         one; None means: not defined for this image.
       needs_reference: measured in evaluate mode, of the degraded and the restored image; otherwise
         in restore mode, of the restored image.
+      of_both: without a reference: measured of the enlarged input too.
       unit: such as `dB`.
       digits: decimals shown of one image; means have two more.
       higher_is_better: which of two values is the better one.
@@ -90,6 +94,7 @@ class Figure:
     meaning: str
     function: Callable[..., float | None]
     needs_reference: bool = True
+    of_both: bool = False
     unit: str = ""
     digits: int = 4
     higher_is_better: bool = True
@@ -101,7 +106,7 @@ class Figure:
     @property
     def columns(self) -> list["Column"]:
         """Its columns in the report."""
-        if not self.needs_reference:
+        if not (self.needs_reference or self.of_both):
             return [Column(self, "")]
         return [Column(self, which) for which in _PICTURES[: 2 + self.has_gain]]
 
@@ -135,7 +140,8 @@ class Column:
 
     Attributes:
       figure: what is measured.
-      which: `degraded`, `enhanced` or `gain`; empty: the restored image, without a reference.
+      which: `degraded`, which is the enlarged input where there is no reference, `enhanced` or
+        `gain`; empty: of the restored image, without a reference.
     """
 
     figure: Figure
@@ -162,7 +168,10 @@ class Column:
         name = self.figure.name
         if self.which == "gain":
             return f"By how much {name}_enhanced is better than {name}_degraded; null if undefined."
-        of = {"degraded": "Degraded against original", "enhanced": "Restored against original"}
+        if self.figure.needs_reference:
+            of = {"degraded": "Degraded against original", "enhanced": "Restored against original"}
+        else:
+            of = {"degraded": "Restore mode, enlarged input", "enhanced": "Restore mode, result"}
         return f"{of.get(self.which, 'Restore mode')}: {self.figure.meaning}."
 
     def format(self, value: float | None, further: int = 0) -> str:
@@ -220,6 +229,24 @@ FIGURES: dict[str, Figure] = {
             "input, dB",
             _consistency, needs_reference=False, unit="dB", digits=2,
         ),
+        Figure(
+            "niqe", "NIQE", "NIQE, distance from undistorted photographs; null below two blocks of "
+            "96 x 96 pixels",
+            lambda result, model: niqe(result.restored, model), needs_reference=False, of_both=True,
+            digits=2, higher_is_better=False, load=lambda: load_pristine(DIRECTORY / "niqe.npz"),
+        ),
+        Figure(
+            "noise_estimate", "noise of the input", "standard deviation of the input's noise, "
+            "estimated, 8-bit codes",
+            lambda result: noise_of(result.source), needs_reference=False, unit="codes", digits=1,
+            higher_is_better=False, shown=("means", "pages"),
+        ),
+        Figure(
+            "blockiness", "blocks of the input", "by how much larger the input's steps are on a "
+            "grid of 8 x 8 pixels than beside it",
+            lambda result: blockiness_of(result.source), needs_reference=False, digits=2,
+            higher_is_better=False, shown=("means", "pages"),
+        ),
     )
 }  # fmt: skip
 
@@ -232,7 +259,7 @@ def figures_of(mode: str) -> list[Figure]:
 def columns() -> list[Column]:
     """All columns of figures in the report's order."""
     found = [column for figure in FIGURES.values() for column in figure.columns]
-    headline = [column for column in found if column.which and not column.figure.of_luma]
+    headline = [c for c in found if c.figure.needs_reference and not c.figure.of_luma]
     headline.sort(key=lambda column: _PICTURES.index(column.which))
     return headline + [column for column in found if column not in headline]
 
@@ -266,9 +293,23 @@ def measure_evaluated(measured: Measured) -> Values:
     return values
 
 
-def measure_restored(result: Result) -> Values:
-    """A restored image by itself: columns of the report."""
-    return {figure.name: figure.measure(result) for figure in figures_of("restore")}
+def measure_restored(
+    result: Result, interpolated: np.ndarray, without: Collection[str] = ()
+) -> Values:
+    """A restored image by itself: columns of the report.
+
+    Args:
+      result: the image.
+      interpolated: the enlarged input, of its shape and type.
+      without: names of figures that are left out.
+    """
+    subjects = {"": result, "enhanced": result, "degraded": replace(result, restored=interpolated)}
+    return {
+        column.name: figure.measure(subjects[column.which])
+        for figure in figures_of("restore")
+        if figure.name not in without
+        for column in figure.columns
+    }
 
 
 def _pairs(images: tuple[np.ndarray, np.ndarray, np.ndarray], window: str) -> list[Pair]:

@@ -31,32 +31,33 @@ class Model:
     card: ModelCard
     engine: Engine
 
-    def enlarge(self, image: np.ndarray) -> np.ndarray:
+    def enlarge(self, image: np.ndarray, strength: float = 1) -> np.ndarray:
         """The image enlarged by the model's scale, and restored.
 
         Args:
           image: (h, w, 3) BGR, as OpenCV reads it, or (h, w), uint8 or uint16. Of an RGB image
             give `image[..., ::-1]`, and turn the result round again.
+          strength: 1: what the network makes; 0: the interpolated picture; between: in between.
 
         Returns:
           (h * scale, w * scale[, 3]), the same type and channel order.
 
         Raises:
-          ValueError: the array is no such image.
+          ValueError: the array is no such image, or the strength not between 0 and 1.
         """
-        return self._restore(image, self.card.scale)
+        return self._restore(image, self.card.scale, strength)
 
-    def improve(self, image: np.ndarray) -> np.ndarray:
+    def improve(self, image: np.ndarray, strength: float = 1) -> np.ndarray:
         """An image that was already enlarged, restored; else as `enlarge`, of the same size.
 
         Raises:
           ValueError: the array is no such image, or the network enlarges what it sees.
         """
-        if self.card.architecture.sees_small:
+        if self.card.architecture.upscale > 1:
             raise ValueError(f"{self.card.name} enlarges; `improve` needs a network that does not")
-        return self._restore(image, 1)
+        return self._restore(image, 1, strength)
 
-    def _restore(self, image: np.ndarray, scale: int) -> np.ndarray:
+    def _restore(self, image: np.ndarray, scale: int, strength: float) -> np.ndarray:
         gray = image.ndim == 2
         if image.dtype not in (np.uint8, np.uint16) or not (gray or image.shape[2:] == (3,)):
             raise ValueError(
@@ -65,14 +66,16 @@ class Model:
             )
         if image.size == 0:
             raise ValueError(f"an image of {image.shape} has no pixels")
-        restoration = restoration_of(self.card, scale=scale)
+        if not 0 <= strength <= 1:
+            raise ValueError(f"strength: {strength}: must be between 0 and 1")
+        restoration = restoration_of(self.card, scale=scale, strength=strength)
         small = np.ascontiguousarray(image)
         interpolated = restoration.interpolate(
             small, restoration.enlarged_shape(small), image.dtype
         )
         plane = restoration.network_input(small, interpolated, image.dtype)
         luma = restoration.restore_luma(self.engine, plane, image.dtype)
-        return restoration.compose(interpolated, luma)
+        return restoration.compose(interpolated, luma, image.dtype)
 
 
 def load_model(
@@ -81,6 +84,7 @@ def load_model(
     kernel: str = "bilinear",
     protocol: str = "opencv",
     engine: str = "auto",
+    ensemble: bool = False,
 ) -> Model:
     """Loads shipped weights, or those of a file.
 
@@ -89,6 +93,7 @@ def load_model(
         complete, or the path of a `.weights.h5` file with its model card beside it.
       scale, kernel, protocol: see `model`.
       engine: `auto`, `openvino` or `tensorflow`.
+      ensemble: see srcnn.engines.create_engine.
 
     Raises:
       WeightsError: there are no such weights, or they are damaged.
@@ -97,4 +102,4 @@ def load_model(
     is_file = str(model).endswith(WEIGHTS_SUFFIX)
     path = Path(model) if is_file else choose_weights(DIRECTORY, model, scale, kernel, protocol)
     weights = load_weights(path)
-    return Model(weights.card, create_engine(engine, weights))
+    return Model(weights.card, create_engine(engine, weights, ensemble=ensemble))

@@ -68,19 +68,35 @@ def resize_matlab(plane: np.ndarray, size: tuple[int, int], kernel: str) -> np.n
     return result
 
 
-def shrink_antialiased(image: np.ndarray, scale: int, kernel: str) -> np.ndarray:
+def shrink_antialiased(
+    image: np.ndarray, size: tuple[int, int], kernel: str = "bicubic"
+) -> np.ndarray:
     """Shrinks an image as cameras and tools do: antialiased, rounded to the image's type.
 
     Args:
-      image: (h, w) or (h, w, c), uint8 or uint16, at least `scale` pixels on each side.
-      scale: how many times smaller; sides are rounded down.
+      image: (h, w) or (h, w, c), uint8 or uint16.
+      size: (height, width) of the result.
       kernel: `area`: the mean of the pixels covered; `bicubic`: see resize_matlab.
     """
-    size = (image.shape[0] // scale, image.shape[1] // scale)
     if kernel == "area":
         return resize_opencv(image, size, kernel)
     planes = [resize_matlab(plane, size, kernel) for plane in cv2.split(image)]
     return quantise_half_up(cv2.merge(planes), image.dtype)
+
+
+def size_inside(shape: tuple[int, int], box: tuple[int, int]) -> tuple[int, int]:
+    """The (height, width) of a picture brought to fit into a box, never larger than it is.
+
+    Args:
+      shape: its (height, width).
+      box: (width, height).
+    """
+    height, width = shape
+    if width <= box[0] and height <= box[1]:
+        return height, width
+    if width * box[1] >= height * box[0]:
+        return max(1, round(height * box[0] / width)), box[0]
+    return box[1], max(1, round(width * box[1] / height))
 
 
 def degrade_opencv(image: np.ndarray, scale: int, kernel: str) -> np.ndarray:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from srcnn.architectures import Architecture
-from srcnn.colour import luma_plane
+from srcnn.colour import blend, unit_range
 from srcnn.degradations import SHRINK, Degradation, Step
 from srcnn.engines.base import Engine
 from srcnn.protocols import Protocol
@@ -49,6 +49,7 @@ class Restoration:
         published procedure leaves out.
       chroma_taps: filter that sharpens the interpolated chroma, see ModelCard.
       seed: of what images draw from the degradation's ranges.
+      strength: 1: the result is what the network makes; 0: the interpolated picture.
     """
 
     architecture: Architecture
@@ -56,6 +57,7 @@ class Restoration:
     border: str = "keep"
     chroma_taps: tuple[float, ...] = ()
     seed: int = 0
+    strength: float = 1
 
     @property
     def convention(self) -> Protocol:
@@ -158,6 +160,15 @@ class Restoration:
         sides = (max(0, side * upscale - 2 * shave) for side in planes.shape[:2])
         return (*sides, *planes.shape[2:])
 
+    def restored_array(self, planes: np.ndarray, dtype: np.dtype) -> np.ndarray:
+        """Room for the integer codes that a network's input is restored to.
+
+        Luma alone is of the images' type, as published. With chroma it has 16 bits: rounded to 8
+        before the colours are made of it, an even sky would get steps.
+        """
+        kind = np.dtype(np.uint16) if planes.ndim == 3 else dtype
+        return np.empty(self.restored_shape(planes), kind)
+
     def luma_tiles(
         self, engine: Engine, plane: np.ndarray, tile: int = DEFAULT_TILE
     ) -> Iterator[tuple[tuple[slice, slice], np.ndarray]]:
@@ -174,21 +185,33 @@ class Restoration:
 
     def restore_luma(self, engine: Engine, plane: np.ndarray, dtype: np.dtype) -> np.ndarray:
         """What a network's input is restored to, as integer codes."""
-        luma = np.empty(self.restored_shape(plane), dtype)
+        luma = self.restored_array(plane, dtype)
         for target, values in self.luma_tiles(engine, plane):
-            luma[target] = self.round_luma(values, dtype)
+            luma[target] = self.round_luma(values, luma.dtype)
         return luma
 
-    def compose(self, interpolated: np.ndarray, luma: np.ndarray) -> np.ndarray:
-        """The restored image.
+    def plain_luma(self, luma: np.ndarray, dtype: np.dtype) -> np.ndarray:
+        """Restored luma, (h, w) codes of the images' type, with or without chroma beside it."""
+        if luma.ndim == 2:
+            return luma
+        return self.round_luma(unit_range(luma[..., 0]), dtype)
+
+    def compose(self, interpolated: np.ndarray, luma: np.ndarray, dtype: np.dtype) -> np.ndarray:
+        """The result, its strength applied.
 
         Args:
           interpolated: its chroma, sharpened, goes with a restored luma.
           luma: restored, (h, w); or with the restored chroma, (h, w, 3).
+          dtype: of the images, uint8 or uint16.
         """
         if luma.ndim == 3:
-            return self.convention.compose_planes(interpolated, luma)
-        return self.convention.compose(interpolated, luma, self.chroma_taps)
+            restored = self.convention.compose_planes(interpolated, luma, dtype)
+        else:
+            restored = self.convention.compose(interpolated, luma, self.chroma_taps)
+        if self.strength == 1:
+            return restored
+        inner = self.inner_interpolated(interpolated)
+        return blend(self.as_image(inner, dtype), restored, self.strength)
 
     def inner(self, image: np.ndarray) -> np.ndarray:
         """An image as large as the interpolated picture without what the result lacks."""
@@ -212,16 +235,15 @@ class Restoration:
           truth: of the result's size.
           interpolated: of the result's size, see inner_interpolated.
           restored: the result.
-          luma: its restored luma, with or without chroma.
+          luma: what the network made of its luma, with or without chroma.
 
         Images must be larger than twice `further_shave`.
         """
         convention, dtype, shave = self.convention, truth.dtype, self.further_shave
-        lumas = (
-            convention.image_luma(truth),
-            convention.interpolated_luma(interpolated, dtype),
-            convention.output_luma(restored, luma_plane(luma)),
-        )
+        before = convention.interpolated_luma(interpolated, dtype)
+        luma = self.plain_luma(luma, dtype)
+        after = luma if self.strength == 1 else blend(before, luma, self.strength)
+        lumas = (convention.image_luma(truth), before, convention.output_luma(restored, after))
         lumas = tuple(_shaved(plane, shave) for plane in lumas)
         if convention.measures_luma_only or truth.ndim == 2:
             return Measured(lumas, lumas, convention.ssim_window)
@@ -231,16 +253,19 @@ class Restoration:
         )
 
 
-def restoration_of(card: ModelCard, border: str = "keep", scale: int | None = None) -> Restoration:
+def restoration_of(
+    card: ModelCard, border: str = "keep", scale: int | None = None, strength: float = 1
+) -> Restoration:
     """What a model is made for.
 
     Args:
       card: of the model.
       border: `keep` or `shave`.
       scale: 1 where the input was already enlarged; the card's if None.
+      strength: see Restoration.
     """
     degradation = card.degradation if scale is None else replace(card.degradation, scale=scale)
-    return Restoration(card.architecture, degradation, border, card.chroma_taps)
+    return Restoration(card.architecture, degradation, border, card.chroma_taps, strength=strength)
 
 
 def _shaved(image: np.ndarray, pixels: int) -> np.ndarray:

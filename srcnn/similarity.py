@@ -4,28 +4,19 @@ NumPy takes some twenty passes over as many arrays for them, and in each of them
 for Python's lock; compiled, it is one pass, a fifth of the time or less, and no lock.
 """
 
-from collections.abc import Callable
-
 import numpy as np
-from numba import njit
+
+from srcnn.compiled import compiled
 
 SIDE = 7  # of a window of equal weights
 _PIXELS = SIDE * SIDE
-
-
-def _compiled(function: Callable) -> Callable:
-    options = {"nogil": True, "error_model": "numpy"}
-    try:
-        return njit(cache=True, **options)(function)
-    except RuntimeError:  # no directory may be written to: each process compiles it anew
-        return njit(**options)(function)
 
 
 # Functions take views, for an index that may be negative keeps a loop from being vectorised, and
 # arrays are made where they are used, for those that might overlap do the same.
 
 
-@_compiled
+@compiled
 def _sum_across(columns, pairs, sums, step):
     """sums[j] = the seven columns[j], columns[j + step], ..., by sums of two and of four."""
     second, last = columns[step:], columns[6 * step :]
@@ -36,7 +27,7 @@ def _sum_across(columns, pairs, sums, step):
         sums[j] = pairs[j] + third[j] + fifth[j] + last[j]
 
 
-@_compiled
+@compiled
 def _weigh_across(columns, weights, means, step):
     """means[j] = the sum of weights[k] * columns[j + k * step]."""
     means[:] = 0
@@ -46,13 +37,13 @@ def _weigh_across(columns, weights, means, step):
             means[j] += weight * shifted[j]
 
 
-@_compiled
+@compiled
 def _similarity(product, square, covariance, variances, c1, c2):
     """SSIM of a window; `square` and `variances` are those of both images together."""
     return ((2 * product + c1) * (2 * covariance + c2)) / ((square + c1) * (variances + c2))
 
 
-@_compiled
+@compiled
 def _uniform(x, y, dtype, step, c1, c2):
     """The sum of the similarities of the windows that begin in each column, equal weights.
 
@@ -101,7 +92,7 @@ def _uniform(x, y, dtype, step, c1, c2):
     return totals
 
 
-@_compiled
+@compiled
 def _weighted(x, y, weights, step, c1, c2):
     """The sum of the similarities of the windows that begin in each column, by separable weights.
 

@@ -237,7 +237,9 @@ def test_restored_rows_equal_a_direct_computation_bit_for_bit(run_job, photos, t
         record = crop_to_luma(record, restoration)
         (record,) = restore_luma([record], engine, restoration, tile=512)
         record = merge_luma(record, restoration)
-        expected = measure_restored(record, weights.card.degradation)["consistency_psnr"]
+        expected = measure_restored(record, restoration, weights.card.degradation)[
+            "consistency_psnr"
+        ]
         assert job.rows.loc[ref.relative_path, "consistency_psnr"] == expected
         written = (job.output / "images" / ref.relative_path).read_bytes()
         assert written == encode_image(record.restored, record.alpha, ".png").content

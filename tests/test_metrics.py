@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from support import golden, quick, random_image
 
-from srcnn import metrics, similarity, strips
+from srcnn import compiled, metrics, strips
 from srcnn.resample import degrade_opencv
 
 WINDOWS = {
@@ -109,7 +109,7 @@ def test_ssim_of_a_part_of_a_picture_and_of_the_largest_codes(dtype):
 
 def test_what_is_compiled_need_not_be_kept(monkeypatch):
     monkeypatch.setattr("numba.core.caching.CacheImpl._locator_classes", [])
-    double = similarity._compiled(lambda number: 2 * number)
+    double = compiled.compiled(lambda number: 2 * number)
     assert double(3) == 6
 
 

@@ -12,7 +12,7 @@ from transforms.errors import EXPECTED_ERRORS
 from transforms.read import ReadImages, check_size, decode_source
 from transforms.records import ImageRecord, ImageRef, ReportRow
 from transforms.restore import RestoreLuma
-from transforms.stage import ImageStage, apply_persistently, failed_row
+from transforms.stage import ImageSkippedError, ImageStage, apply_persistently, failed_row
 from transforms.write import WriteImages, report_row
 
 
@@ -57,6 +57,8 @@ class Chain:
                 record = apply_persistently(one.apply, record)
             stage = self.write.stage
             record, encoded = self.write.encode(record, ending)
+        except ImageSkippedError as reason:
+            return None, ref.row("skipped", **reason.columns)
         except EXPECTED_ERRORS as error:
             return None, failed_row(ref, stage, error)
         row = report_row(record, None, len(encoded))
@@ -64,7 +66,8 @@ class Chain:
         return NewImage(encoded, ending), replace(row, total_seconds=seconds)
 
     def _decode(self, content: bytes, ref: ImageRef) -> ImageRecord:
-        return decode_source(ref, content, self.read.max_megapixels, self.read.max_seconds)
+        r = self.read
+        return decode_source(ref, content, r.max_megapixels, r.max_seconds, r.skip_above)
 
 
 def chain_of(stages: Sequence, engine: Engine, output_format: str) -> Chain:

@@ -17,8 +17,8 @@ from transforms.records import ImageRef, ReportRow, as_unicode, report_schema, r
 
 # What says how a shard ended, and what its rows are to say again when it is skipped.
 SHARD_COLUMNS = (
-    "shard", "shard_bytes", "shard_images", "shard_output_bytes", "stage", "error_type",
-    "error_message",
+    "shard", "shard_bytes", "shard_images", "shard_output_bytes", "change", "stage",
+    "error_type", "error_message",
 )  # fmt: skip
 _COLUMNS = (
     "run_id", "status", "source_uri", "relative_path", "source_bytes", "source_modified",
@@ -77,6 +77,7 @@ class Policy:
     Attributes:
       store: OUTPUT.
       fingerprint: of the present settings.
+      shard_fingerprint: the same of shards.
       take: `needed`: what is not done; `all`: everything; `failed`: what failed the last time.
       prune: whether outputs whose source is gone are removed.
       covers: globs of the sources that this run is about: of those a missing one is gone.
@@ -85,27 +86,29 @@ class Policy:
 
     store: OutputStore
     fingerprint: str
+    shard_fingerprint: str = ""
     take: Literal["needed", "all", "failed"] = "needed"
     prune: bool = False
     covers: tuple[str, ...] = ()
     dry: bool = False
 
 
-def read_past(store: OutputStore, path: str, fingerprint: str) -> Iterator[PastRow]:
+def read_past(path: str, policy: Policy) -> Iterator[PastRow]:
     """The rows of a Parquet file of the report that say what became of an image.
 
     Args:
-      store: OUTPUT.
       path: of the file, below OUTPUT; columns that it lacks are null.
-      fingerprint: of the present settings.
+      policy: OUTPUT, and the present settings.
 
     Raises:
       DamagedReportError: it cannot be read.
     """
     schema = report_schema().empty_table().select(list(_COLUMNS)).schema
-    content = io.BytesIO(store.read(path))
+    store, content = policy.store, io.BytesIO(policy.store.read(path))
+    # Of the run that made a shard all rows count, also those of images that were left as they were.
+    wanted = [[("status", "in", list(_ENDED))], [("shard_images", ">", 0)]]
     try:
-        table = pq.read_table(content, schema=schema, filters=[("status", "in", list(_ENDED))])
+        table = pq.read_table(content, schema=schema, filters=wanted)
     except pa.ArrowInvalid as error:
         raise DamagedReportError(
             f"the report of an earlier run is damaged: {store.uri(path)}: {error}"
@@ -114,12 +117,14 @@ def read_past(store: OutputStore, path: str, fingerprint: str) -> Iterator[PastR
         for row in batch.to_pylist():
             finished, done_run_id = row.pop("finished_at"), row.pop("done_run_id")
             in_shard = {name: row.pop(name) for name in SHARD_COLUMNS}
+            of_shard = in_shard["shard"] is not None
+            present = policy.shard_fingerprint if of_shard else policy.fingerprint
             if row["status"] == "failed" and done_run_id:
                 continue  # it says again what became of a shard that was skipped
             yield PastRow(
-                same_settings=row.pop("fingerprint") == fingerprint,
+                same_settings=row.pop("fingerprint") == present,
                 finished=finished.replace(tzinfo=UTC).timestamp() if finished else 0.0,
-                in_shard=None if in_shard["shard"] is None else in_shard,
+                in_shard=in_shard if of_shard else None,
                 **row,
             )
 

@@ -77,8 +77,12 @@ def _row(ref: ShardRef, past: PastRow, policy: Policy) -> ReportRow:
     """What a skipped shard says of one of its images."""
     said = past.in_shard
     failed = {name: said[name] for name in ("stage", "error_type", "error_message")}
+    left = past.status == "skipped"  # as it was, for a reason that still holds
     return replace(
-        ref.row(past.status if past.status == "failed" else "skipped", change="unchanged"),
+        ref.row(
+            "failed" if past.status == "failed" else "skipped",
+            change=said["change"] if left else "unchanged",
+        ),
         source_uri=f"{ref.uri}!{_name(past)}",
         relative_path=past.relative_path,
         source_bytes=past.source_bytes,

@@ -232,7 +232,7 @@ class _Blocks:
         return to_blocks(map(self._announce, refer(read_part(part), order, self.rules)))
 
     def past(self, path: bytes) -> Iterator[Block]:
-        rows = read_past(self.policy.store, os.fsdecode(path), self.policy.fingerprint)
+        rows = read_past(os.fsdecode(path), self.policy)
         return to_blocks((self._place_of(row), row) for row in rows)
 
     def results(self, directory: str) -> Iterator[Block]:

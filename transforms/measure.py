@@ -1,5 +1,6 @@
 """Measures what the degradation cost and what the network brought back."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from codec.errors import ImageError
@@ -29,14 +30,20 @@ def measure_evaluated(record: ImageRecord, restoration: Restoration) -> figures.
     )
 
 
-def measure_restored(record: ImageRecord, model: Degradation) -> figures.Values:
+def measure_restored(
+    record: ImageRecord, restoration: Restoration, model: Degradation, without: Collection[str] = ()
+) -> figures.Values:
     """Figures without a reference: columns of the report.
 
     Args:
       record: with `restored`.
+      restoration: what is asked.
       model: what the model undoes.
+      without: names of figures that are left out.
     """
-    return figures.measure_restored(figures.Result(record.restored, record.original, model))
+    result = figures.Result(record.restored, record.original, model)
+    interpolated = restoration.as_image(record.interpolated, record.restored.dtype)
+    return figures.measure_restored(result, interpolated, without)
 
 
 @dataclass
@@ -47,16 +54,18 @@ class MeasureQuality(ImageStage):
       mode: `evaluate` or `restore`.
       restoration: what is asked.
       model: what the model undoes.
+      without: names of figures that are left out in restore mode.
     """
 
     mode: str
     restoration: Restoration
     model: Degradation
+    without: tuple[str, ...]
     stage = "measure"
 
     def apply(self, element: ImageRecord) -> ImageRecord:
         if self.mode == "evaluate":
             values = measure_evaluated(element, self.restoration)
         else:
-            values = measure_restored(element, self.model)
+            values = measure_restored(element, self.restoration, self.model, self.without)
         return replace(element, figures=values)

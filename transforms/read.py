@@ -1,36 +1,46 @@
 """Reads the sources."""
 
 from dataclasses import dataclass
+from io import BytesIO
 
-from codec.apart import decode_apart
+from codec.apart import decode_apart, read_header_apart
 from codec.errors import ImageError
 from srcnn.colour import fill_hidden
 from storage.store import read_file
-from transforms.records import ImageRecord, ImageRef
-from transforms.stage import ImageStage
+from transforms.records import LARGE_ENOUGH, ImageRecord, ImageRef
+from transforms.stage import ImageSkippedError, ImageStage
 
 # Four channels of 16 bits, and as much again.
 _BYTES_PER_PIXEL = 16
 _BYTES_BESIDE = 64 << 20
 
 
-def read_image(ref: ImageRef, max_megapixels: float, max_seconds: float) -> ImageRecord:
+def read_image(
+    ref: ImageRef, max_megapixels: float, max_seconds: float, skip_above: float | None = None
+) -> ImageRecord:
     """Reads and decodes one source, with colours that nobody sees replaced (see fill_hidden).
 
     Raises:
+      ImageSkippedError: the source has more than `skip_above` megapixels.
       ImageError: see decode_apart; or the source is larger than an image of so many megapixels
         can be.
       PathError: the source is a directory or no regular file.
       OSError: the source cannot be read.
     """
     check_size(ref.size, max_megapixels)
-    return decode_source(ref, read_file(ref.uri), max_megapixels, max_seconds)
+    return decode_source(ref, read_file(ref.uri), max_megapixels, max_seconds, skip_above)
 
 
 def decode_source(
-    ref: ImageRef, content: bytes, max_megapixels: float, max_seconds: float
+    ref: ImageRef,
+    content: bytes,
+    max_megapixels: float,
+    max_seconds: float,
+    skip_above: float | None = None,
 ) -> ImageRecord:
     """Decodes one source, given its content; see read_image."""
+    if skip_above is not None:
+        _check_wanted(content, skip_above)
     picture = decode_apart(content, max_megapixels, max_seconds)
     original, alpha = picture.pixels, picture.alpha
     if alpha is not None:
@@ -60,6 +70,12 @@ def check_size(size: int, max_megapixels: float) -> None:
         )
 
 
+def _check_wanted(content: bytes, skip_above: float) -> None:
+    header = read_header_apart(BytesIO(content))
+    if header.megapixels > skip_above:
+        raise ImageSkippedError(LARGE_ENOUGH, width=header.width, height=header.height)
+
+
 @dataclass
 class ReadImages(ImageStage):
     """References to decoded images.
@@ -67,11 +83,13 @@ class ReadImages(ImageStage):
     Attributes:
       max_megapixels: larger images are refused.
       max_seconds: the most that decoding one may take.
+      skip_above: megapixels; larger images are skipped, None: none is.
     """
 
     max_megapixels: float
     max_seconds: float
+    skip_above: float | None
     stage = "read"
 
     def apply(self, element: ImageRef) -> ImageRecord:
-        return read_image(element, self.max_megapixels, self.max_seconds)
+        return read_image(element, self.max_megapixels, self.max_seconds, self.skip_above)

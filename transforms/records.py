@@ -148,6 +148,9 @@ _real = partial(column, pa.float64())
 RUN_ID = pa.dictionary(pa.int32(), pa.string())
 
 
+# What stands in `change` of an image that is larger than `--skip_above`.
+LARGE_ENOUGH = "large enough"
+
 # Statuses of rows that stand for no matched image.
 BESIDE_MATCHED = ("vanished", "pruned")
 
@@ -215,10 +218,12 @@ class ReportRow:
     drawn: Values | None = None  # columns of srcnn.degradations, by name
     protocol: str | None = _text("Convention of colour and figures.")
     border: str | None = _text("`keep` or `shave`.")
+    strength: float | None = _real("1: what the network makes; 0: the interpolated picture.")
     measure_shave: int | None = _whole("Pixels left out on each side before measuring (evaluate).")
     model: str | None = _text("Name on the model card.")
     weights_sha256: str | None = _text("Hash of the weights file.")
     engine: str | None = _text("Inference engine.")
+    ensemble: int | None = _whole("Results of the network that were averaged: 8 or 1.")
     figures: Values | None = None  # columns of srcnn.figures, by name
     infer_seconds: float | None = _real(
         "Seconds in the network; of a shared batch by share of pixels."

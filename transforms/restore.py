@@ -65,7 +65,7 @@ def _restore_one(
     max_seconds: float,
 ) -> tuple[np.ndarray | None, str | None]:  # fmt: skip
     """The restored luma, or why there is none; gives up so many seconds after the start."""
-    luma = np.empty(restoration.restored_shape(record.luma), record.original.dtype)
+    luma = restoration.restored_array(record.luma, record.original.dtype)
     for target, values in restoration.luma_tiles(engine, record.luma, tile):
         if not np.isfinite(values).all():
             return None, "the network's output is not finite"
@@ -95,7 +95,9 @@ def merge_luma(record: ImageRecord, restoration: Restoration) -> ImageRecord:
         original=restoration.inner(record.original),
         interpolated=restoration.inner_interpolated(record.interpolated),
         alpha=None if record.alpha is None else restoration.inner(record.alpha),
-        restored=restoration.compose(record.interpolated, record.restored_luma),
+        restored=restoration.compose(
+            record.interpolated, record.restored_luma, record.original.dtype
+        ),
     )
 
 
@@ -108,12 +110,12 @@ class SrcnnModelHandler(ModelHandler[ImageRecord, ImageRecord, Engine]):
     Args:
       weights: verified weights.
       engine: name of the engine.
-      engine_threads, restoration, tile, max_seconds: see RestoreLuma.
+      engine_threads, restoration, tile, max_seconds, ensemble: see RestoreLuma.
     """
 
     def __init__(
         self, weights: Weights, engine: str, engine_threads: int, restoration: Restoration,
-        tile: int, max_seconds: float,
+        tile: int, max_seconds: float, ensemble: bool = False,
     ):  # fmt: skip
         # Equal bounds make Beam batch by weight alone. A single larger image is a batch of its
         # own, after an empty one.
@@ -123,14 +125,14 @@ class SrcnnModelHandler(ModelHandler[ImageRecord, ImageRecord, Engine]):
             element_size_fn=_pixels,
         )
         self._weights = weights
-        self._engine = (engine, engine_threads)
+        self._engine = (engine, engine_threads, ensemble)
         self._arguments = (restoration, tile, max_seconds)
 
     def load_model(self) -> Engine:
-        name, threads = self._engine
+        name, threads, ensemble = self._engine
         cv2.setNumThreads(threads)  # images go side by side; OpenCV would take all cores for each
         sys.setswitchinterval(_SWITCH_SECONDS)
-        return create_engine(name, self._weights, threads)
+        return create_engine(name, self._weights, threads, ensemble)
 
     def run_inference(
         self,
@@ -180,6 +182,7 @@ class RestoreLuma(beam.PTransform):
       restoration: what is asked.
       tile: side of a tile, pixels.
       max_seconds: the most that one image may take.
+      ensemble: whether results are means over flips and turns.
     """
 
     weights: Weights
@@ -188,13 +191,14 @@ class RestoreLuma(beam.PTransform):
     restoration: Restoration
     tile: int
     max_seconds: float
+    ensemble: bool = False
 
     @property
     def handler(self) -> SrcnnModelHandler:
         """Loads the engine and runs it."""
         return SrcnnModelHandler(
             self.weights, self.engine, self.engine_threads, self.restoration, self.tile,
-            self.max_seconds,
+            self.max_seconds, self.ensemble,
         )  # fmt: skip
 
     def with_engine(self, engine: Engine) -> ImageStage:

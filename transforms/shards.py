@@ -86,7 +86,7 @@ class _Rows:
         self._file.seek(0)
         for _ in range(self.number):
             row = pickle.load(self._file)
-            if self.problem and row.status == "written":
+            if self.problem and row.status != "failed":
                 row = _unwritten(row, self.problem)
             yield replace(row, shard_images=self.number, shard_output_bytes=self.output_bytes)
 

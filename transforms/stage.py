@@ -19,6 +19,19 @@ NAMESPACE = "srcnn"
 _WAITS = (0.5, 2.0, 5.0)
 
 
+class ImageSkippedError(Exception):
+    """An image is left as it is.
+
+    Args:
+      change: why, as the report shows it.
+      **columns: further columns of its row.
+    """
+
+    def __init__(self, change: str, **columns: Any):
+        super().__init__(change)
+        self.columns = {"change": change} | columns
+
+
 def failed_row(ref: ImageRef, stage: str, error: Exception) -> ReportRow:
     """The row of an image that a stage could not process. Holds no pixels."""
     if isinstance(error, OSError) and error.strerror:
@@ -40,6 +53,8 @@ def count(name: str, amount: int = 1) -> None:
 class PerImage(beam.DoFn):
     """Applies a function to each image; an expected error becomes a failed row at once.
 
+    An image that the function leaves out (ImageSkippedError) becomes a skipped one.
+
     An error that may pass is not the image's fault: it is tried again a few times first.
 
     Args:
@@ -57,8 +72,11 @@ class PerImage(beam.DoFn):
         started = time.perf_counter()
         try:
             result = apply_persistently(self._function, element)
+        except ImageSkippedError as reason:
+            yield beam.pvalue.TaggedOutput(FAILED, _ref(element).row("skipped", **reason.columns))
+            return
         except EXPECTED_ERRORS as error:
-            ref = element if isinstance(element, ImageRef) else element.ref
+            ref = _ref(element)
             yield beam.pvalue.TaggedOutput(FAILED, failed_row(ref, self._stage, error))
             return
         seconds = time.perf_counter() - started
@@ -87,6 +105,10 @@ def call_persistently(function: Callable, element) -> tuple[Any, tuple[str, ...]
             count("tried_again")
             time.sleep(wait)
     return function(element), tuple(notes)
+
+
+def _ref(element: ImageRef | ImageRecord) -> ImageRef:
+    return element if isinstance(element, ImageRef) else element.ref
 
 
 def with_warnings(

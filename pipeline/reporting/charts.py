@@ -78,22 +78,33 @@ def trend(runs: list[Run]) -> Chart | None:
     }  # fmt: skip
 
 
-def scatter(dots: list[tuple[int, float, str]], rank: Column) -> Chart | None:
-    """Images by (pixels, figure, path); None for fewer than three."""
+def scatter(
+    dots: list[tuple[float, float, str]], rank: Column, across: str, unit: str, by_ratio: bool
+) -> Chart | None:
+    """Images by (what they stand across at, figure, path); None for fewer than three.
+
+    Args:
+      dots: of the images.
+      rank: the figure.
+      across: what it is drawn against, and its `unit`.
+      by_ratio: whether equal ratios are equally far apart, not equal differences.
+    """
     if len(dots) < 3:
         return None
-    left, right = _range(np.log10([size for size, _, _ in dots]))
+    place = np.log10 if by_ratio else np.asarray
+    left, right = _range(place([at for at, _, _ in dots]))
     low, high = _range([value for _, value, _ in dots])
     placed = [
-        ((np.log10(size) - left) / (right - left), (value - low) / (high - low),
-         f"{path}: {size / 1e6:.3f} megapixels, {rank.with_unit(value, 1)}")
-        for size, value, path in dots
+        ((place(at) - left) / (right - left), (value - low) / (high - low),
+         f"{path}: {across} {at:.3g} {unit}".rstrip() + f", {rank.with_unit(value, 1)}")
+        for at, value, path in dots
     ]  # fmt: skip
+    ends = (10**left, 10**right) if by_ratio else (left, right)
     return {
-        "title": f"{rank.heading}, against size",
+        "title": f"{rank.heading}, against {across}",
         "dots": placed,
         "line": False,
-        "ticks": [f"{10**end / 1e6:.3g} MP" for end in (left, right)],
+        "ticks": [f"{end:.3g} {unit}".rstrip() for end in ends],
         "zero": -low / (high - low) if low < 0 < high else None,
         "words": f"{len(dots)} images, from {rank.format(low)} to {rank.with_unit(high)}",
     }

@@ -28,6 +28,7 @@ from pipeline.reporting.summary import ranking, to_json
 from pipeline.terminal import printable
 from shards.formats import format_of
 from srcnn.figures import page_columns, shown_columns
+from srcnn.resample import shrink_antialiased, size_inside
 from storage.store import open_file, read_file, read_part
 from transforms.crop import crop_to_luma
 from transforms.degrade import degrade_image
@@ -120,9 +121,13 @@ def panels(row: ReportRow, job: Job) -> dict[str, np.ndarray]:
     if config.mode == "restore":
         record = upscale_image(record, restoration, config.max_megapixels)
         before = "input" if config.scale == 1 else f"interpolated ({config.kernel})"
+        interpolated = restoration.as_image(record.interpolated, dtype)
+        if config.fit_size:
+            size = size_inside(interpolated.shape[:2], config.fit_size)
+            interpolated = shrink_antialiased(interpolated, size)
         return {
-            before: _displayable(restoration.as_image(record.interpolated, dtype)),
-            _caption("restored", row, ""): _displayable(restored),
+            _caption(before, row, "degraded"): _displayable(interpolated),
+            _caption("restored", row, "", "enhanced"): _displayable(restored),
         }
     record = crop_to_luma(degrade_image(record, restoration), restoration)
     degraded = restoration.as_image(record.interpolated, dtype)
@@ -293,12 +298,12 @@ class WriteComparisons(beam.PTransform):
         return (sample, others) | "Pictures" >> beam.Flatten()
 
 
-def _caption(title: str, row: ReportRow, which: str) -> str:
+def _caption(title: str, row: ReportRow, *which: str) -> str:
     """A caption with the figures of a picture."""
     texts = (
         f"{column.title} {column.with_unit(value)}"
         for column in shown_columns(row.mode, "captions")
-        if column.which == which and (value := row.figure(column.name)) is not None
+        if column.which in which and (value := row.figure(column.name)) is not None
     )
     return f"{title}\n{'   '.join(texts)}"
 

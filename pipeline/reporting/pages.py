@@ -5,20 +5,23 @@ is bounded: charts are of figures gathered column by column, the gallery is a sa
 drawn by templates, because their bars follow light and dark and tell their figures.
 """
 
+import heapq
 import io
 import json
 import math
 import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 
-from pipeline.reporting.charts import bars_of_runs, histogram, scatter, trend
+from pipeline.reporting.charts import Chart, bars_of_runs, histogram, scatter, trend
 from pipeline.reporting.history import list_runs
 from pipeline.reporting.render import render
 from pipeline.reporting.summary import mean_rows, most_infinite
+from srcnn.degradations import drawn_columns
 from srcnn.figures import Column, page_columns
 from storage.store import OutputStore
 
@@ -26,6 +29,21 @@ _HISTORY = 365
 _FOLDERS = 40
 _DOTS = 600
 _COLUMNS = ["relative_path", "status", "width", "height"]
+
+
+@dataclass(frozen=True)
+class Dot:
+    """An image of a page's sample.
+
+    Attributes:
+      path: of the source.
+      figure: what images are ranked by.
+      at: its `size` in megapixels, and what it drew, or None, by column.
+    """
+
+    path: str
+    figure: float
+    at: dict[str, float | None]
 
 
 def write_run_page(store: OutputStore, run_id: str, summary: dict[str, Any]) -> None:
@@ -75,7 +93,7 @@ def _run_content(store: OutputStore, run_id: str, summary: dict[str, Any]) -> di
             if card.name in means
         ],
         "charts": [chart for chart in charts if chart],
-        "by_size": scatter(dots, rank),
+        "scatters": list(_scatters(dots, rank)),
         "means": list(mean_rows(means)),
         "infinite": most_infinite(means),
         "folders": folders,
@@ -84,22 +102,34 @@ def _run_content(store: OutputStore, run_id: str, summary: dict[str, Any]) -> di
     }
 
 
+def _scatters(dots: list[Dot], rank: Column) -> Iterator[Chart]:
+    """What images are ranked by against their size, and against each number that they drew."""
+    axes = [("size", "MP", True)]
+    axes += [(name, parameter.unit, False) for name, parameter in drawn_columns().items()]
+    for name, unit, is_size in axes:
+        placed = [(dot.at[name], dot.figure, dot.path) for dot in dots if dot.at[name] is not None]
+        varies = len({at for at, _, _ in placed}) > 1
+        if (is_size or varies) and (chart := scatter(placed, rank, name, unit, is_size)):
+            yield chart
+
+
 def _gather(
     store: OutputStore, run_id: str, names: list[str]
-) -> tuple[dict[str, np.ndarray], list[dict[str, Any]], list[tuple[int, float, str]]]:
-    """Columns of figures, folders, and a sample of (pixels, figure, path), of a run's rows.
+) -> tuple[dict[str, np.ndarray], list[dict[str, Any]], list[Dot]]:
+    """Columns of figures, folders, and a sample of the images, of a run's rows.
 
     Folders and sample are of the first figure. Holds four bytes for each row and figure, and
     nothing else that grows with the rows.
     """
     columns: dict[str, list[np.ndarray]] = {name: [] for name in names}
     folders: dict[str, list[float]] = {}
-    dots: list[tuple[int, tuple[int, float, str]]] = []
+    dots: list[Dot] = []
+    wanted = [*_COLUMNS, *drawn_columns(), *names]
     for path in store.glob(f"metrics/run_id={run_id}/*.parquet"):
         file = pq.ParquetFile(io.BytesIO(store.read(path)))
-        for batch in file.iter_batches(columns=[*_COLUMNS, *names], batch_size=20_000):
+        for batch in file.iter_batches(columns=wanted, batch_size=20_000):
             # A run before a figure was added has no such column.
-            rows = batch.to_pandas().reindex(columns=[*_COLUMNS, *names])
+            rows = batch.to_pandas().reindex(columns=wanted)
             written = rows[rows.status == "written"]
             for name in columns:
                 columns[name].append(written[name].dropna().to_numpy(np.float32))
@@ -107,7 +137,7 @@ def _gather(
             dots = _add_dots(dots, written, names[0])
     none = np.zeros(0, np.float32)
     joined = {name: np.concatenate([none, *parts]) for name, parts in columns.items()}
-    return joined, _folder_rows(folders), [dot for _, dot in dots]
+    return joined, _folder_rows(folders), dots
 
 
 def _add_folders(folders: dict[str, list[float]], rows: Any, figure: str) -> None:
@@ -134,16 +164,14 @@ def _folder_rows(folders: dict[str, list[float]]) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def _add_dots(dots: list, rows: Any, figure: str) -> list:
+def _add_dots(dots: list[Dot], rows: Any, figure: str) -> list[Dot]:
     """The rows with the smallest hashes of their paths, so that any run shows the same ones."""
     finite = rows[np.isfinite(rows[figure].astype(float))]
-    more = [
-        (zlib.crc32(path.encode()), (int(width) * int(height), float(value), path))
-        for path, width, height, value in zip(
-            finite.relative_path, finite.width, finite.height, finite[figure], strict=True
-        )
-    ]
-    return sorted(dots + more)[:_DOTS]
+    sizes = finite.width * finite.height / 1e6
+    drawn = finite[list(drawn_columns())].astype(object).where(lambda values: values.notna(), None)
+    places = drawn.assign(size=sizes).to_dict("records")
+    more = map(Dot, finite.relative_path, finite[figure].astype(float), places)
+    return heapq.nsmallest(_DOTS, [*dots, *more], key=lambda dot: zlib.crc32(dot.path.encode()))
 
 
 def _gallery(store: OutputStore, run_id: str, columns: list[Column]) -> Iterator[dict[str, Any]]:

@@ -77,13 +77,21 @@ class EndRow(beam.DoFn):
 
     Args:
       constants: columns of the run.
+      shard_fingerprint: of the rows of shards.
       store: where the journal is.
       progress: where the watching process looks, or None.
     """
 
-    def __init__(self, constants: ReportRow, store: OutputStore, progress: ProgressFile | None):
+    def __init__(
+        self,
+        constants: ReportRow,
+        shard_fingerprint: str,
+        store: OutputStore,
+        progress: ProgressFile | None,
+    ):
         texts = {k: v for k, v in asdict(constants).items() if v is not None}
         self._constants = texts | _readable(texts)
+        self._of_shards = self._constants | {"fingerprint": shard_fingerprint}
         self._store = store
         self._progress = progress
 
@@ -95,7 +103,8 @@ class EndRow(beam.DoFn):
         count(f"images_{row.status}")
         pixels = (row.width or 0) * (row.height or 0)
         count("pixels_restored", pixels if row.status == "written" else 0)
-        added = _readable({name: getattr(row, name) for name in _TEXTS}) | self._constants
+        added = _readable({name: getattr(row, name) for name in _TEXTS})
+        added |= self._constants if row.shard is None else self._of_shards
         if row.status in ("skipped", *BESIDE_MATCHED):
             for name in _OF_THE_WORK:
                 added.pop(name, None)

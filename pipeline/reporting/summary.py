@@ -17,9 +17,9 @@ import apache_beam as beam
 
 from pipeline.reporting.combine import CombineWhereMade
 from pipeline.reporting.render import render
-from srcnn.figures import Values, columns, figures_of, rank_column, shown_columns
+from srcnn.figures import FIGURES, Values, columns, rank_column, shown_columns
 from storage.store import OutputStore
-from transforms.records import BESIDE_MATCHED, ReportRow
+from transforms.records import BESIDE_MATCHED, LARGE_ENOUGH, ReportRow
 
 MATCHED = "matched"
 TOTALS_PATH = "totals.json"
@@ -55,6 +55,8 @@ class SummaryFn(beam.CombineFn):
         sums["in_shards"] += row.shard is not None
         if row.status in BESIDE_MATCHED:
             _add_smallest(totals, "gone", [row.output_uri])
+        elif row.change == LARGE_ENOUGH:
+            sums["large_enough"] += 1
         elif row.change and row.status != "skipped":
             totals["changes"][row.change] += 1
         if row.status == "failed":
@@ -90,6 +92,7 @@ class SummaryFn(beam.CombineFn):
         return {
             "counts": {"matched": sums["matched"], **{name: status[name] for name in _MATCHED}},
             "in_shards": sums["in_shards"],
+            "large_enough": sums["large_enough"],
             "changes": dict(sorted(totals["changes"].items())),
             "source_gone": {**gone, "examples": totals["gone"]},
             "megapixels": sums["pixels"] / 1e6,
@@ -161,7 +164,7 @@ def reconcile(totals: dict[str, Any], rows: int) -> str | None:
 
 def mean_rows(means: dict[str, Any]) -> Iterator[dict[str, str]]:
     """The table of a summary's means, as texts: what they are of, degraded, enhanced, gain."""
-    for figure in figures_of("evaluate"):
+    for figure in FIGURES.values():
         present = [column for column in figure.columns if column.name in means]
         texts = {column.which: column.format(means[column.name]["mean"], 2) for column in present}
         if {"degraded", "enhanced"} <= texts.keys():
@@ -180,7 +183,11 @@ def format_summary(summary: dict[str, Any]) -> str:
         "summary.txt",
         summary=summary,
         means=list(mean_rows(means)),
-        singles=[column for column in shown_columns("restore", "means") if column.name in means],
+        singles=[
+            column
+            for column in shown_columns("restore", "means")
+            if column.name in means and not column.which
+        ],
         infinite=most_infinite(means),
         rank=rank_column(summary["configuration"]["mode"]),
     )

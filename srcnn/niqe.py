@@ -1,0 +1,240 @@
+"""NIQE: how far the statistics of a picture are from those of undistorted photographs.
+
+Mittal, Soundararajan, Bovik, "Making a 'Completely Blind' Image Quality Analyzer", IEEE Signal
+Processing Letters 20(3), 2013. Lower is nearer. The luma's local mean is taken off and the rest
+divided by the local deviation; blocks of 96 x 96 pixels, and the same at half the size, give 36
+features each, parameters of asymmetric generalised Gaussian distributions. The figure is a distance
+between the features' mean and covariance and those of a pristine model; see srcnn.training.niqe.
+
+Works on a row of blocks at a time, so that a 100-megapixel image needs little memory beside it.
+"""
+
+import hashlib
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from scipy.special import gamma
+
+from srcnn import colour
+from srcnn.compiled import compiled
+from srcnn.errors import WeightsError
+from srcnn.files import read_regular
+from srcnn.resample import resize_matlab
+
+BLOCK = 96  # pixels a side; half as many at half the size
+FEATURES = 36
+_RADIUS = 3
+# Rows beside a strip that are read to halve it: the kernel's reach, and the window's.
+_HALO = 16
+_SHIFTS = ((0, 0), (0, 1), (1, 0), (1, 1), (1, -1))
+_SHAPES = np.arange(0.2, 10.001, 0.001)
+_LIMIT = 1 << 20
+
+
+@dataclass(frozen=True)
+class PristineModel:
+    """The statistics of undistorted photographs.
+
+    Attributes:
+      mean: (36,), of the features.
+      covariance: (36, 36).
+      window: (7, 7), the weights of the local mean and deviation; sums to 1.
+    """
+
+    mean: np.ndarray
+    covariance: np.ndarray
+    window: np.ndarray
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """The blocks of a picture.
+
+    Attributes:
+      features: (n, 36) float64; NaN where a block is flat.
+      sharpness: (n,), mean of the local deviation in codes.
+    """
+
+    features: np.ndarray
+    sharpness: np.ndarray
+
+
+def niqe(image: np.ndarray, model: PristineModel) -> float | None:
+    """The figure of a picture.
+
+    Args:
+      image: (h, w, 3) BGR or (h, w), uint8 or uint16; its luma is MATLAB's.
+      model: what it is compared with.
+
+    Returns:
+      The distance; None where fewer than two blocks have features.
+    """
+    return distance(blocks_of(image, model.window).features, model)
+
+
+def distance(features: np.ndarray, model: PristineModel) -> float | None:
+    """The distance of blocks' features, (n, 36), from a model; see niqe."""
+    whole = features[np.isfinite(features).all(axis=1)]
+    if len(whole) < 2:
+        return None
+    # As published, the mean is also of blocks that lack some feature.
+    difference = model.mean - np.nanmean(np.where(np.isfinite(features), features, np.nan), axis=0)
+    covariance = (model.covariance + np.cov(whole, rowvar=False)) / 2
+    return float(np.sqrt(difference @ np.linalg.pinv(covariance) @ difference))
+
+
+def blocks_of(image: np.ndarray, window: np.ndarray) -> Blocks:
+    """The features of a picture's blocks; what is left over at the right and below is not seen."""
+    height, width = (side // BLOCK * BLOCK for side in image.shape[:2])
+    image = image[:height, :width]
+    features, sharpness = [np.zeros((0, FEATURES))], [np.zeros(0)]
+    for top in range(0, height if width else 0, BLOCK):
+        (full, sharp), (half, _) = (
+            _features(rows, side, window) for rows, side in _row_of_blocks(image, top)
+        )
+        features.append(np.concatenate([full, half], axis=1))
+        sharpness.append(sharp)
+    return Blocks(np.concatenate(features), np.concatenate(sharpness))
+
+
+def _row_of_blocks(image: np.ndarray, top: int) -> Iterator[tuple[np.ndarray, int]]:
+    """A row of blocks' luma, float64 codes, with the window's reach around it, in both sizes."""
+    start, stop = max(0, top - _HALO), min(len(image), top + BLOCK + _HALO)
+    luma = colour.luma_matlab(image[start:stop])
+    luma = luma * (255 / colour.peak_of(image))
+    size = (luma.shape[0] // 2, luma.shape[1] // 2)
+    # Single precision makes what is flat equal again; the published values rest on that.
+    half = resize_matlab(luma / 255, size, "bicubic").astype(np.float32) * np.float64(255)
+    for plane, scale in ((luma, 1), (half, 2)):
+        first, last = (top - start) // scale, (top + BLOCK - start) // scale
+        rows = np.arange(first - _RADIUS, last + _RADIUS).clip(0, len(plane) - 1)
+        yield np.pad(plane[rows], ((0, 0), (_RADIUS, _RADIUS)), mode="edge"), BLOCK // scale
+
+
+def _features(rows: np.ndarray, side: int, window: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(n, 18) features and (n,) sharpness of a row of blocks with the window's reach around it."""
+    normalised, deviation = _normalise(rows, rows * rows, window)
+    count = normalised.shape[1] // side
+    sums = _sums(normalised, side, count, np.array(_SHIFTS))
+    sharpness = deviation.reshape(side, count, side).mean((0, 2))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return _parameters(sums, side * side), sharpness
+
+
+def _parameters(sums: np.ndarray, pixels: int) -> np.ndarray:
+    """The 18 features of blocks by moment matching (Lasmar, Stitou, Berthoumieu, ICIP 2009).
+
+    Args:
+      sums: (n, 5, 5): of each shift the numbers below and above 0, the sums of squares of both, and
+        the sum of magnitudes.
+      pixels: of a block.
+    """
+    below, above, squares_below, squares_above, magnitudes = np.moveaxis(sums, 2, 0)
+    left, right = np.sqrt(squares_below / below), np.sqrt(squares_above / above)
+    ratio = left / right
+    generalised = (magnitudes / pixels) ** 2 / ((squares_below + squares_above) / pixels)
+    generalised *= (ratio**3 + 1) * (ratio + 1) / (ratio**2 + 1) ** 2
+    shape = _shape_of(generalised)
+    width = np.sqrt(gamma(1 / shape) / gamma(3 / shape))
+    left, right = left * width, right * width
+    mean = (right - left) * gamma(2 / shape) / gamma(1 / shape)
+    own = np.stack([shape[:, 0], (left[:, 0] + right[:, 0]) / 2], axis=1)
+    products = np.stack([shape, mean, left, right], axis=2)[:, 1:]
+    return np.concatenate([own, products.reshape(len(own), -1)], axis=1)
+
+
+def _shape_of(generalised: np.ndarray) -> np.ndarray:
+    """The nearest shape on the published grid; NaN stays."""
+    ratios = _ratios()
+    after = np.searchsorted(ratios, generalised).clip(1, len(ratios) - 1)
+    nearer = generalised - ratios[after - 1] <= ratios[after] - generalised
+    return np.where(np.isnan(generalised), np.nan, _SHAPES[after - nearer])
+
+
+@cache
+def _ratios() -> np.ndarray:
+    return gamma(2 / _SHAPES) ** 2 / (gamma(1 / _SHAPES) * gamma(3 / _SHAPES))
+
+
+@compiled
+def _normalise(rows, squares, window):
+    """The picture less its local mean, divided by the local deviation + 1; and that deviation.
+
+    Sums term by term, as published implementations do: in flat parts the rounding errors of the
+    mean decide what is above and below 0, and with them the figure.
+    """
+    side = window.shape[0]
+    height, width = rows.shape[0] - side + 1, rows.shape[1] - side + 1
+    normalised, deviations = np.empty((height, width)), np.empty((height, width))
+    for i in range(height):
+        mean, square = np.zeros(width), np.zeros(width)
+        for a in range(side):
+            for b in range(side):
+                weight = window[a, b]
+                values, powers = rows[i + a, b:], squares[i + a, b:]
+                for j in range(width):
+                    mean[j] += weight * values[j]
+                    square[j] += weight * powers[j]
+        middle = rows[i + side // 2, side // 2 :]
+        for j in range(width):
+            deviation = np.sqrt(abs(square[j] - mean[j] * mean[j]))
+            deviations[i, j] = deviation
+            normalised[i, j] = (middle[j] - mean[j]) / (deviation + 1)
+    return normalised, deviations
+
+
+@compiled
+def _sums(normalised, side, count, shifts):
+    """See _parameters; a block's pixels times those of itself shifted, which wrap around.
+
+    Sums column by column first, which makes vectors of them on every processor in the same order.
+    """
+    sums = np.zeros((count, len(shifts), 5))
+    for block in range(count):
+        own = np.ascontiguousarray(normalised[:, block * side : (block + 1) * side])
+        for s in range(len(shifts)):
+            columns = np.zeros((5, side))
+            below, above, low, high, magnitude = (
+                columns[0], columns[1], columns[2], columns[3], columns[4],
+            )  # fmt: skip
+            other = np.empty(side)
+            for i in range(side):
+                line, shifted = own[i], own[(i - shifts[s, 0]) % side]
+                if s == 0:
+                    other[:] = 1
+                else:
+                    for j in range(side):
+                        other[j] = shifted[(j - shifts[s, 1]) % side]
+                for j in range(side):
+                    product = line[j] * other[j]
+                    square = product * product
+                    below[j] += product < 0
+                    above[j] += product > 0
+                    low[j] += square if product < 0 else 0.0
+                    high[j] += square if product > 0 else 0.0
+                    magnitude[j] += abs(product)
+            for k in range(5):
+                sums[block, s, k] = columns[k].sum()
+    return sums
+
+
+def load_pristine(path: Path) -> PristineModel:
+    """Reads a pristine model, `NAME.npz` with the card `NAME.json` beside it.
+
+    Raises:
+      WeightsError: one of them is missing, or the file is not the one that the card is of.
+    """
+    try:
+        card = json.loads(read_regular(path.with_suffix(".json"), _LIMIT))
+        content = read_regular(path, _LIMIT)
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"{path}: cannot read the pristine model: {error}") from None
+    if hashlib.sha256(content).hexdigest() != card.get("sha256"):
+        raise WeightsError(f"{path}: its hash is not the one on its card; the file is damaged")
+    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+        return PristineModel(*(arrays[name] for name in ("mean", "covariance", "window")))
