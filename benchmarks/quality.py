@@ -122,8 +122,9 @@ def main() -> int:
         for path in [*options.weights, *list_weights(DIRECTORY)]:
             weights = load_weights(path)
             card = weights.card
-            key = (card.protocol, card.kernel, card.scale)
-            by_degradation.setdefault(key, []).append(weights)
+            if not card.degrade:  # others are made for more than shrinking
+                key = (card.protocol, card.kernel, card.scale)
+                by_degradation.setdefault(key, []).append(weights)
     except WeightsError as error:
         parser.error(str(error))
     for key in sorted(by_degradation):

@@ -18,6 +18,8 @@ from storage.errors import StoreError
 from storage.store import read_small
 
 _DEFAULT_KERNEL = {"opencv": "bilinear", "matlab": "bicubic"}
+# Published figures are of SRCNN; pictures get the best there is.
+_DEFAULT_MODEL = {"evaluate": "srcnn-955", "restore": "subpixel-large"}
 
 
 def _option(group: str, default: Any, help: str, shown: str | None = None, **bounds: Any) -> Any:
@@ -139,14 +141,21 @@ class JobConfig(BaseModel):
         shown="full size",
     )
     model: str = _model(
-        "srcnn-955",
+        "",
         "architecture, completed by scale and kernel, or the whole name of shipped weights",
+        shown="srcnn-955; restore: subpixel-large",
     )
     weights: Annotated[str | None, BeforeValidator(_as_text)] = _model(
         None, "weights file (.weights.h5, model card beside it) instead", shown="shipped"
     )
     engine: Literal["auto", "openvino", "tensorflow"] = _model(
         "auto", "inference engine; auto: the fastest installed"
+    )
+    ensemble: bool = _model(
+        False,
+        "restore each image flipped and turned in eight ways and take the mean: better, 8 times "
+        "the work",
+        shown="no",
     )
     engine_threads: int | None = _model(
         None,
@@ -248,9 +257,11 @@ class JobConfig(BaseModel):
             self._complete_degrade()
         if self.force and self.retry_failed:
             raise ValueError("force: contradicts retry_failed, which leaves out what is done")
+        # Frozen: the one place that completes values.
         if not self.kernel:
-            # Frozen: the one place that completes a value.
             object.__setattr__(self, "kernel", _DEFAULT_KERNEL[self.protocol])
+        if not self.model:
+            object.__setattr__(self, "model", _DEFAULT_MODEL[self.mode])
         return self
 
     def _check_without(self) -> None:

@@ -66,7 +66,7 @@ def stages(job: Job, engine_threads: int) -> list[beam.PTransform]:
         CropToYCrCb(restoration),
         RestoreLuma(
             job.weights, job.engine, c.engine_threads or engine_threads, restoration, c.tile,
-            c.max_seconds,
+            c.max_seconds, c.ensemble,
         ),
         MeasureQuality(c.mode, restoration, card.degradation, c.without),
         FitSize(c.fit_size),
@@ -157,5 +157,6 @@ def run_columns(job: Job) -> ReportRow:
         model=card.name,
         weights_sha256=card.sha256,
         engine=job.engine,
+        ensemble=8 if c.ensemble else 1,
         versions="; ".join(f"{name} {version}" for name, version in versions().items()),
     )

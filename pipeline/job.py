@@ -83,7 +83,7 @@ class Job:
             parts |= {"degrade": config.degrade, "seed": config.seed}
         parts |= {
             name: getattr(config, name)
-            for name in ("strength", "fit")
+            for name in ("strength", "fit", "ensemble")
             if getattr(config, name) != JobConfig.model_fields[name].default
         }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
@@ -92,8 +92,8 @@ class Job:
 def prepare_job(config: JobConfig) -> Job:
     """Chooses and verifies the weights and names the run. Touches nothing.
 
-    Weights that are named, by file or by whole name, bring what the configuration leaves open:
-    scale, kernel and protocol of their model card.
+    The weights bring what the configuration leaves open: kernel and protocol of their model card
+    and, where they are named by file or by whole name, the scale.
 
     Raises:
       UsageError: there are no such weights, they are damaged, or their network enlarges by another
@@ -104,8 +104,7 @@ def prepare_job(config: JobConfig) -> Job:
         engine = choose_engine(config.engine)
     except (WeightsError, EngineError, StoreError) as error:
         raise UsageError(str(error)) from None
-    if config.weights or config.model == weights.card.name:
-        config = _completed(config, weights.card)
+    config = _completed(config, weights.card)
     _check_scale(config, weights.card)
     _check_chain(config)
     run_id = config.run_id or f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
@@ -119,11 +118,18 @@ def prepare_job(config: JobConfig) -> Job:
 
 
 def _choose(config: JobConfig) -> Path:
-    cards = list_weights(DIRECTORY).values()
-    names = [card.name for card in cards if not card.architecture.sees_small]
+    shipped = list_weights(DIRECTORY)
+    fitting = [
+        path
+        for path, card in shipped.items()
+        if (card.architecture.name, card.scale) == (config.model, config.scale)
+    ]
+    if len(fitting) == 1 and not {"kernel", "protocol"} & config.model_fields_set:
+        return fitting[0]
+    names = [card.name for card in shipped.values() if card.architecture.upscale == 1]
     if config.scale == 1 and config.model not in names:
         raise UsageError(
-            "scale: 1: the images were already enlarged; say by what with --model, "
+            "scale: 1: nothing is enlarged; name a model that does not enlarge with --model, "
             f"one of: {', '.join(names)}"
         )
     return choose_weights(DIRECTORY, config.model, config.scale, config.kernel, config.protocol)

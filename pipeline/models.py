@@ -1,5 +1,6 @@
-"""The table of shipped weights that `--list_models` prints."""
+"""What is said of shipped weights: the table of `--list_models`, and which others do better."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from srcnn.weights import ModelCard, list_weights
@@ -31,6 +32,36 @@ def describe_models(directory: Path) -> str:
         "luma for\nmatlab. Chosen by --model ARCHITECTURE, --scale, --kernel and --protocol, or by "
         "the whole name."
     )
+
+
+def other_choice(card: ModelCard, shipped: Iterable[ModelCard]) -> str | None:
+    """A model that undoes the same better, or else much faster, in words; None if none does.
+
+    Quality is the mean gain on Set5, cost multiply-adds per pixel, both of the model cards.
+    """
+    same = [c for c in shipped if _purpose(c) == _purpose(card) and _quality(c) is not None]
+    own, cost = _quality(card), card.architecture.multiply_adds
+    if own is None:
+        return None
+    better = [c for c in same if _quality(c) > own]
+    faster = [c for c in same if c.architecture.multiply_adds < cost / 2]
+    if not (better or faster):
+        return None
+    other = max(better or faster, key=_quality)
+    share = other.architecture.multiply_adds / cost
+    return (
+        f"{other.name}: {_quality(other) - own:+.2f} dB on Set5, "
+        f"{share:.0%} of the multiply-adds (--model {other.architecture.name})"
+    )
+
+
+def _purpose(card: ModelCard) -> tuple:
+    return str(card.degradation), card.degrade
+
+
+def _quality(card: ModelCard) -> float | None:
+    figures = card.figures.get(_SETS[0], {})
+    return figures.get("psnr_gain", figures.get("psnr_y_gain"))
 
 
 def _gain(card: ModelCard, name: str) -> str:

@@ -50,15 +50,17 @@ class ConvLayer(BaseModel):
 
 
 class Architecture(BaseModel):
-    """A stack of convolutions from one luma channel to one luma channel.
+    """A stack of convolutions from luma to luma, or from Y, Cr, Cb to the same.
 
     Attributes:
       name: short name, such as `srcnn-955`; the first part of a weights file's name.
       layers: the convolutions in order, with an activation after each but the last.
       activation: `relu`, or `prelu` with one slope for each channel.
       upscale: how many times larger the output is than the input. Above 1 the network sees the
-        small picture, and a pixel shuffle arranges the last layer's upscale * upscale filters.
+        small picture, and a pixel shuffle arranges the last layer's upscale * upscale * planes
+        filters.
       residual: whether each input pixel is added to the output pixels that it becomes.
+      planes: 1: luma; 3: luma and the two planes of chroma, in the protocol's order.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -68,12 +70,13 @@ class Architecture(BaseModel):
     activation: Literal["relu", "prelu"] = "relu"
     upscale: Annotated[int, Field(ge=1, le=8)] = 1
     residual: bool = False
+    planes: Literal[1, 3] = 1
 
     @model_validator(mode="after")
     def _is_feasible(self) -> "Architecture":
-        filters, needed = self.layers[-1].filters, self.upscale**2
+        filters, needed = self.layers[-1].filters, self.planes * self.upscale**2
         if filters != needed:
-            raise ValueError(f"the last layer has {filters} filters; luma needs {needed}")
+            raise ValueError(f"the last layer has {filters} filters; the output needs {needed}")
         if self.parameters > MAX_PARAMETERS:
             raise ValueError(f"{self.parameters} parameters; at most {MAX_PARAMETERS} are taken")
         return self
@@ -86,7 +89,7 @@ class Architecture(BaseModel):
     @property
     def sees_small(self) -> bool:
         """Whether the input is the small picture, not the interpolated one."""
-        return self.upscale > 1
+        return self.upscale > 1 or self.residual
 
     @property
     def margin(self) -> int:
@@ -96,7 +99,7 @@ class Architecture(BaseModel):
     @property
     def kernel_shapes(self) -> tuple[tuple[int, int, int, int], ...]:
         """Shape of each layer's kernel: height, width, input channels, output channels."""
-        inputs = (1, *(layer.filters for layer in self.layers[:-1]))
+        inputs = (self.planes, *(layer.filters for layer in self.layers[:-1]))
         return tuple(
             (layer.kernel, layer.kernel, channels, layer.filters)
             for layer, channels in zip(self.layers, inputs, strict=True)
@@ -139,7 +142,9 @@ def stack(name: str, *layers: tuple[int, int] | tuple[int, int, Padding]) -> Arc
     )
 
 
-def subpixel(name: str, filters: int, inner: int, scale: int, first: int = 3) -> Architecture:
+def subpixel(
+    name: str, filters: int, inner: int, scale: int, first: int = 3, planes: int = 1
+) -> Architecture:
     """A network on the small picture.
 
     Args:
@@ -148,15 +153,17 @@ def subpixel(name: str, filters: int, inner: int, scale: int, first: int = 3) ->
       inner: number of layers between the first and the last.
       scale: of the enlargement.
       first: side of the first layer's kernel; that of the others is 3.
+      planes: see Architecture.
     """
     layers = [ConvLayer(kernel=first, filters=filters)]
     layers += [ConvLayer(kernel=3, filters=filters)] * inner
     return Architecture(
         name=name,
-        layers=(*layers, ConvLayer(kernel=3, filters=scale**2)),
+        layers=(*layers, ConvLayer(kernel=3, filters=planes * scale**2)),
         activation="prelu",
         upscale=scale,
         residual=True,
+        planes=planes,
     )
 
 
@@ -175,6 +182,15 @@ ARCHITECTURES: dict[str, dict[int | None, Architecture]] = {
     "subpixel-large": {
         scale: subpixel("subpixel-large", 32, inner, scale)
         for scale, inner in ((2, 9), (3, 10), (4, 13))
+    },
+    # For pictures as cameras and the web give them; chroma is restored too.
+    "photo-small": {
+        scale: subpixel("photo-small", 16, inner, scale, planes=3)
+        for scale, inner in ((1, 4), (2, 4), (3, 6), (4, 8))
+    },
+    "photo-large": {
+        scale: subpixel("photo-large", 32, inner, scale, planes=3)
+        for scale, inner in ((1, 6), (2, 9), (3, 9), (4, 12))
     },
 }
 

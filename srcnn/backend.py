@@ -35,7 +35,7 @@ class _TensorFlow:
     def inference(self, model: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
         tf = self.library
         # Without a fixed signature every new tile shape would be traced anew.
-        signature = [tf.TensorSpec((None, None, None, 1), tf.float32)]
+        signature = [tf.TensorSpec(model.inputs[0].shape, tf.float32)]
         function = tf.function(lambda x: model(x, training=False), input_signature=signature)
         return lambda batch: function(tf.constant(batch)).numpy()
 

@@ -28,6 +28,11 @@ def peak_of(image: np.ndarray) -> int:
     return int(np.iinfo(image.dtype).max)
 
 
+def luma_plane(planes: np.ndarray) -> np.ndarray:
+    """The luma, (h, w), of planes (h, w, 3), luma first; or (h, w), as it is."""
+    return planes if planes.ndim == 2 else planes[..., 0]
+
+
 def luma_opencv(image: np.ndarray) -> np.ndarray:
     """Full-range luma of a BGR or grayscale image.
 

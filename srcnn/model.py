@@ -53,7 +53,7 @@ class Model:
         Raises:
           ValueError: the array is no such image, or the network enlarges what it sees.
         """
-        if self.card.architecture.sees_small:
+        if self.card.architecture.upscale > 1:
             raise ValueError(f"{self.card.name} enlarges; `improve` needs a network that does not")
         return self._restore(image, 1, strength)
 
@@ -84,6 +84,7 @@ def load_model(
     kernel: str = "bilinear",
     protocol: str = "opencv",
     engine: str = "auto",
+    ensemble: bool = False,
 ) -> Model:
     """Loads shipped weights, or those of a file.
 
@@ -92,6 +93,7 @@ def load_model(
         complete, or the path of a `.weights.h5` file with its model card beside it.
       scale, kernel, protocol: see `model`.
       engine: `auto`, `openvino` or `tensorflow`.
+      ensemble: see srcnn.engines.create_engine.
 
     Raises:
       WeightsError: there are no such weights, or they are damaged.
@@ -100,4 +102,4 @@ def load_model(
     is_file = str(model).endswith(WEIGHTS_SUFFIX)
     path = Path(model) if is_file else choose_weights(DIRECTORY, model, scale, kernel, protocol)
     weights = load_weights(path)
-    return Model(weights.card, create_engine(engine, weights))
+    return Model(weights.card, create_engine(engine, weights, ensemble=ensemble))

@@ -25,31 +25,34 @@ class ReplicatePadding(keras.layers.Layer):
 
 
 class PixelShuffle(keras.layers.Layer):
-    """Arranges channels as blocks of pixels: channel r * i + j becomes row i, column j of r * r."""
+    """Arranges channels as blocks of pixels.
 
-    def __init__(self, upscale: int, **kwargs):
+    Channel (r * i + j) * planes + p becomes row i, column j of r * r in plane p.
+    """
+
+    def __init__(self, upscale: int, planes: int = 1, **kwargs):
         super().__init__(**kwargs)
-        self.upscale = upscale
+        self.upscale, self.planes = upscale, planes
 
     def call(self, inputs):
-        side = self.upscale
+        side, planes = self.upscale, self.planes
         _, height, width, _ = keras.ops.shape(inputs)
-        blocks = keras.ops.reshape(inputs, (-1, height, width, side, side))
-        rows = keras.ops.transpose(blocks, (0, 1, 3, 2, 4))
-        return keras.ops.reshape(rows, (-1, height * side, width * side, 1))
+        blocks = keras.ops.reshape(inputs, (-1, height, width, side, side, planes))
+        rows = keras.ops.transpose(blocks, (0, 1, 3, 2, 4, 5))
+        return keras.ops.reshape(rows, (-1, height * side, width * side, planes))
 
     def compute_output_spec(self, inputs):
-        return keras.KerasTensor((inputs.shape[0], None, None, 1), inputs.dtype)
+        return keras.KerasTensor((inputs.shape[0], None, None, self.planes), inputs.dtype)
 
 
 def build_network(architecture: Architecture) -> keras.Model:
     """Builds the untrained network.
 
     Returns:
-      A model from float32 (n, h, w, 1), luma in [0, 1], to float32
-      (n, (h - 2 * margin) * upscale, (w - 2 * margin) * upscale, 1), not clipped.
+      A model from float32 (n, h, w, planes) in [0, 1] to float32
+      (n, (h - 2 * margin) * upscale, (w - 2 * margin) * upscale, planes), not clipped.
     """
-    inputs = outputs = keras.Input((None, None, 1), name="luma")
+    inputs = outputs = keras.Input((None, None, architecture.planes), name="planes")
     last = len(architecture.layers) - 1
     for index, layer in enumerate(architecture.layers):
         if layer.padding == "replicate" and layer.radius:
@@ -66,9 +69,11 @@ def build_network(architecture: Architecture) -> keras.Model:
             name = "p_re_lu" if index == 0 else f"p_re_lu_{index}"
             outputs = keras.layers.PReLU(shared_axes=(1, 2), name=name)(outputs)
     if architecture.residual:
-        outputs = outputs + keras.layers.Cropping2D(architecture.margin)(inputs)
+        inner = keras.layers.Cropping2D(architecture.margin)(inputs)
+        outputs = outputs + keras.ops.tile(inner, (1, 1, 1, architecture.upscale**2))
     if architecture.upscale > 1:
-        outputs = PixelShuffle(architecture.upscale, name="pixel_shuffle")(outputs)
+        shuffle = PixelShuffle(architecture.upscale, architecture.planes, name="pixel_shuffle")
+        outputs = shuffle(outputs)
     return keras.Model(inputs, outputs, name=architecture.name)
 
 

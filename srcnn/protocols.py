@@ -10,6 +10,7 @@ divided by the type's peak.
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
 
 from srcnn import colour, metrics, resample
@@ -70,6 +71,13 @@ class Protocol(ABC):
         """The luma of a small picture: integer codes, or floating point in [0, 1]."""
 
     @abstractmethod
+    def small_planes(self, small: np.ndarray, dtype: np.dtype) -> np.ndarray:
+        """Luma and chroma of a small picture, (h, w, 3), as small_luma; of a gray one, even chroma.
+
+        Y, Cr, Cb with OpenCV; Y, Cb, Cr with MATLAB.
+        """
+
+    @abstractmethod
     def chroma(self, interpolated: np.ndarray) -> np.ndarray:
         """The two chroma planes of a colour picture, float32 (2, h, w), on the 8-bit scale."""
 
@@ -87,6 +95,15 @@ class Protocol(ABC):
           interpolated: the luma lies in the middle of a larger one.
           luma: (h, w) integer codes.
           chroma_taps: filter that sharpens the chroma, see colour.sharpen.
+        """
+
+    @abstractmethod
+    def compose_planes(self, interpolated: np.ndarray, planes: np.ndarray) -> np.ndarray:
+        """The image of restored planes, in the order of small_planes.
+
+        Args:
+          interpolated: gray or colour, as the image is to be.
+          planes: (h, w, 3) integer codes.
         """
 
     @abstractmethod
@@ -162,6 +179,10 @@ class OpenCVProtocol(Protocol):
     def small_luma(self, small, dtype):
         return colour.luma_opencv(small)
 
+    def small_planes(self, small, dtype):
+        image = cv2.cvtColor(small, cv2.COLOR_GRAY2BGR) if small.ndim == 2 else small
+        return cv2.cvtColor(image, cv2.COLOR_BGR2YCrCb)
+
     def chroma(self, interpolated):
         planes = colour.chroma_opencv(interpolated)
         return planes * np.float32(255 / np.iinfo(interpolated.dtype).max)
@@ -171,6 +192,10 @@ class OpenCVProtocol(Protocol):
 
     def compose(self, interpolated, luma, chroma_taps=()):
         return colour.replace_luma_opencv(interpolated, luma, chroma_taps)
+
+    def compose_planes(self, interpolated, planes):
+        gray = interpolated.ndim == 2
+        return planes[..., 0].copy() if gray else cv2.cvtColor(planes, cv2.COLOR_YCrCb2BGR)
 
     def as_image(self, interpolated, dtype):
         return interpolated
@@ -243,6 +268,12 @@ class MatlabProtocol(Protocol):
         luma = colour.luma_matlab(small) if small.dtype.kind == "u" else small[0]
         return np.divide(luma, np.iinfo(dtype).max, dtype=np.float32, casting="same_kind")
 
+    def small_planes(self, small, dtype):
+        planes = [np.float32(1 / np.iinfo(dtype).max) * p for p in self._code_planes(small)]
+        if len(planes) == 1:
+            planes += [np.full_like(planes[0], 128 / 255)] * 2
+        return np.stack(planes, axis=-1, dtype=np.float32, casting="same_kind")
+
     def chroma(self, interpolated):
         return interpolated[1:] * np.float32(255)
 
@@ -255,6 +286,10 @@ class MatlabProtocol(Protocol):
             for plane in interpolated[1:]
         )
         return colour.image_from_planes_matlab([luma, *chroma], luma.dtype)
+
+    def compose_planes(self, interpolated, planes):
+        planes = np.moveaxis(planes, -1, 0)[: len(interpolated)]
+        return colour.image_from_planes_matlab(planes, planes.dtype)
 
     def as_image(self, interpolated, dtype):
         return colour.image_from_planes_matlab(interpolated, dtype)

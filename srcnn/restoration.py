@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from srcnn.architectures import Architecture
-from srcnn.colour import blend
-from srcnn.degradations import Degradation
+from srcnn.colour import blend, luma_plane
+from srcnn.degradations import SHRINK, Degradation, Step
 from srcnn.engines.base import Engine
 from srcnn.protocols import Protocol
 from srcnn.resample import modcrop
@@ -84,6 +84,15 @@ class Restoration:
         """Pixels on each side of the interpolated picture that figures leave out."""
         return self.convention.measure_shave(self.border, self.scale)
 
+    @property
+    def needs_luma_only(self) -> bool:
+        """Whether what becomes of the luma depends on the luma alone."""
+        return (
+            self.convention.measures_luma_only
+            and self.architecture.planes == 1
+            and self.degradation.steps == SHRINK
+        )
+
     def truth(self, image: np.ndarray) -> np.ndarray:
         """What of an original, (h, w[, c]), is ground truth.
 
@@ -116,6 +125,16 @@ class Restoration:
         """
         return self.convention.enlarge(small, shape, self.degradation.kernel, dtype)
 
+    def network_target(self, truth: np.ndarray) -> np.ndarray:
+        """What the network should give of a ground truth, as network_input gives its input."""
+        if self.architecture.planes > 1:
+            return self.convention.small_planes(truth, truth.dtype)
+        return self.convention.image_luma(truth)
+
+    def degraded_by(self, steps: tuple[Step, ...]) -> "Restoration":
+        """The same with another chain."""
+        return replace(self, degradation=replace(self.degradation, steps=steps))
+
     def crop(self, image: np.ndarray) -> np.ndarray:
         """An image, or interpolated picture, cut to what `border: shave` is measured on.
 
@@ -128,16 +147,18 @@ class Restoration:
     def network_input(
         self, small: np.ndarray, interpolated: np.ndarray, dtype: np.dtype
     ) -> np.ndarray:
-        """The luma plane that the network takes: integer codes, or floating point in [0, 1]."""
+        """What the network takes, (h, w) or (h, w, 3): integer codes, or floats in [0, 1]."""
+        if self.architecture.planes > 1:
+            return self.convention.small_planes(small, dtype)
         if self.architecture.sees_small:
             return self.convention.small_luma(small, dtype)
         return self.convention.network_luma(interpolated)
 
-    def restored_shape(self, plane: np.ndarray) -> tuple[int, int]:
-        """Height and width of the restored luma of a network's input; 0 where nothing is left."""
+    def restored_shape(self, planes: np.ndarray) -> tuple[int, ...]:
+        """Shape of what a network's input is restored to; 0 where nothing is left."""
         upscale, shave = self.architecture.upscale, self.output_shave
-        height, width = (max(0, side * upscale - 2 * shave) for side in plane.shape)
-        return height, width
+        sides = (max(0, side * upscale - 2 * shave) for side in planes.shape[:2])
+        return (*sides, *planes.shape[2:])
 
     def luma_tiles(
         self, engine: Engine, plane: np.ndarray, tile: int = DEFAULT_TILE
@@ -150,19 +171,27 @@ class Restoration:
         return run_tiled(engine, plane, self.output_shave, tile)
 
     def round_luma(self, values: np.ndarray, dtype: np.dtype) -> np.ndarray:
-        """What the network gave, as integer codes."""
+        """What the network gave, of luma and chroma, as integer codes."""
         return self.convention.round_luma(values, dtype)
 
     def restore_luma(self, engine: Engine, plane: np.ndarray, dtype: np.dtype) -> np.ndarray:
-        """The restored luma of a network's input, as integer codes."""
+        """What a network's input is restored to, as integer codes."""
         luma = np.empty(self.restored_shape(plane), dtype)
         for target, values in self.luma_tiles(engine, plane):
             luma[target] = self.round_luma(values, dtype)
         return luma
 
     def compose(self, interpolated: np.ndarray, luma: np.ndarray) -> np.ndarray:
-        """The result: the restored luma with the interpolated chroma, sharpened; and strength."""
-        restored = self.convention.compose(interpolated, luma, self.chroma_taps)
+        """The result, its strength applied.
+
+        Args:
+          interpolated: its chroma, sharpened, goes with a restored luma.
+          luma: restored, (h, w); or with the restored chroma, (h, w, 3).
+        """
+        if luma.ndim == 3:
+            restored = self.convention.compose_planes(interpolated, luma)
+        else:
+            restored = self.convention.compose(interpolated, luma, self.chroma_taps)
         if self.strength == 1:
             return restored
         inner = self.inner_interpolated(interpolated)
@@ -190,12 +219,13 @@ class Restoration:
           truth: of the result's size.
           interpolated: of the result's size, see inner_interpolated.
           restored: the result.
-          luma: what the network made of its luma.
+          luma: what the network made of its luma, with or without chroma.
 
         Images must be larger than twice `further_shave`.
         """
         convention, dtype, shave = self.convention, truth.dtype, self.further_shave
         before = convention.interpolated_luma(interpolated, dtype)
+        luma = luma_plane(luma)
         after = luma if self.strength == 1 else blend(before, luma, self.strength)
         lumas = (convention.image_luma(truth), before, convention.output_luma(restored, after))
         lumas = tuple(_shaved(plane, shave) for plane in lumas)

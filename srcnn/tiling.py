@@ -72,19 +72,21 @@ def run_tiled(
 
     Args:
       engine: the network.
-      plane: (h, w) luma: uint8 or uint16 codes, or floating point in [0, 1].
+      plane: (h, w) luma or (h, w, planes): uint8 or uint16 codes, or floating point in [0, 1].
       shave: output pixels to leave out on each side.
       tile: the largest side of a tile in input pixels; a call has about tile * tile at most.
 
     Yields:
       (where in the output, float32 values nominally in [0, 1]); together they cover the output
-      once, which is (h * upscale - 2 * shave, w * upscale - 2 * shave). Values are not clipped.
+      once, which is (h * upscale - 2 * shave, w * upscale - 2 * shave[, planes]). Values are not
+      clipped.
     """
     mirrored = engine.architecture.residual
-    for piece in _plan(plane.shape, engine.architecture, shave, tile):
+    for piece in _plan(plane.shape[:2], engine.architecture, shave, tile):
         # One at a time: on some processors the last bits depend on what else is in a batch.
-        (result,) = engine.run(_window(plane, piece, mirrored)[np.newaxis, ..., np.newaxis])
-        yield piece.target, result[..., 0][piece.keep]
+        window = _window(plane, piece, mirrored)
+        (result,) = engine.run(window.reshape(1, *window.shape[:2], -1))
+        yield piece.target, result.reshape(*result.shape[:2], *plane.shape[2:])[piece.keep]
 
 
 def _plan(
@@ -124,8 +126,8 @@ def _spans(
 
 
 def _window(plane: np.ndarray, piece: _Tile, mirrored: bool) -> np.ndarray:
-    """float32 window of a plane, scaled to [0, 1], continued beyond the edges."""
-    height, width = plane.shape
+    """float32 window of planes, scaled to [0, 1], continued beyond the edges."""
+    height, width = plane.shape[:2]
     rows = _places(piece.top, piece.bottom, height, mirrored)
     columns = _places(piece.left, piece.right, width, mirrored)
     window = plane[rows][:, columns].astype(np.float32)

@@ -7,7 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from srcnn.errors import WeightsError
-from srcnn.training.config import DivergedError, TrainingConfig, TrainingError, load_config
+from srcnn.training.config import (
+    DivergedError,
+    TrainingConfig,
+    TrainingError,
+    load_config,
+    repeated,
+)
+from srcnn.weights import load_card
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -19,12 +26,13 @@ def main(arguments: list[str] | None = None) -> int:
     """
     options = _parser().parse_args(arguments)
     try:
-        config = load_config(options.config, _overrides(options))
+        configs = _configs(options)
         # Imported here: it takes seconds, and a wrong configuration should be told at once.
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
         from srcnn.training.run import train
 
-        path = train(config, options.resume, report)
+        for config in configs:
+            path = train(config, options.resume, report)
     except (TrainingError, WeightsError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -54,6 +62,13 @@ def named_set(text: str) -> tuple[str, str]:
     return name, pattern
 
 
+def _configs(options: argparse.Namespace) -> list[TrainingConfig]:
+    overrides = _overrides(options)
+    if options.card is None:
+        return [load_config(options.config, overrides)]
+    return repeated(load_card(options.card), options.config, overrides)
+
+
 def _overrides(options: argparse.Namespace) -> dict[str, Any]:
     """The settings given on the command line, which replace the file's."""
     given = {
@@ -75,6 +90,10 @@ def _parser() -> argparse.ArgumentParser:
         description="Train an SRCNN. Everything that is given here replaces the configuration's.",
     )
     parser.add_argument("--config", type=Path, required=True, help="YAML file")
+    parser.add_argument(
+        "--card", type=Path, metavar="FILE",
+        help="model card of weights to make again: its settings replace the configuration's",
+    )  # fmt: skip
     parser.add_argument("--images", nargs="+", metavar="GLOB", help="training images")
     parser.add_argument("--validation", nargs="+", metavar="GLOB", help="images to measure on")
     parser.add_argument(
@@ -88,6 +107,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--scale", type=int, help="enlargement to undo")
     parser.add_argument("--kernel", help="interpolation of the degradation")
     parser.add_argument("--protocol", help="whose interpolation and luma: opencv or matlab")
+    parser.add_argument(
+        "--degrade", nargs="+", metavar="CHAIN",
+        help="what makes small pictures of originals, such as 'blur=0..0.9 shrink jpeg=40..95'",
+    )  # fmt: skip
+    parser.add_argument("--name", help="of the finished weights")
     parser.add_argument("--steps", type=int, help="steps in all")
     parser.add_argument("--seed", type=int, help="of initial weights and crops")
     parser.add_argument("--learning_rate", type=float, help="at the first step")

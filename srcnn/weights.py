@@ -50,6 +50,8 @@ class ModelCard(BaseModel):
       kernel: interpolation of the degradation that it was trained for.
       protocol: whose interpolation and luma: `opencv` or `matlab`.
       sha256: hash of the weights file, hexadecimal.
+      degrade: chains that the pictures of its training were degraded by, see srcnn.degradations;
+        none: they were shrunk and nothing else.
       chroma_taps: filter that sharpens Cr and Cb where the network restores the luma, half of a
         symmetric kernel of sum 1 from its centre outwards; none: they stay interpolated.
       training: recipe, data and their terms; free form.
@@ -64,6 +66,7 @@ class ModelCard(BaseModel):
     kernel: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,32}$")]
     protocol: ProtocolName
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    degrade: Annotated[tuple[str, ...], Field(max_length=64)] = ()
     chroma_taps: Annotated[tuple[_Tap, ...], Field(max_length=16)] = ()
     training: dict[str, Any] = {}
     figures: dict[str, Any] = {}

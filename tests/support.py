@@ -43,10 +43,11 @@ def restore_plane(
       engine, plane, shave, tile: as for run_tiled.
 
     Returns:
-      float32 (h * upscale - 2 * shave, w * upscale - 2 * shave), nominally in [0, 1], not clipped.
+      float32 (h * upscale - 2 * shave, w * upscale - 2 * shave[, planes]), nominally in [0, 1],
+      not clipped.
     """
-    height, width = (side * engine.architecture.upscale for side in plane.shape)
-    result = np.empty((height - 2 * shave, width - 2 * shave), np.float32)
+    height, width = (side * engine.architecture.upscale for side in plane.shape[:2])
+    result = np.empty((height - 2 * shave, width - 2 * shave, *plane.shape[2:]), np.float32)
     for target, values in run_tiled(engine, plane, shave, tile):
         result[target] = values
     return result
@@ -94,7 +95,7 @@ def reference_network(
 ) -> np.ndarray:
     """The network by its definition, in float64: correlation, bias, activation but after the last,
     the input added to each pixel of its block, the blocks put in their places."""
-    values = plane.astype(np.float64)[..., np.newaxis]
+    inputs = values = plane.reshape(*plane.shape[:2], -1).astype(np.float64)
     for layer, (kernel, bias, *slopes) in zip(architecture.layers, tensors, strict=True):
         if layer.padding != "valid":
             r = layer.radius
@@ -107,12 +108,14 @@ def reference_network(
             values = np.where(values > 0, values, values * slopes[0][0, 0] if slopes else 0)
     margin, side = architecture.margin, architecture.upscale
     if architecture.residual:
-        height, width = plane.shape
-        values = values + plane[margin : height - margin, margin : width - margin, np.newaxis]
-    result = np.empty((values.shape[0] * side, values.shape[1] * side))
-    for channel in range(side * side):
-        result[channel // side :: side, channel % side :: side] = values[..., channel]
-    return result
+        height, width = plane.shape[:2]
+        inner = inputs[margin : height - margin, margin : width - margin]
+        values = values + np.concatenate([inner] * side**2, axis=-1)
+    result = np.empty((values.shape[0] * side, values.shape[1] * side, architecture.planes))
+    for block in range(side * side):
+        planes = slice(block * architecture.planes, (block + 1) * architecture.planes)
+        result[block // side :: side, block % side :: side] = values[..., planes]
+    return result.reshape(*result.shape[:2], *plane.shape[2:])
 
 
 class NumpyEngine(Engine):
@@ -125,10 +128,10 @@ class NumpyEngine(Engine):
         self.calls: list[tuple[int, ...]] = []
 
     def run(self, batch: np.ndarray) -> np.ndarray:
-        assert batch.dtype == np.float32 and batch.ndim == 4 and batch.shape[3] == 1
+        planes = self.architecture.planes
+        assert batch.dtype == np.float32 and batch.ndim == 4 and batch.shape[3] == planes
         self.calls.append(batch.shape[:3])
-        results = [reference_network(self.tensors, self.architecture, b[..., 0]) for b in batch]
-        return np.float32(results)[..., np.newaxis]
+        return np.float32([reference_network(self.tensors, self.architecture, b) for b in batch])
 
 
 def random_image(shape: tuple[int, ...], dtype=np.uint8, seed: int = 0) -> np.ndarray:

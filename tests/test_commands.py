@@ -29,6 +29,7 @@ PAGES_TESTED_ELSEWHERE = {
 NOT_RUN = {
     r"make (slow-)?test": "continuous integration runs it",
     r"make bench .*": "takes half an hour; tests/test_benchmarks_speed.py runs its parts",
+    r".* -m srcnn\.train .* --card .*": "takes half an hour; tests/test_training.py runs its steps",
     r".* -m benchmarks\.\w+( .*)?": "takes long; each says what it takes",
     r"cp deploy/.*": "writes below /etc; tests/test_documents.py verifies the files",
     r"systemctl .*": "needs systemd; tests/test_documents.py verifies the units",

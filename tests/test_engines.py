@@ -12,6 +12,7 @@ from PIL import Image
 from support import random_weights, stack
 
 from srcnn import engines
+from srcnn.architectures import architecture_for
 from srcnn.engines import ENGINES, choose_engine, create_engine
 from srcnn.errors import EngineError
 
@@ -76,6 +77,28 @@ def test_threads_may_call_at_the_same_time(name, threads):
     for caller in callers:
         caller.join()
     assert not wrong
+
+
+@pytest.mark.parametrize("name", ["subpixel-small", "photo-small"])
+def test_an_ensemble_turns_with_its_picture_and_is_the_mean_of_eight(name):
+    architecture = architecture_for(name, 2)
+    weights = random_weights(architecture, seed=3)
+    one = create_engine("openvino", weights, 1)
+    ensemble = create_engine("openvino", weights, 1, ensemble=True)
+    batch = np.random.default_rng(0).random((2, 24, 31, architecture.planes), np.float32)
+    result = ensemble.run(batch)
+    assert result.shape == one.run(batch).shape
+    for turn in (lambda x: x[:, ::-1], lambda x: x[:, :, ::-1], lambda x: x.swapaxes(1, 2)):
+        turned = ensemble.run(np.ascontiguousarray(turn(batch)))
+        np.testing.assert_allclose(turned, turn(result), atol=1e-6)
+        assert np.abs(one.run(np.ascontiguousarray(turn(batch))) - turn(one.run(batch))).max() > 0.1
+    views = [v for turns in range(4) for v in _both_hands(np.rot90(batch, turns, (1, 2)))]
+    sums = [one.run(np.ascontiguousarray(view)).sum(dtype=float) for view in views]
+    assert result.sum(dtype=float) == pytest.approx(np.mean(sums), rel=1e-5)
+
+
+def _both_hands(batch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return batch, batch[:, :, ::-1]
 
 
 def test_a_result_is_the_callers_own():

@@ -58,6 +58,20 @@ def test_restoring_loses_nothing_and_gives_what_python_gives(run_job, tmp_path, 
         np.testing.assert_array_equal(load_model(weights).enlarge(image), written)
 
 
+def test_an_ensemble_is_other_pixels_and_another_fingerprint(run_job, tmp_path, photo, weights):
+    write_images(tmp_path / "in", {"a.png": photo[:61, :47]})
+    command = ("--mode", "restore", "--input", f"{tmp_path}/in/*", "--weights", weights)
+    plain = run_job(*command, output=tmp_path / "plain")
+    ensemble = run_job(*command, "--ensemble")
+    assert ensemble.code == 0, ensemble.err
+    assert (plain.rows.ensemble["a.png"], ensemble.rows.ensemble["a.png"]) == (1, 8)
+    assert plain.rows.fingerprint["a.png"] != ensemble.rows.fingerprint["a.png"]
+    written = cv2.imread(str(ensemble.output / "images/a.png"))
+    expected = load_model(weights, ensemble=True).enlarge(photo[:61, :47])
+    np.testing.assert_array_equal(written, expected)
+    assert not np.array_equal(written, load_model(weights).enlarge(photo[:61, :47]))
+
+
 @pytest.mark.parametrize("scale", [1, 3])
 def test_another_scale_is_refused_before_anything_is_written(run_job, tmp_path, weights, scale):
     write_images(tmp_path / "in", {"a.png": np.zeros((20, 20), np.uint8)})

@@ -17,7 +17,7 @@ from support import (
 )
 
 from srcnn.architectures import ARCHITECTURES, Architecture, architecture_for
-from srcnn.engines import ENGINES, create_engine
+from srcnn.engines import ENGINES, Engine, create_engine
 from srcnn.tiling import frame_of, run_tiled
 
 WHOLE = 1 << 20
@@ -32,8 +32,11 @@ STACKS = {
     "mixed-paddings": stack((3, 2, "replicate"), (3, 2, "same"), (1, 1)),
 }
 SUBPIXEL = {
-    f"subpixel-small-x{scale}": architecture_for("subpixel-small", scale) for scale in (3, 4)
-}
+    f"{name}-x{scale}": architecture_for(name, scale)
+    for name, scale in (
+        ("subpixel-small", 3), ("subpixel-small", 4), ("photo-small", 1), ("photo-small", 3),
+    )
+}  # fmt: skip
 STACKS |= {name: narrow(architecture) for name, architecture in SUBPIXEL.items()}
 for _name in ("srcnn-915", "srcnn-955", "srcnn-935-128"):
     for _padding in ("replicate", "same"):
@@ -55,11 +58,11 @@ def expected_output(engine: NumpyEngine, plane: np.ndarray, shave: int) -> np.nd
         result = reference_network(engine.tensors, architecture, luma)
         shave -= architecture.margin
     else:
-        padded = np.pad(
-            luma, architecture.radius, mode="symmetric" if architecture.residual else "edge"
-        )
+        radius = architecture.radius
+        beyond = ((radius, radius), (radius, radius), (0, 0))[: luma.ndim]
+        padded = np.pad(luma, beyond, mode="symmetric" if architecture.residual else "edge")
         result = reference_network(engine.tensors, architecture.padded("valid"), padded)
-    height, width = result.shape
+    height, width = result.shape[:2]
     return result[shave : height - shave, shave : width - shave]
 
 
@@ -71,7 +74,10 @@ sides = st.one_of(st.integers(1, 48), st.sampled_from([1, 2, 3, 13, 17, 31, 37, 
 dtypes = st.sampled_from([np.uint8, np.uint16, np.float32])
 
 
-def random_plane(shape: tuple[int, int], dtype, seed: int) -> np.ndarray:
+def random_plane(engine: Engine, shape: tuple[int, int], dtype, seed: int) -> np.ndarray:
+    """What the engine's network takes of a picture of a shape."""
+    if engine.architecture.planes > 1:
+        shape = (*shape, engine.architecture.planes)
     if dtype == np.float32:
         return np.random.default_rng(seed).random(shape, np.float32)
     return random_image(shape, dtype, seed)
@@ -97,10 +103,10 @@ def test_tiles_whole_and_definition_agree(name, height, width, tile, shave, dtyp
     upscale = STACKS[name].upscale
     assume(min(height, width) * upscale > 2 * shave)
     engine = engine_of(STACKS[name], seed)
-    plane = random_plane((height, width), dtype, seed)
+    plane = random_plane(engine, (height, width), dtype, seed)
     tiled = restore_plane(engine, plane, shave, tile)
     whole = restore_plane(engine, plane, shave, WHOLE)
-    assert tiled.shape == (height * upscale - 2 * shave, width * upscale - 2 * shave)
+    assert tiled.shape[:2] == (height * upscale - 2 * shave, width * upscale - 2 * shave)
     assert tiled.dtype == np.float32
     np.testing.assert_allclose(tiled, whole, atol=2e-6)
     np.testing.assert_allclose(tiled, expected_output(engine, plane, shave), atol=2e-6)
@@ -111,8 +117,9 @@ def test_every_pixel_is_given_once(name):
     engine = engine_of(STACKS[name])
     height, width = (side * STACKS[name].upscale - 6 for side in (45, 33))
     given_pixels = np.zeros((height, width), int)
-    for target, values in run_tiled(engine, random_image((45, 33)), shave=3, tile=24):
-        assert values.shape == given_pixels[target].shape
+    plane = random_plane(engine, (45, 33), np.uint8, seed=0)
+    for target, values in run_tiled(engine, plane, shave=3, tile=24):
+        assert values.shape[:2] == given_pixels[target].shape
         given_pixels[target] += 1
     assert (given_pixels == 1).all()
 
@@ -127,7 +134,7 @@ def test_every_pixel_is_given_once(name):
 )
 def test_no_call_is_larger_than_a_tile_with_its_halo(name, height, width, tile, shave):
     engine = engine_of(STACKS[name])
-    plane = random_image((height + 2 * shave, width + 2 * shave))
+    plane = random_plane(engine, (height + 2 * shave, width + 2 * shave), np.uint8, seed=0)
     assert list(run_tiled(engine, plane, shave, tile))
     for _, rows, columns in engine.calls:
         assert max(rows, columns) <= tile + 2 * engine.architecture.radius
@@ -179,7 +186,7 @@ def test_an_engine_computes_the_reference_network(name, engine_name):
         architecture = architecture_for(base, 2).padded(padding)
     weights = random_weights(architecture, seed=7)
     engine = create_engine(engine_name, weights)
-    plane = random_image((31, 45), seed=8)
+    plane = random_plane(engine, (31, 45), np.uint8, seed=8)
     reference = NumpyEngine(architecture, weights.tensors)
     for shave in (0, 6):
         expected = expected_output(reference, plane, shave)
@@ -187,6 +194,6 @@ def test_an_engine_computes_the_reference_network(name, engine_name):
             result = restore_plane(engine, plane, shave, tile)
             np.testing.assert_allclose(result, expected, atol=1e-4)
     # Batches and unpadded input, as the interface promises them.
-    batch = np.random.default_rng(9).random((2, 24, 27, 1), np.float32)
+    batch = np.random.default_rng(9).random((2, 24, 27, architecture.planes), np.float32)
     assert engine.run(batch).shape == reference.run(batch).shape
     np.testing.assert_allclose(engine.run(batch), reference.run(batch), atol=1e-4)

@@ -16,6 +16,7 @@ from conftest import PATIENCE
 
 from srcnn.architectures import architecture_for
 from srcnn.degradations import Degradation
+from srcnn.engines import create_engine
 from srcnn.resample import degrade_matlab, modcrop
 from srcnn.restoration import Restoration
 from srcnn.train import main
@@ -27,7 +28,7 @@ from srcnn.training.gratings import lay_grating
 from srcnn.training.initial import initial_tensors
 from srcnn.training.pairs import make_pair, unit_range
 from srcnn.training.whitening import parameters_of, whitening_matrix
-from srcnn.weights import load_weights
+from srcnn.weights import card_path, load_weights
 
 ROOT = Path(__file__).parents[1]
 STEPS = 120
@@ -312,13 +313,93 @@ def test_only_symmetric_degradations_are_flipped_after(kernel, scale):
     assert not agrees or degradation.is_symmetric or scale == 3
 
 
+def chain_config(folder: Path, **overrides):
+    chosen = {"architecture": "photo-small", "batch": 40, "copies": [1.0]}
+    return read_config(folder, **(chosen | overrides))
+
+
+@pytest.mark.parametrize(("protocol", "kernel"), [("opencv", "bilinear"), ("matlab", "bicubic")])
+@pytest.mark.parametrize("architecture", ["photo-small", "subpixel-small", "srcnn-915"])
+def test_each_crop_draws_its_own_degradation(folder, architecture, protocol, kernel):
+    chain = "shrink noise=0..20"
+    config = chain_config(
+        folder, architecture=architecture, protocol=protocol, kernel=kernel, degrade=[chain]
+    )
+    training = load_training_set(config)
+    inputs, targets, weights = draw_batch(training, config, 3)
+    network = config.network
+    side = (32 - 2 * network.margin) * network.upscale
+    assert inputs.shape == (40, 32, 32, network.planes)
+    assert targets.shape == (40, side, side, network.planes)
+    assert weights.shape == (40, network.planes)
+    # What is noisier counts less, and no two crops are as noisy.
+    assert len(np.unique(weights[:, 0])) == 40
+    assert weights.max() > 1.3 * weights.min()
+    assert np.array_equal(inputs, draw_batch(training, config, 3)[0])
+    margin = network.margin
+    centres = inputs[:, margin:-margin, margin:-margin]
+    blocks = targets.reshape(40, side // network.upscale, network.upscale, -1, network.upscale,
+                             network.planes).mean((2, 4))  # fmt: skip
+    aligned = np.abs(centres - blocks)[..., 0].mean()
+    moved = np.abs(np.roll(centres, 2, 1) - blocks)[..., 0].mean()
+    assert aligned < 0.7 * moved
+
+
+def test_chains_are_drawn_equally_often(folder):
+    config = chain_config(folder, degrade=["shrink", "shrink noise=90"], batch=200)
+    inputs, *_ = draw_batch(load_training_set(config), config, 0)
+    grain = np.abs(np.diff(inputs[..., 0], axis=2)).mean((1, 2))
+    assert 0.4 < (grain > 0.15).mean() < 0.6
+
+
+def test_a_network_on_luma_and_chroma_learns_both(folder, tmp_path):
+    from srcnn.training.run import train
+
+    config = chain_config(
+        folder, degrade=["shrink=area jpeg=30..60"], batch=8, steps=120, learning_rate=3e-3,
+        output=tmp_path, evaluate={}, name="cleaner",
+    )  # fmt: skip
+    path = train(config, resume=False, report=lambda line: None)
+    card = load_weights(path).card
+    assert path.name == "cleaner.weights.h5" and card.degrade == config.degrade
+    assert card.chroma_taps == () and card.architecture.planes == 3
+    from srcnn import load_model
+
+    truth = drawing(50)[:64, :64]
+    asked = Restoration(card.architecture, Degradation("opencv", 2, "bilinear"))
+    small = asked.degraded_by(config.chains[0]).degrade(truth, "x")
+    enlarged = load_model(path).enlarge(small)
+    interpolated = asked.interpolate(small, truth.shape[:2], truth.dtype)
+    for plane in range(3):
+        before, after = (
+            cv2.PSNR(*(cv2.cvtColor(i, cv2.COLOR_BGR2YCrCb)[..., plane] for i in (truth, image)))
+            for image in (interpolated, enlarged)
+        )
+        assert after > before
+
+
+def test_gratings_and_chains_exclude_each_other(folder):
+    with pytest.raises(TrainingError, match="gratings are laid on luma that is shrunk"):
+        read_config(folder, gratings=0.5, degrade=["shrink jpeg=50"])
+
+
+def test_sets_of_colour_and_gray_images_are_measured_together(tmp_path, finished):
+    for name, image in (("a", drawing(3)), ("b", drawing(4)[..., 1])):
+        cv2.imwrite(str(tmp_path / f"{name}.png"), image)
+    weights = load_weights(weights_of(finished))
+    asked = restoration("opencv", 2, "bilinear")
+    engine = create_engine("tensorflow", weights)
+    figures = evaluate.evaluate(engine, sorted(tmp_path.glob("*.png")), asked)
+    assert figures["images"] == 2 and figures["psnr_enhanced"] > 0
+
+
 def test_crops_lie_on_each_other_and_follow_from_seed_and_step(folder):
     config = read_config(folder, batch=64)
     training = load_training_set(config)
     inputs, targets, weights = draw_batch(training, config, 5)
     assert inputs.shape == (64, 32, 32, 1) and inputs.dtype == np.float32
     assert targets.shape == (64, 20, 20, 1) and targets.dtype == np.float32
-    assert weights.shape == (64,) and weights.dtype == np.float32
+    assert weights.shape == (64, 1) and weights.dtype == np.float32
     assert inputs.min() >= 0 and 0.5 < inputs.max() <= 1
     centres = inputs[:, 6:-6, 6:-6]
     aligned = np.square(centres - targets).mean()
@@ -337,7 +418,7 @@ def test_a_crop_may_lie_anywhere_and_be_turned_in_eight_ways(folder):
     config = config.model_copy(update={"images": (f"{folder}/train/deep/0.png",)})
     training = load_training_set(config)
     inputs, *_ = draw_batch(training, config, 0)
-    (pair,) = training.pairs
+    (pair,) = training.copies
     height, width = pair.original.shape
     places = (height - 92) * (width - 92)
     assert places >= 3 * 11
@@ -350,13 +431,13 @@ def test_training_images_are_given_every_remainder(tmp_path, folder):
         cv2.imwrite(str(tmp_path / f"{seed}.png"), drawing(seed)[:95, :71])
     config = read_config(folder, scale=3, copies=[1.0, 0.8], images=[f"{tmp_path}/*.png"])
     training = load_training_set(config)
-    shapes = {pair.original.shape for pair in training.pairs[0::2]}
+    shapes = {pair.original.shape for pair in training.copies[0::2]}
     assert {height for height, _ in shapes} == {93, 94, 95}
     assert {width for _, width in shapes} == {69, 70, 71}
-    height, width = training.pairs[0].original.shape
+    height, width = training.copies[0].original.shape
     expected = make_pair(drawing(0)[:height, :width], restoration("opencv", 3, "bilinear"))
-    assert np.array_equal(training.pairs[0].seen, expected.seen)
-    assert {pair.original.shape[1] for pair in training.pairs[1::2]} <= {55, 56, 57}
+    assert np.array_equal(training.copies[0].seen, expected.seen)
+    assert {pair.original.shape[1] for pair in training.copies[1::2]} <= {55, 56, 57}
 
 
 def test_every_glob_is_drawn_from_equally_often(tmp_path, folder):
@@ -366,7 +447,7 @@ def test_every_glob_is_drawn_from_equally_often(tmp_path, folder):
     images = [f"{tmp_path}/small/*.png", f"{tmp_path}/large/*.png", f"{tmp_path}/*/*.png"]
     config = read_config(folder, images=images, batch=4000, copies=[1.0])
     training = load_training_set(config)
-    assert training.images == 2 and len(training.pairs) == 2  # the third glob brings nothing new
+    assert training.images == 2 and len(training.copies) == 2  # the third glob brings nothing new
     inputs, *_ = draw_batch(training, config, 0)
     assert inputs[:, 0, 0, 0].mean() == pytest.approx(0.5, abs=0.05)
 
@@ -382,15 +463,12 @@ def test_steps_lower_the_mean_psnr_of_images_not_the_mean_error(tmp_path, folder
     training = load_training_set(config)
     errors = np.array([
         np.square(unit_range(pair.seen) - unit_range(pair.original)).mean(dtype=float)
-        for pair in training.pairs
+        for pair in training.copies
     ])  # fmt: skip
     assert errors[0] > 10 * errors[1]
-    np.testing.assert_allclose(training.weights[0] / training.weights[1],
-                               (errors[1] + 1e-4) / (errors[0] + 1e-4), rtol=1e-5)  # fmt: skip
+    expected = np.float32(1 / (errors + 1e-4))
     drawn = draw_batch(training, config.model_copy(update={"batch": 500}), 0)[2]
-    assert set(drawn) == set(training.weights.astype(np.float32))
-    chances = np.diff(training.shares, prepend=0)
-    assert chances @ (training.weights * errors) == pytest.approx(chances @ errors, rel=1e-6)
+    np.testing.assert_allclose(sorted(set(drawn.ravel())), sorted(expected), rtol=1e-5)
 
 
 def test_a_share_of_the_crops_bears_a_grating_that_was_there_before_the_degradation(
@@ -423,8 +501,8 @@ def test_a_crop_with_a_grating_is_weighted_by_its_own_error(folder):
     inputs, targets, weights = draw_batch(training, config, 0)
     errors = np.square(inputs[:, 6:-6, 6:-6] - targets).mean((1, 2, 3), dtype=float)
     # The weight goes by a surrounding a little larger than what is compared.
-    assert np.median(weights * (errors + 1e-4)) == pytest.approx(training.unit, rel=0.1)
-    assert np.corrcoef(np.log(weights), np.log(errors + 1e-4))[0, 1] < -0.8
+    assert np.median(weights[:, 0] * (errors + 1e-4)) == pytest.approx(1, rel=0.1)
+    assert np.corrcoef(np.log(weights[:, 0]), np.log(errors + 1e-4))[0, 1] < -0.8
 
 
 @pytest.mark.parametrize(("protocol", "kernel"), [("opencv", "bilinear"), ("matlab", "bicubic")])
@@ -467,10 +545,10 @@ def test_without_validation_every_tenth_image_is_held_out(folder):
     inputs = load_inputs(read_config(folder, validation=[]))
     assert inputs.evaluation == {"validation": [folder / "train/deep/0.png"]}
     assert inputs.training.images == 3
-    whole, *_ = load_training_set(read_config(folder)).pairs
+    whole, *_ = load_training_set(read_config(folder)).copies
     assert not any(
         pair.original.shape == whole.original.shape and (pair.original == whole.original).all()
-        for pair in inputs.training.pairs
+        for pair in inputs.training.copies
     )
     with pytest.raises(TrainingError, match="0.png is the only image"):
         load_inputs(read_config(folder, validation=[], images=[f"{folder}/train/deep/0.png"]))
@@ -619,6 +697,53 @@ def test_a_card_tells_a_long_chain_of_trainings_and_loads(folder, finished, tmp_
     assert training["start"]["sha256"] == digests[0]
     assert [one["start"]["sha256"] for one in training["earlier"][:-1]] == digests[1:]
     assert training["earlier"][-1]["start"].startswith("random beside the identity")
+
+
+def test_weights_are_made_again_from_their_card(folder, tmp_path):
+    """Those that began from others after making these."""
+    first = run(folder, "--output", tmp_path / "a", "--steps", "12", "--seed", "5")
+    start = weights_of(tmp_path / "a")
+    chosen = ("--warm_start", start, "--output", tmp_path / "b", "--steps", "6")
+    second = run(folder, *chosen)
+    again = run(folder, "--card", card_path(weights_of(tmp_path / "b")), "--output", tmp_path / "c")
+    assert (first.returncode, second.returncode, again.returncode) == (0, 0, 0), again.stderr
+    assert weights_of(tmp_path / "c").read_bytes() == weights_of(tmp_path / "b").read_bytes()
+    assert weights_of(tmp_path / "c/run_1").read_bytes() == start.read_bytes()
+
+
+def test_a_card_that_does_not_tell_every_run_is_refused(folder, finished, tmp_path):
+    card = json.loads(card_path(weights_of(finished)).read_text())
+    path = tmp_path / "model.json"
+    path.write_text(json.dumps(card | {"training": {"steps": 3}}))
+    done = run(folder, "--card", path)
+    assert done.returncode == 2 and "its card does not tell architecture, batch" in done.stderr
+    start = {"name": "lost", "sha256": "0" * 64}
+    path.write_text(json.dumps(card | {"training": card["training"] | {"start": start}}))
+    done = run(folder, "--card", path)
+    assert (
+        done.returncode == 2 and "began from weights that its card does not describe" in done.stderr
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["subpixel-small_x3_bicubic", "subpixel-large_x2_bicubic"])
+def test_the_first_steps_of_a_shipped_recipe_go_as_the_card_tells(shared, tmp_path, name):
+    card = load_weights(ROOT / f"weights/{name}.weights.h5").card
+    config = f"configs/training/{card.architecture.name}.yaml"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "srcnn.train", "--config", config, "--card",
+         f"weights/{name}.json", "--output", str(tmp_path)],
+        cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    log = tmp_path / "log.csv"
+    while not log.exists() and process.poll() is None:
+        time.sleep(0.5)
+    process.kill()
+    process.wait()
+    step, _, loss, _ = log.read_text().splitlines()[1].split(",")
+    expected = card.training["curve"][0]
+    assert int(step) == expected["step"]
+    assert float(loss) == pytest.approx(expected["loss"], rel=0.02)
 
 
 def test_committed_configurations_are_valid():

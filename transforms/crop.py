@@ -19,7 +19,7 @@ def crop_to_luma(record: ImageRecord, restoration: Restoration) -> ImageRecord:
     interpolated = restoration.crop(record.interpolated)
     luma = restoration.network_input(record.small, interpolated, original.dtype)
     if 0 in restoration.restored_shape(luma):
-        height, width = (side * restoration.architecture.upscale for side in luma.shape)
+        height, width = (side * restoration.architecture.upscale for side in luma.shape[:2])
         raise ImageError(
             f"of {width} x {height} pixels nothing is left "
             f"after shaving {restoration.output_shave} on each side"

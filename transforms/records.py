@@ -69,8 +69,8 @@ class ImageRecord:
       small: the small picture, until the network's input was made of it; see srcnn.restoration.
       interpolated: the small picture at the result's size; see srcnn.restoration.
       drawn: the degradation with what the image drew (evaluate mode).
-      luma: plane for the network.
-      restored_luma: (H', W') integer codes.
+      luma: what the network takes: luma, (h, w), or luma and chroma, (h, w, 3).
+      restored_luma: what it makes of it, (H', W') or (H', W', 3) integer codes.
       failure: why the network gave no picture, or None.
       restored: (H', W', 3) BGR or (H', W'), the image to write.
       figures: columns of the report measured so far.
@@ -200,6 +200,7 @@ class ReportRow:
     model: str | None = _text("Name on the model card.")
     weights_sha256: str | None = _text("Hash of the weights file.")
     engine: str | None = _text("Inference engine.")
+    ensemble: int | None = _whole("Results of the network that were averaged: 8 or 1.")
     figures: Values | None = None  # columns of srcnn.figures, by name
     infer_seconds: float | None = _real(
         "Seconds in the network; of a shared batch by share of pixels."

@@ -13,7 +13,7 @@ import numpy as np
 from apache_beam.ml.inference.base import ModelHandler, RunInference
 
 from codec.errors import ImageError
-from srcnn.colour import peak_of
+from srcnn.colour import luma_plane, peak_of
 from srcnn.engines import Engine, create_engine
 from srcnn.restoration import Restoration
 from srcnn.weights import Weights
@@ -47,14 +47,14 @@ def restore_luma(
     results = [
         _restore_one(record, engine, restoration, tile, started, max_seconds) for record in records
     ]
-    seconds = (time.perf_counter() - started) / sum(record.luma.size for record in records)
+    seconds = (time.perf_counter() - started) / sum(map(_pixels, records))
     return [
         replace(
             record,
             restored_luma=luma,
             failure=failure,
-            infer_seconds=seconds * record.luma.size,
-            total_seconds=record.total_seconds + seconds * record.luma.size,
+            infer_seconds=seconds * _pixels(record),
+            total_seconds=record.total_seconds + seconds * _pixels(record),
         )
         for record, (luma, failure) in zip(records, results, strict=True)
     ]
@@ -108,12 +108,12 @@ class SrcnnModelHandler(ModelHandler[ImageRecord, ImageRecord, Engine]):
     Args:
       weights: verified weights.
       engine: name of the engine.
-      engine_threads, restoration, tile, max_seconds: see RestoreLuma.
+      engine_threads, restoration, tile, max_seconds, ensemble: see RestoreLuma.
     """
 
     def __init__(
         self, weights: Weights, engine: str, engine_threads: int, restoration: Restoration,
-        tile: int, max_seconds: float,
+        tile: int, max_seconds: float, ensemble: bool = False,
     ):  # fmt: skip
         # Equal bounds make Beam batch by weight alone. A single larger image is a batch of its
         # own, after an empty one.
@@ -123,14 +123,14 @@ class SrcnnModelHandler(ModelHandler[ImageRecord, ImageRecord, Engine]):
             element_size_fn=_pixels,
         )
         self._weights = weights
-        self._engine = (engine, engine_threads)
+        self._engine = (engine, engine_threads, ensemble)
         self._arguments = (restoration, tile, max_seconds)
 
     def load_model(self) -> Engine:
-        name, threads = self._engine
+        name, threads, ensemble = self._engine
         cv2.setNumThreads(threads)  # images go side by side; OpenCV would take all cores for each
         sys.setswitchinterval(_SWITCH_SECONDS)
-        return create_engine(name, self._weights, threads)
+        return create_engine(name, self._weights, threads, ensemble)
 
     def run_inference(
         self,
@@ -168,6 +168,7 @@ class RestoreLuma(beam.PTransform):
       restoration: what is asked.
       tile: side of a tile, pixels.
       max_seconds: the most that one image may take.
+      ensemble: whether results are means over flips and turns.
     """
 
     weights: Weights
@@ -176,12 +177,13 @@ class RestoreLuma(beam.PTransform):
     restoration: Restoration
     tile: int
     max_seconds: float
+    ensemble: bool = False
 
     def expand(self, pcoll):
         """Returns the two outputs as a pair."""
         handler = SrcnnModelHandler(
             self.weights, self.engine, self.engine_threads, self.restoration, self.tile,
-            self.max_seconds,
+            self.max_seconds, self.ensemble,
         )  # fmt: skip
         restored = pcoll | RunInference(handler)
         restored.element_type = ImageRecord
@@ -191,15 +193,16 @@ class RestoreLuma(beam.PTransform):
 def _check_sane(record: ImageRecord) -> None:
     if record.failure:
         raise ImageError(record.failure)
-    if np.ptp(record.restored_luma) == 0 and _contrast(record.luma) > _SOME_CONTRAST:
+    if np.ptp(luma_plane(record.restored_luma)) == 0 and _contrast(record.luma) > _SOME_CONTRAST:
         raise ImageError("the network's output is one even plane, its input is not")
 
 
-def _contrast(luma: np.ndarray) -> float:
-    """Difference of the lightest and the darkest pixel, 1 for black and white."""
+def _contrast(planes: np.ndarray) -> float:
+    """Difference of the lightest and the darkest luma, 1 for black and white."""
+    luma = luma_plane(planes)
     peak = peak_of(luma) if luma.dtype.kind == "u" else 1
     return (float(luma.max()) - float(luma.min())) / peak
 
 
 def _pixels(record: ImageRecord) -> int:
-    return record.luma.size
+    return luma_plane(record.luma).size

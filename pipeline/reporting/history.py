@@ -147,7 +147,7 @@ def compare(store: OutputStore, a: Run, b: Run, figure: str | None = None) -> Co
       UsageError: one has no report, they measure different things, or not that figure.
     """
     for name in _MUST_AGREE:
-        values = [run.settings.get(name, _FORMERLY.get(name)) for run in (a, b)]
+        values = [_setting(run, name) for run in (a, b)]
         if values[0] != values[1]:
             raise UsageError(
                 f"the runs cannot be compared: {name} is {values[0]!r} in {a.run_id} and "
@@ -163,6 +163,12 @@ def compare(store: OutputStore, a: Run, b: Run, figure: str | None = None) -> Co
         for name in sorted({*a.settings, *b.settings})
         if a.settings.get(name) != b.settings.get(name)
     })  # fmt: skip
+
+
+def _setting(run: Run, name: str) -> Any:
+    """A setting that decides what a run measured; without draws the seed decides nothing."""
+    settings = _FORMERLY | run.settings
+    return None if name == "seed" and settings["degrade"] == "shrink" else settings.get(name)
 
 
 def gates(comparison: Comparison, min_gain: float | None, max_loss: float | None) -> list[str]:

@@ -7,8 +7,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pipeline.job import Job
+from pipeline.models import other_choice
 from pipeline.reporting.summary import to_json
 from pipeline.version import versions
+from srcnn.weights import list_weights
+from weights import DIRECTORY
 
 
 @dataclass
@@ -51,6 +54,7 @@ def describe_job(job: Job) -> dict[str, Any]:
             "made_for": str(card.degradation),
             "weights_sha256": card.sha256,
             "engine": job.engine,
+            "other_choice": other_choice(card, list_weights(DIRECTORY).values()),
         },
         "versions": versions(),
     }

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from srcnn.engines.base import Engine, cores
+from srcnn.engines.ensemble import Ensemble
 from srcnn.errors import EngineError
 from srcnn.weights import Weights
 
@@ -38,13 +39,16 @@ def choose_engine(name: str) -> str:
     return "tensorflow" if _NVIDIA.exists() and "tensorflow" in installed else installed[0]
 
 
-def create_engine(name: str, weights: Weights, threads: int | None = None) -> Engine:
+def create_engine(
+    name: str, weights: Weights, threads: int | None = None, ensemble: bool = False
+) -> Engine:
     """Loads weights into an engine.
 
     Args:
       name: as choose_engine takes it.
       weights: verified weights.
       threads: that one call may use, all cores if None; others may call at the same time.
+      ensemble: whether results are means over flips and turns, see Ensemble.
 
     Raises:
       EngineError: there is no engine of that name, it is not installed, or Keras already runs on
@@ -57,7 +61,8 @@ def create_engine(name: str, weights: Weights, threads: int | None = None) -> En
     else:
         _check_backend(name)
         from srcnn.engines.keras import KerasEngine as Chosen
-    return Chosen(weights.card.architecture, weights.tensors, threads)
+    engine = Chosen(weights.card.architecture, weights.tensors, threads)
+    return Ensemble(engine) if ensemble else engine
 
 
 def _check_backend(name: str) -> None:

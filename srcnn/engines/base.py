@@ -40,9 +40,10 @@ class Engine(ABC):
         """Runs the network.
 
         Args:
-          batch: float32 (n, h, w, 1), luma in [0, 1]; any n, h, w that the valid layers leave
+          batch: float32 (n, h, w, planes) in [0, 1]; any n, h, w that the valid layers leave
             something of.
 
         Returns:
-          float32 (n, (h - 2 * margin) * upscale, (w - 2 * margin) * upscale, 1), not clipped.
+          float32 (n, (h - 2 * margin) * upscale, (w - 2 * margin) * upscale, planes), not
+          clipped.
         """

@@ -58,13 +58,13 @@ class OpenVinoEngine(Engine):
             self._idle.append(request)
 
     def _run(self, request: openvino.InferRequest, batch: np.ndarray) -> np.ndarray:
-        # With one channel the orders (n, h, w, 1) and (n, 1, h, w) are the same in memory.
-        batch = np.ascontiguousarray(batch, np.float32)
-        request.infer([batch.reshape(len(batch), 1, *batch.shape[1:3])])
+        # With one plane this copies nothing: (n, h, w, 1) and (n, 1, h, w) are the same in memory.
+        request.infer([np.ascontiguousarray(batch.transpose(0, 3, 1, 2), np.float32)])
         output = request.get_output_tensor().data
         if self._is_summed:
             return self._summed(output)
-        return output.reshape(len(batch), *output.shape[2:], 1).copy()
+        # A copy: the next call overwrites the tensor.
+        return output.transpose(0, 2, 3, 1).copy()
 
     def _summed(self, rows: np.ndarray) -> np.ndarray:
         """The last layer's result of what its rows of filters gave, see _rows."""
@@ -76,7 +76,8 @@ class OpenVinoEngine(Engine):
 
     def _model(self, tensors: Tensors) -> openvino.Model:
         """The network; one on the interpolated picture up to its last layer's sum."""
-        values = luma = opset13.parameter([-1, 1, -1, -1], np.float32, name="luma")
+        planes = self.architecture.planes
+        values = inputs = opset13.parameter([-1, planes, -1, -1], np.float32, name="planes")
         for layer, (kernel, bias, *slopes) in zip(
             self.architecture.layers[:-1], tensors[:-1], strict=True
         ):
@@ -91,8 +92,8 @@ class OpenVinoEngine(Engine):
         if self._is_summed:
             end = self._rows(values, tensors[-1])
         else:
-            end = self._blocks(values, luma, tensors)
-        return openvino.Model([end], [luma], self.architecture.name)
+            end = self._blocks(values, inputs, tensors)
+        return openvino.Model([end], [inputs], self.architecture.name)
 
     def _rows(
         self, values: openvino.Output, last: tuple[np.ndarray, np.ndarray]
@@ -107,15 +108,17 @@ class OpenVinoEngine(Engine):
         return _convolved(values, kernel.transpose(0, 2, 3, 1))
 
     def _blocks(
-        self, values: openvino.Output, luma: openvino.Output, tensors: Tensors
+        self, values: openvino.Output, inputs: openvino.Output, tensors: Tensors
     ) -> openvino.Output:
-        """The enlarged plane, (n, 1, h * upscale, w * upscale)."""
+        """The enlarged planes, (n, planes, h * upscale, w * upscale)."""
         kernel, bias = tensors[-1]
         values = _biased(_convolved(values, kernel.transpose(3, 2, 0, 1)), bias)
         if self.architecture.residual:
             margin = self.architecture.margin
             start, stop = ([0, 0, sign * margin, sign * margin] for sign in (1, -1))
-            inner = opset13.strided_slice(luma, start, stop, [1] * 4, [1, 1, 0, 0], [1, 1, 0, 0])
+            inner = opset13.strided_slice(inputs, start, stop, [1] * 4, [1, 1, 0, 0], [1, 1, 0, 0])
+            if self.architecture.planes > 1:  # a single one is broadcast
+                inner = opset13.concat([inner] * self.architecture.upscale**2, 1)
             values = opset13.add(values, inner)
         return opset13.depth_to_space(values, "blocks_first", self.architecture.upscale)
 

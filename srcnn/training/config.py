@@ -3,13 +3,20 @@
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from srcnn.architectures import Architecture, ProtocolName, architecture_for
-from srcnn.degradations import Degradation
+from srcnn.degradations import SHRINK, Degradation, Step, check_steps, parse_steps
 from srcnn.resample import KERNELS
 from srcnn.restoration import Restoration
 from srcnn.settings import SettingsError, read_settings, shown
+from srcnn.weights import WEIGHTS_SUFFIX, ModelCard
+
+# What a card tells of a run, beside the images, for it to be repeated.
+_RECIPE = frozenset(
+    ("architecture", "scale", "kernel", "protocol", "degrade", "steps", "batch", "crop")
+    + ("learning_rate", "warmup", "ema_decay", "seed", "gratings", "copies")
+)
 
 
 class TrainingError(ValueError):
@@ -20,6 +27,13 @@ class DivergedError(RuntimeError):
     """The loss is no longer a finite number."""
 
 
+def _one_form(chain: str) -> str:
+    return " ".join(map(str, parse_steps(chain)))
+
+
+_Chain = Annotated[str, AfterValidator(_one_form)]
+
+
 class TrainingConfig(BaseModel):
     """A training run.
 
@@ -28,10 +42,13 @@ class TrainingConfig(BaseModel):
       scale: enlargement to undo.
       kernel: interpolation of the degradation, one that the protocol has.
       protocol: whose interpolation and luma: `opencv` or `matlab`.
+      degrade: chains that make small pictures of originals, see srcnn.degradations; each crop takes
+        one of them, all equally often, and draws from its ranges.
       images: globs of training images (`**` crosses directories).
       validation: globs of images that the run measures itself on; never trained on. Without any,
         every tenth image is held out for it.
       evaluate: named sets, each a list of globs, measured once with the finished weights.
+      evaluate_degrade: chains that they are degraded by, one after the other.
       steps: optimiser steps in all.
       batch: crops per step.
       crop: side of what the network sees of a crop, in pixels.
@@ -44,6 +61,7 @@ class TrainingConfig(BaseModel):
       warm_start: weights file to begin from; without it the network begins as the interpolation.
       checkpoint_every: steps between checkpoints and lines of the log.
       validate_every: steps between validations, a multiple of checkpoint_every.
+      name: of the finished weights, without ending; by default architecture, scale and kernel.
       output: directory for checkpoint, log, plot and finished weights; {name} stands for `name`.
       data: the training images in words, for the model card; without, their globs.
       terms: the terms that they come under, for the model card.
@@ -52,12 +70,14 @@ class TrainingConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     architecture: str = "srcnn-955"
-    scale: Annotated[int, Field(ge=2, le=16)]
+    scale: Annotated[int, Field(ge=1, le=16)]
     kernel: str
     protocol: ProtocolName = "opencv"
+    degrade: Annotated[tuple[_Chain, ...], Field(min_length=1)] = ("shrink",)
     images: Annotated[tuple[str, ...], Field(min_length=1)]
     validation: tuple[str, ...] = ()
     evaluate: dict[str, tuple[str, ...]] = {}
+    evaluate_degrade: Annotated[tuple[_Chain, ...], Field(min_length=1)] = ("shrink",)
     steps: Annotated[int, Field(ge=1, le=10**9)] = 10_000
     batch: Annotated[int, Field(ge=1, le=4096)] = 16
     crop: Annotated[int, Field(ge=1, le=1024)] = 64
@@ -72,6 +92,7 @@ class TrainingConfig(BaseModel):
     warm_start: Path | None = None
     checkpoint_every: Annotated[int, Field(ge=1)] = 100
     validate_every: Annotated[int, Field(ge=1)] = 500
+    name: Annotated[str, Field(pattern=r"^$|^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")] = ""
     output: Path = Path(".training/{name}")
     data: str = ""
     terms: str = "not stated"
@@ -84,6 +105,10 @@ class TrainingConfig(BaseModel):
                 f"protocol {self.protocol} has no kernel {shown(self.kernel)}; "
                 f"it has: {', '.join(kernels)}"
             )
+        for chain in (*self.degrade, *self.evaluate_degrade):
+            check_steps(parse_steps(chain), self.scale)
+        if self.gratings and self.degrades_crops:
+            raise ValueError("gratings are laid on luma that is shrunk and nothing else")
         if self.crop <= 2 * self.network.margin:
             raise ValueError(
                 f"crop {self.crop} leaves nothing: {self.architecture} takes "
@@ -97,6 +122,9 @@ class TrainingConfig(BaseModel):
                 f"checkpoint_every {self.checkpoint_every}"
             )
         # Frozen: the one place that completes values.
+        object.__setattr__(
+            self, "name", self.name or f"{self.architecture}_x{self.scale}_{self.kernel}"
+        )
         output = Path(str(self.output).replace("{name}", self.name))
         object.__setattr__(self, "output", output)
         object.__setattr__(self, "data", self.data or f"images of {', '.join(self.images)}")
@@ -114,15 +142,54 @@ class TrainingConfig(BaseModel):
         return Restoration(self.network, degradation, border="shave")
 
     @property
-    def name(self) -> str:
-        """Name of the finished weights, without ending."""
-        return f"{self.architecture}_x{self.scale}_{self.kernel}"
+    def chains(self) -> tuple[tuple[Step, ...], ...]:
+        """The chains that crops are degraded by."""
+        return tuple(map(parse_steps, self.degrade))
+
+    @property
+    def degrades_crops(self) -> bool:
+        """Whether each crop is degraded by itself, not its whole picture once."""
+        return self.network.planes > 1 or self.chains != (SHRINK,)
 
     @property
     def identity(self) -> dict[str, Any]:
         """The settings that decide the weights; a checkpoint serves only a run with equal ones."""
-        apart = {"images", "validation", "evaluate", "warm_start", "output", "data", "terms"}
-        return self.model_dump(mode="json", exclude=apart | {"validate_every"})
+        apart = {"images", "validation", "evaluate", "evaluate_degrade", "validate_every"}
+        apart |= {"warm_start", "name", "output", "data", "terms"}
+        return self.model_dump(mode="json", exclude=apart)
+
+
+def repeated(card: ModelCard, path: Path, overrides: dict[str, Any]) -> list[TrainingConfig]:
+    """The runs that make a model's weights again: its own, after those that it began from.
+
+    Args:
+      card: of the model.
+      path: YAML file with the images; the card's settings replace the file's.
+      overrides: settings that replace both.
+
+    Raises:
+      TrainingError: the card does not describe every run, or see load_config.
+    """
+    runs = [*reversed(card.training.get("earlier", [])), card.training]
+    if isinstance(start := runs[0].get("start"), dict):
+        raise TrainingError(
+            f"{card.name}: its training began from weights that its card does not describe, "
+            f"{start['name']} (sha256 {start['sha256'][:12]}…)"
+        )
+    configs: list[TrainingConfig] = []
+    for index, run in enumerate(runs):
+        if missing := _RECIPE - run.keys():
+            raise TrainingError(f"{card.name}: its card does not tell {', '.join(sorted(missing))}")
+        settings = {name: run[name] for name in _RECIPE} | overrides
+        if index:
+            before = configs[-1]
+            settings["warm_start"] = before.output / (before.name + WEIGHTS_SUFFIX)
+        last = load_config(path, settings | {"name": card.name})
+        if run is not runs[-1]:
+            place = {"output": last.output / f"run_{index + 1}", "evaluate": {}}
+            last = load_config(path, settings | place)
+        configs.append(last)
+    return configs
 
 
 def load_config(path: Path, overrides: dict[str, Any]) -> TrainingConfig:

@@ -17,23 +17,49 @@ from srcnn.training.pairs import make_pair, unit_range
 
 # Added to a degraded image's MSE: one that is hardly degraded (above 40 dB) must not outweigh all.
 _FLAWLESS = 1e-4
+# Added to that of a patch: an even one must not outweigh what is hard to restore.
+_EVEN = 1e-3
+# Of Cr and Cb beside the luma.
+_CHROMA_SHARE = 0.15
+# Small pixels around a crop: for what a chain does at edges, and for other phases of JPEG's blocks.
+_MARGIN = 8
 
 Batch = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)
 class Example:
-    """One copy of a training image.
+    """One degraded copy of a training image, or a patch of one.
 
     Attributes:
       seen: what the network takes, see Pair.
       original: its truth, `upscale` times as large.
-      error: mean squared error of the interpolated luma, both in [0, 1].
+      weights: float64 (planes,), of the squared errors of its crops: about the inverse of the mean
+        squared error of its interpolation in [0, 1], so that steps lower the mean of the images'
+        log MSE, which is their mean PSNR.
     """
 
     seen: np.ndarray
     original: np.ndarray
-    error: float
+    weights: np.ndarray
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of what the network takes."""
+        return self.seen.shape[:2]
+
+
+@dataclass(frozen=True)
+class Original:
+    """One copy of a training image, of which every crop is degraded anew.
+
+    Attributes:
+      image: (h, w, 3) BGR or (h, w), uint8 or uint16.
+      shape: height and width of what the network would take of it.
+    """
+
+    image: np.ndarray
+    shape: tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -41,20 +67,14 @@ class TrainingSet:
     """What crops are drawn from.
 
     Attributes:
-      pairs: one for each image and scaled copy that is large enough.
-      shares: float64 (pairs,), running total of the probabilities of the pairs, up to 1.
-      weights: float64 (pairs,), of the squared errors of each pair's crops: the inverse of the MSE
-        of its degraded luma, so that steps lower the mean of the images' log MSE, which is their
-        mean PSNR. Scaled to leave the interpolation's own loss what it is without them.
-      unit: what the inverse is multiplied by for that.
+      copies: one for each image and scaled copy that is large enough.
+      shares: float64 (copies,), running total of their probabilities, up to 1.
       images: number of image files behind them.
-      sha256: hash over pairs and shares, hexadecimal; tells whether a run resumes on the same data.
+      sha256: hash over copies and shares, hexadecimal; tells whether a run resumes on equal data.
     """
 
-    pairs: tuple[Example, ...]
+    copies: tuple[Example | Original, ...]
     shares: np.ndarray
-    weights: np.ndarray
-    unit: float
     images: int
     sha256: str
 
@@ -135,7 +155,7 @@ def load_training_set(config: TrainingConfig, held_out: Collection[Path] = ()) -
       TrainingError: a glob matches nothing, a file is no image, or none of a glob is as large as a
         crop.
     """
-    pairs: list[Example] = []
+    copies: list[Example | Original] = []
     chances: list[np.ndarray] = []
     seen = set(held_out)
     generator = np.random.default_rng(config.seed)
@@ -145,30 +165,28 @@ def load_training_set(config: TrainingConfig, held_out: Collection[Path] = ()) -
         seen.update(paths)
         images += len(paths)
         group = [
-            pair
+            copy
             for path in paths
-            for pair in _examples_of(read_image(path), config, generator)
-            if min(pair.seen.shape) >= config.crop
+            for copy in _copies_of(read_image(path), config, generator)
+            if min(copy.shape) >= config.crop
         ]
         if paths and not group:
             raise TrainingError(
                 f"no image of {pattern!r} is as large as a crop of {config.crop} pixels"
             )
-        places = np.array([_places(pair.seen, config.crop).prod() for pair in group], float)
+        places = np.array([_places(copy.shape, config.crop).prod() for copy in group], float)
         chances.append(places / places.sum())
-        pairs += group
+        copies += group
     odds = np.concatenate(chances)
     shares = np.cumsum(odds)
     shares /= shares[-1]
-    errors = np.array([pair.error for pair in pairs])
-    weights = 1 / (errors + _FLAWLESS)
-    unit = float((odds @ errors) / max(odds @ (weights * errors), 1e-30))
     digest = hashlib.sha256(shares)
-    for pair in pairs:
-        digest.update(str(pair.original.shape).encode())
-        digest.update(np.ascontiguousarray(pair.seen))
-        digest.update(np.ascontiguousarray(pair.original))
-    return TrainingSet(tuple(pairs), shares, unit * weights, unit, images, digest.hexdigest())
+    for copy in copies:
+        planes = [copy.image] if isinstance(copy, Original) else [copy.seen, copy.original]
+        digest.update(str(planes[-1].shape).encode())
+        for plane in planes:
+            digest.update(np.ascontiguousarray(plane))
+    return TrainingSet(tuple(copies), shares, images, digest.hexdigest())
 
 
 def sample_images(
@@ -185,7 +203,8 @@ def draw_batch(training: TrainingSet, config: TrainingConfig, step: int) -> Batc
     """The crops of one step, decided by (seed, step) alone.
 
     Crops are flipped and turned after the degradation, where it allows that. On a share of them,
-    `config.gratings`, a grating is laid before it.
+    `config.gratings`, a grating is laid before it. Where there is more to a degradation than
+    shrinking, each crop draws its own.
 
     Args:
       training: what to draw from.
@@ -193,28 +212,32 @@ def draw_batch(training: TrainingSet, config: TrainingConfig, step: int) -> Batc
       step: number of the step, from 0.
 
     Returns:
-      Degraded crops, float32 (batch, crop, crop, 1), and the originals' centres, float32
-      (batch, side, side, 1) as large as the network's output, both nominally in [0, 1]; the
-      weights of the crops' squared errors, float32 (batch,).
+      Degraded crops, float32 (batch, crop, crop, planes), and the originals' centres, float32
+      (batch, side, side, planes) as large as the network's output, both nominally in [0, 1]; the
+      weights of the crops' squared errors, float32 (batch, planes).
     """
     generator = np.random.default_rng((config.seed, step))
     chosen = np.searchsorted(training.shares, generator.random(config.batch), side="right")
     inputs, targets, weights = zip(
-        *(_draw_crop(training, index, config, generator) for index in chosen), strict=True
+        *(
+            _draw_crop(training.copies[index], config, generator, f"{step}/{place}")
+            for place, index in enumerate(chosen)
+        ),
+        strict=True,
     )
     margin, upscale = config.network.margin, config.network.upscale
     inner = slice(margin * upscale, (config.crop - margin) * upscale)
     return (
-        np.stack(inputs)[..., np.newaxis],
-        np.stack(targets)[:, inner, inner, np.newaxis],
+        np.stack(inputs),
+        np.stack([target[inner, inner] for target in targets]),
         np.array(weights, np.float32),
     )
 
 
-def _examples_of(
+def _copies_of(
     image: np.ndarray, config: TrainingConfig, generator: np.random.Generator
-) -> Iterator[Example]:
-    """Examples of all copies, cut to a multiple of the scale and a few pixels more.
+) -> Iterator[Example | Original]:
+    """All copies, cut to a multiple of the scale and a few pixels more.
 
     OpenCV resizes 481 pixels to 240 and back by a factor that is not quite 2, so that what is to be
     undone changes from place to place. The pictures of a job have all sizes; training images, which
@@ -228,7 +251,15 @@ def _examples_of(
         sides = np.array(copy.shape[:2])
         height, width = sides - (sides - more) % scale
         if min(height, width) >= scale:
-            yield _example(copy[:height, :width], config)
+            yield _prepared(copy[:height, :width], config)
+
+
+def _prepared(image: np.ndarray, config: TrainingConfig) -> Example | Original:
+    if not config.degrades_crops:
+        return _example(image, config)
+    network, scale = config.network, config.scale
+    shape = tuple(side // scale * scale // network.upscale for side in image.shape[:2])
+    return Original(image, shape)
 
 
 def _shrunk(image: np.ndarray, factor: float) -> np.ndarray:
@@ -243,32 +274,54 @@ def _shrunk(image: np.ndarray, factor: float) -> np.ndarray:
 def _example(image: np.ndarray, config: TrainingConfig) -> Example:
     pair = make_pair(image, replace(config.restoration, border="keep"))
     error = np.mean(np.square(unit_range(pair.interpolated) - unit_range(pair.original)))
-    return Example(pair.seen, pair.original, float(error))
+    return Example(pair.seen, pair.original, np.array([1 / (float(error) + _FLAWLESS)]))
 
 
-def _places(plane: np.ndarray, crop: int) -> np.ndarray:
+def _places(shape: tuple[int, ...], crop: int) -> np.ndarray:
     """How many rows and columns a crop can begin at."""
-    return np.array(plane.shape) - crop + 1
+    return np.array(shape[:2]) - crop + 1
 
 
 def _draw_crop(
-    training: TrainingSet, index: int, config: TrainingConfig, generator: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray, float]:
-    """What the network sees of a crop, its truth, and the weight of its squared error."""
-    pair, weight = training.pairs[index], training.weights[index]
-    if config.gratings and generator.random() < config.gratings:
-        pair = _with_grating(pair, config, generator)
-        weight = training.unit / (pair.error + _FLAWLESS)
+    copy: Example | Original, config: TrainingConfig, generator: np.random.Generator, name: str
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What the network sees of a crop, its truth, and the weights of its squared errors."""
+    if isinstance(copy, Original):
+        copy = _degraded_patch(copy.image, config, generator, name)
+    elif config.gratings and generator.random() < config.gratings:
+        copy = _with_grating(copy, config, generator)
     upscale = config.network.upscale
-    window = _draw_window(pair.seen, config.crop, generator)
+    window = _draw_window(copy.shape, config.crop, generator)
     turns, flip = generator.integers((4, 2))
-    seen = unit_range(pair.seen[window])
-    original = unit_range(pair.original[_enlarged(window, upscale)])
+    seen = unit_range(copy.seen[window])
+    original = unit_range(copy.original[_enlarged(window, upscale)])
     if config.restoration.degradation.is_symmetric:
         seen, original = (
             np.rot90(crop[:, ::-1] if flip else crop, turns) for crop in (seen, original)
         )
-    return seen, original, weight
+    return (*(crop.reshape(*crop.shape[:2], -1) for crop in (seen, original)), copy.weights)
+
+
+def _degraded_patch(
+    image: np.ndarray, config: TrainingConfig, generator: np.random.Generator, name: str
+) -> Example:
+    """A part of a picture a little larger than a crop, degraded by one of the chains."""
+    scale = config.scale
+    side = -(-config.crop * config.network.upscale // scale) + 2 * _MARGIN
+    side = min(side * scale, *(length // scale * scale for length in image.shape[:2]))
+    truth = np.ascontiguousarray(image[_draw_window(image.shape, side, generator)])
+    chain = config.chains[generator.integers(len(config.chains))]
+    restoration = replace(config.restoration, border="keep", seed=config.seed)
+    restoration = restoration.degraded_by(chain)
+    small = restoration.degrade(truth, name)
+    interpolated = restoration.interpolate(small, truth.shape[:2], truth.dtype)
+    seen = restoration.network_input(small, interpolated, truth.dtype)
+    original = restoration.network_target(truth)
+    large = cv2.resize(unit_range(seen), (side, side), interpolation=cv2.INTER_CUBIC)
+    wanted = unit_range(original)
+    errors = np.mean(np.square(large - wanted).reshape(side * side, -1), axis=0)
+    shares = np.array([1, _CHROMA_SHARE, _CHROMA_SHARE][: len(errors)])
+    return Example(seen, original, shares / (errors + _EVEN))
 
 
 def _with_grating(pair: Example, config: TrainingConfig, generator: np.random.Generator) -> Example:
@@ -276,15 +329,15 @@ def _with_grating(pair: Example, config: TrainingConfig, generator: np.random.Ge
     scale, upscale = config.scale, config.network.upscale
     side = config.crop * upscale + 2 * scale
     side = min(side - side % scale, *pair.original.shape)
-    plane = pair.original[_draw_window(pair.original, side, generator)]
+    plane = pair.original[_draw_window(pair.original.shape, side, generator)]
     return _example(lay_grating(plane, scale, generator), config)
 
 
 def _draw_window(
-    plane: np.ndarray, side: int, generator: np.random.Generator
+    shape: tuple[int, ...], side: int, generator: np.random.Generator
 ) -> tuple[slice, slice]:
     """A square somewhere in a picture."""
-    top, left = generator.integers(_places(plane, side))
+    top, left = generator.integers(_places(shape, side))
     return slice(top, top + side), slice(left, left + side)
 
 

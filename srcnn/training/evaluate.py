@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from srcnn.colour import luma_plane
 from srcnn.engines import create_engine
 from srcnn.engines.base import Engine
 from srcnn.errors import WeightsError
@@ -36,7 +37,7 @@ def luma_figures(engine: Engine, pair: Pair, restoration: Restoration) -> dict[s
     original, degraded = restoration.inner(pair.original), restoration.inner(pair.interpolated)
     if degraded.dtype != original.dtype:
         degraded = restoration.round_luma(degraded, original.dtype)
-    restored = restoration.restore_luma(engine, pair.seen, original.dtype)
+    restored = luma_plane(restoration.restore_luma(engine, pair.seen, original.dtype))
     return {
         "psnr_y_degraded": psnr_of_mse(mse(original, degraded)),
         "psnr_y_enhanced": psnr_of_mse(mse(original, restored)),
@@ -71,7 +72,7 @@ def image_figures(
         luma,
     )
     pictures = {"psnr_y": measured.lumas}
-    if measured.images is not measured.lumas:
+    if not restoration.convention.measures_luma_only:
         pictures["psnr"] = measured.images
     return {
         f"{name}_{which}": psnr_of_mse(mse(original, other))

@@ -10,13 +10,13 @@ from srcnn.restoration import Restoration
 
 @dataclass(frozen=True)
 class Pair:
-    """The luma of an image as it was, interpolated, and as the network sees it.
+    """The luma of an image as it was and interpolated, and what the network sees.
 
     Attributes:
-      seen: what the network takes, `interpolated` or the small picture: uint8 or uint16 codes
-        (opencv), or float32 nominally in [0, 1], never rounded (matlab).
+      seen: what the network takes, see Restoration.network_input: uint8 or uint16 codes (opencv),
+        or float32 nominally in [0, 1] (matlab).
       original: (h, w), uint8 or uint16 codes.
-      interpolated: (h, w), of the type of `seen`.
+      interpolated: (h, w), as protocols' network_luma gives it.
     """
 
     seen: np.ndarray
@@ -35,8 +35,8 @@ def make_pair(image: np.ndarray, restoration: Restoration, path: str = "") -> Pa
     convention = restoration.convention
     truth = restoration.truth(image)
     luma = convention.image_luma(truth)
-    # Where planes are degraded apart, the luma goes alone, as a grayscale image.
-    source = luma if convention.measures_luma_only else truth
+    # Where planes are degraded apart, the luma may go alone, as a grayscale image.
+    source = luma if restoration.needs_luma_only else truth
     small = restoration.degrade(source, path)
     interpolated = restoration.interpolate(small, luma.shape, luma.dtype)
     interpolated = restoration.crop(interpolated)

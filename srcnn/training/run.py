@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from srcnn import backend
+from srcnn.degradations import SHRINK, parse_steps
 from srcnn.engines.keras import KerasEngine
 from srcnn.training.checkpoint import (
     CHECKPOINT_NAME,
@@ -91,7 +92,7 @@ def train(config: TrainingConfig, resume: bool, report: Callable[[str], None] = 
         raise TrainingError(f"{path} exists; go on with --resume, or choose another --output")
     inputs = load_inputs(config)
     report(
-        f"{config.name}: {inputs.training.images} images, {len(inputs.training.pairs)} copies, "
+        f"{config.name}: {inputs.training.images} images, {len(inputs.training.copies)} copies, "
         f"on {backend.device()}"
     )
     identity = config.identity | {"data": inputs.training.sha256, "start": inputs.warm_start}
@@ -137,13 +138,13 @@ def load_inputs(config: TrainingConfig) -> Inputs:
     return Inputs(
         training=load_training_set(config, validation),
         validation=tuple(
-            make_pair(read_image(path), config.restoration, path.name) for path in validation
+            make_pair(read_image(path), config.restoration.degraded_by(chain), path.name)
+            for chain in config.chains
+            for path in validation
         ),
         evaluation=evaluation,
         start=start,
-        chroma_taps=fit_chroma_taps(
-            sample_images(config, validation, _CHROMA_IMAGES), config.restoration
-        ),
+        chroma_taps=_chroma_taps(config, validation),
         warm_start=warm_start,
         earlier=earlier,
     )
@@ -153,6 +154,14 @@ def validate(config: TrainingConfig, pairs: tuple[Pair, ...], tensors: Tensors) 
     """Mean luma PSNR on the validation images in dB, as mean_figures names it."""
     engine = KerasEngine(config.network, tensors)
     return mean_figures(luma_figures(engine, pair, config.restoration) for pair in pairs)
+
+
+def _chroma_taps(config: TrainingConfig, held_out: list[Path]) -> tuple[float, ...]:
+    """The chroma's filter, for a network that restores the luma alone."""
+    if config.network.planes > 1:
+        return ()
+    restoration = config.restoration.degraded_by(config.chains[0])
+    return fit_chroma_taps(sample_images(config, held_out, _CHROMA_IMAGES), restoration)
 
 
 def _flattened(training: dict[str, Any]) -> list[dict[str, Any]]:
@@ -213,8 +222,13 @@ def _finish(config: TrainingConfig, inputs: Inputs, tensors: Tensors, history: n
     engine = KerasEngine(config.network, tensors)
     restoration = replace(config.restoration, chroma_taps=inputs.chroma_taps)
     figures = {
-        name: evaluate(engine, paths, restoration) for name, paths in inputs.evaluation.items()
+        name if chain == "shrink" else f"{name} {chain}": evaluate(
+            engine, paths, restoration.degraded_by(parse_steps(chain))
+        )
+        for name, paths in inputs.evaluation.items()
+        for chain in config.evaluate_degrade
     }
+    plain = config.chains == (SHRINK,)
     return save_weights(
         config.output,
         tensors,
@@ -223,10 +237,26 @@ def _finish(config: TrainingConfig, inputs: Inputs, tensors: Tensors, history: n
         scale=config.scale,
         kernel=config.kernel,
         protocol=config.protocol,
+        degrade=() if plain else config.degrade,
         chroma_taps=inputs.chroma_taps,
-        training=_recipe(config, inputs) | {"final_loss": float(history[-1, 2])},
+        training=_recipe(config, inputs) | {"curve": _curve(history)},
         figures=figures,
     )
+
+
+def _curve(history: np.ndarray) -> list[dict[str, float]]:
+    """Loss and validation PSNR in dB: the log's first line, to compare a repeated run with, and
+    every line with a validation."""
+    chosen = [row for index, row in enumerate(history) if index == 0 or not np.isnan(row[3])]
+    names = ("step", "loss", "psnr_y")
+    return [
+        {
+            n: round(float(v), 8)
+            for n, v in zip(names, row[[0, 2, 3]], strict=True)
+            if not np.isnan(v)
+        }
+        for row in chosen
+    ]
 
 
 def _recipe(config: TrainingConfig, inputs: Inputs) -> dict[str, Any]:
@@ -249,8 +279,13 @@ def _recipe(config: TrainingConfig, inputs: Inputs) -> dict[str, Any]:
         " crops, weighted by the inverse of that of their degraded image; every set of images"
         " equally often; kernels learnt in whitened coordinates; running average of the weights;"
         " degraded by this package's own functions",
+        "architecture": config.architecture,
+        "scale": config.scale,
+        "kernel": config.kernel,
+        "protocol": config.protocol,
         **settings,
         "copies": list(config.copies),
+        "degrade": list(config.degrade),
         "start": inputs.warm_start or "random beside the identity, see initial_tensors",
         "earlier": inputs.earlier,
         "data": config.data,

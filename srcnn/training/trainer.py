@@ -41,6 +41,7 @@ class Trainer:
         self._decay = config.ema_decay
         self._architecture = config.network
         self._model = build_network(config.network)
+        # Chroma is not looked at: it is like a smoother luma.
         luma = np.concatenate([inputs for inputs, *_ in samples])[..., 0]
         whitenings = [whitening_matrix(luma, layer.kernel) for layer in config.network.layers]
         self._whitenings = _tensors(whitenings)
@@ -60,9 +61,9 @@ class Trainer:
         """Takes one step of the optimiser.
 
         Args:
-          inputs: float32 (batch, crop, crop, 1), nominally in [0, 1].
-          targets: float32 (batch, side, side, 1), as large as the network's output.
-          weights: float32 (batch,), of the crops' squared errors.
+          inputs: float32 (batch, crop, crop, planes), nominally in [0, 1].
+          targets: float32 (batch, side, side, planes), as large as the network's output.
+          weights: float32 (batch, planes), of the crops' squared errors.
 
         Returns:
           The loss before the step, a float32 scalar of the backend.
@@ -121,8 +122,8 @@ class Trainer:
 
     def _loss(self, parameters, inputs, targets, weights) -> Any:
         outputs, _ = self._model.stateless_call(self._values(parameters), [], inputs)
-        errors = ops.mean(ops.square(outputs - targets), axis=(1, 2, 3))
-        return ops.mean(weights * errors)
+        errors = ops.mean(ops.square(outputs - targets), axis=(1, 2))
+        return ops.mean(ops.sum(weights * errors, axis=1))
 
     def _values(self, parameters) -> list:
         """The network's tensors, in Keras' order, of the matrices of parameters."""

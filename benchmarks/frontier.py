@@ -1,0 +1,208 @@
+"""Quality against speed of the shipped networks and of others' in ONNX, in one run.
+
+    python -m benchmarks.frontier --images 'Set5=Set5/*.bmp' 'Set14=Set14/*.bmp' \\
+        --onnx 'peers/*.onnx' --plot frontier.png
+
+For each scale, bicubic as `matlab` has it: mean PSNR in dB and SSIM of the luma, `scale` pixels
+shaved, and megapixels of output per second of the network alone in OpenVINO, float32, a thread per
+core, tiles of 256 x 256 small pixels; networks take turns and the best of five counts.
+
+A network of others takes `rgb`, (1, 3, h, w) float32 in [0, 1], the small picture in 8 bits, and
+gives (1, 3, h * scale, w * scale); its file is named *_x<scale>.onnx. Its figures are of the luma
+of its output as an 8-bit image.
+"""
+
+import argparse
+import glob
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import openvino
+from matplotlib.figure import Figure
+from tqdm import tqdm
+
+from benchmarks.quality import named_set
+from benchmarks.speed import rate
+from srcnn import metrics
+from srcnn.colour import luma_matlab, quantise_half_even
+from srcnn.engines import create_engine
+from srcnn.engines.base import Engine
+from srcnn.resample import modcrop, shrink_antialiased
+from srcnn.restoration import restoration_of
+from srcnn.tiling import DEFAULT_TILE
+from srcnn.training.data import read_image
+from srcnn.weights import ModelCard, list_weights, load_weights
+from weights import DIRECTORY
+
+_ROUNDS = 5
+_SECONDS = 1.5
+
+Restorer = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A network to compare.
+
+    Attributes:
+      name: of its card or file.
+      is_ours: whether it is shipped here.
+      luma: from an image, (h, w, 3) BGR or (h, w) uint8, cut to multiples of the scale, to the luma
+        restored from its small picture, (h, w) uint8.
+      run: runs it once and returns the megapixels of its output.
+    """
+
+    name: str
+    is_ours: bool
+    luma: Restorer
+    run: Callable[[], float]
+
+
+def ours(card: ModelCard, engine: Engine) -> Contender:
+    """A network of this package."""
+    restoration = restoration_of(card, "keep")
+    side = DEFAULT_TILE + 2 * engine.architecture.margin
+    batch = np.random.default_rng(0).random((1, side, side, engine.architecture.planes), np.float32)
+
+    def luma(truth: np.ndarray) -> np.ndarray:
+        small = restoration.degrade(truth)
+        interpolated = restoration.interpolate(small, truth.shape[:2], truth.dtype)
+        plane = restoration.network_input(small, interpolated, truth.dtype)
+        restored = restoration.restore_luma(engine, plane, truth.dtype)
+        return restored if restored.ndim == 2 else restored[..., 0]
+
+    return Contender(card.name, True, luma, lambda: engine.run(batch)[..., 0].size / 1e6)
+
+
+def theirs(path: Path, scale: int) -> Contender:
+    """A network in ONNX."""
+    core = openvino.Core()
+    settings = {"NUM_STREAMS": 1, "INFERENCE_NUM_THREADS": 1, "INFERENCE_PRECISION_HINT": "f32"}
+    compiled = core.compile_model(core.read_model(path), "CPU", settings)
+    plane = np.random.default_rng(0).random((1, 3, DEFAULT_TILE, DEFAULT_TILE), np.float32)
+
+    def infer(rgb: np.ndarray) -> np.ndarray:
+        # A request of its own for each call: calls run side by side.
+        request = compiled.create_infer_request()
+        request.infer([rgb])
+        return request.get_output_tensor().data
+
+    def luma(truth: np.ndarray) -> np.ndarray:
+        colour = cv2.cvtColor(truth, cv2.COLOR_GRAY2BGR) if truth.ndim == 2 else truth
+        small = shrink_antialiased(colour, scale, "bicubic")
+        rgb = small[..., ::-1].transpose(2, 0, 1)[np.newaxis] / np.float32(255)
+        restored = infer(np.ascontiguousarray(rgb))[0].transpose(1, 2, 0)[..., ::-1]
+        return luma_matlab(quantise_half_even(restored * 255, np.dtype(np.uint8)))
+
+    return Contender(path.stem, False, luma, lambda: infer(plane)[0, 0].size / 1e6)
+
+
+def contenders(scale: int, files: list[Path]) -> list[Contender]:
+    """All networks that enlarge by a scale."""
+    shipped = [
+        load_weights(path)
+        for path, card in list_weights(DIRECTORY).items()
+        if (card.scale, card.protocol) == (scale, "matlab")
+    ]
+    return [
+        *(ours(weights.card, create_engine("openvino", weights, 1)) for weights in shipped),
+        *(theirs(file, scale) for file in files if re.search(rf"_x{scale}$", file.stem)),
+    ]
+
+
+def quality(contender: Contender, scale: int, images: list[np.ndarray]) -> tuple[float, float]:
+    """Mean PSNR in dB and SSIM of the luma over images."""
+    figures = []
+    for image in images:
+        truth = modcrop(image, scale)
+        inner = (slice(scale, -scale),) * 2
+        pair = luma_matlab(truth)[inner], contender.luma(truth)[inner]
+        (similarity,) = metrics.ssim(pair[0], [pair[1]], "gaussian")
+        figures.append((metrics.psnr_of_mse(metrics.mse(*pair)), similarity))
+    psnr, ssim = np.mean(figures, axis=0)
+    return float(psnr), float(ssim)
+
+
+def speeds(networks: list[Contender]) -> list[float]:
+    """Megapixels of output per second of each."""
+    best = [0.0] * len(networks)
+    for _ in range(_ROUNDS):
+        for index, network in enumerate(networks):
+            best[index] = max(best[index], rate(network.run, _SECONDS))
+    return best
+
+
+def table(scale: int, names: list[str], rows: list[tuple]) -> list[str]:
+    """Markdown of (contender, figures of each set, speed), the fastest first."""
+    lines = [
+        f"### x{scale} bicubic (matlab)", "",
+        " | ".join(["| network", *names, "MP/s |"]), "| --- " * (len(names) + 2) + "|",
+    ]  # fmt: skip
+    for contender, figures, speed in sorted(rows, key=lambda row: -row[2]):
+        cells = [f"{psnr:.2f} / {ssim:.4f}" for psnr, ssim in figures]
+        name = f"**{contender.name}**" if contender.is_ours else contender.name
+        lines.append(" | ".join([f"| {name}", *cells, f"{speed:.1f} |"]))
+    return [*lines, ""]
+
+
+def draw(results: dict[int, list[tuple]], name: str, path: Path) -> None:
+    """PSNR of the first set against megapixels per second, a panel for each scale."""
+    figure = Figure(figsize=(6 * len(results), 5), layout="constrained")
+    for axes, (scale, rows) in zip(
+        np.atleast_1d(figure.subplots(1, len(results))), results.items(), strict=True
+    ):
+        for is_ours, colour in ((True, "tab:blue"), (False, "tab:gray")):
+            own = [row for row in rows if row[0].is_ours == is_ours]
+            label = "shipped here" if is_ours else "released by others"
+            psnr = [row[1][0][0] for row in own]
+            axes.scatter([row[2] for row in own], psnr, color=colour, label=label)
+            for (contender, _, speed), value in zip(own, psnr, strict=True):
+                axes.annotate(
+                    contender.name.partition(f"_x{scale}")[0], (speed, value), fontsize=7,
+                    xytext=(4, 4), textcoords="offset points",
+                )  # fmt: skip
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter("{x:g}")
+        axes.set_title(f"x{scale} bicubic")
+        axes.set_xlabel("megapixels of output per second, network alone")
+        axes.set_ylabel(f"luma PSNR on {name}, dB")
+        axes.grid(alpha=0.3)
+        axes.legend(loc="lower left")
+    figure.savefig(path, dpi=110)
+
+
+def main() -> int:
+    """Runs the benchmark and prints Markdown."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument(
+        "--images", nargs="+", type=named_set, required=True, metavar="[NAME=]GLOB",
+        help="undegraded images, a column for each name",
+    )  # fmt: skip
+    parser.add_argument("--onnx", nargs="*", default=[], metavar="GLOB", help="others' networks")
+    parser.add_argument("--scale", type=int, nargs="+", default=[2, 3, 4])
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="PNG of PSNR against speed")
+    options = parser.parse_args()
+    files = sorted({Path(file) for pattern in options.onnx for file in glob.glob(pattern)})
+    sets = {name: [read_image(path) for path in paths] for name, paths in options.images}
+    results = {}
+    for scale in options.scale:
+        networks = contenders(scale, files)
+        figures = [
+            [quality(network, scale, images) for images in sets.values()]
+            for network in tqdm(networks, desc=f"x{scale}", leave=False)
+        ]
+        results[scale] = list(zip(networks, figures, speeds(networks), strict=True))
+        print(*table(scale, list(sets), results[scale]), sep="\n", flush=True)
+    if options.plot:
+        draw(results, next(iter(sets)), options.plot)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
