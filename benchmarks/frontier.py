@@ -94,7 +94,8 @@ def theirs(path: Path, scale: int) -> Contender:
 
     def luma(truth: np.ndarray) -> np.ndarray:
         colour = cv2.cvtColor(truth, cv2.COLOR_GRAY2BGR) if truth.ndim == 2 else truth
-        small = shrink_antialiased(colour, scale, "bicubic")
+        height, width = truth.shape[:2]
+        small = shrink_antialiased(colour, (height // scale, width // scale), "bicubic")
         rgb = small[..., ::-1].transpose(2, 0, 1)[np.newaxis] / np.float32(255)
         restored = infer(np.ascontiguousarray(rgb))[0].transpose(1, 2, 0)[..., ::-1]
         return luma_matlab(quantise_half_even(restored * 255, np.dtype(np.uint8)))

@@ -11,7 +11,7 @@ from codec.errors import ImageError
 from codec.metadata import profile_model, sized
 from codec.picture import Metadata
 from codec.writers import FORMATS, NAMES, EncodeSettings, Format, JpegTables
-from srcnn.colour import peak_of
+from srcnn.colour import eight_bit, peak_of
 from srcnn.strips import map_strips
 
 NO_METADATA = Metadata()
@@ -83,7 +83,7 @@ def _as_held(
         pixels, alpha = _on_white(pixels, alpha), None
         notes.append(f"the transparency was flattened onto white: {form.name} cannot hold it")
     if pixels.dtype != np.uint8 and not form.deep:
-        pixels, alpha = _eight_bit(pixels), None if alpha is None else _eight_bit(alpha)
+        pixels, alpha = eight_bit(pixels), None if alpha is None else eight_bit(alpha)
         notes.append(f"16 bits per sample were rounded to 8: {form.name} cannot hold them")
     if pixels.ndim == 2 and not (form.gray if alpha is None else form.gray_alpha):
         pixels = cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB)
@@ -100,11 +100,6 @@ def _on_white(pixels: np.ndarray, alpha: np.ndarray) -> np.ndarray:
         return (colours * opacity + peak * (peak - opacity) + peak // 2) // peak
 
     return map_strips(blend, pixels.dtype, pixels, alpha)
-
-
-def _eight_bit(samples: np.ndarray) -> np.ndarray:
-    """Code values times 255 / 65535, rounded (no half ever arises)."""
-    return map_strips(lambda strip: (strip + np.uint32(128)) // 257, np.dtype(np.uint8), samples)
 
 
 def _kept(metadata: Metadata, samples: np.ndarray, form: Format) -> tuple[Metadata, list[str]]:

@@ -18,8 +18,6 @@ from storage.errors import StoreError
 from storage.store import read_small
 
 _DEFAULT_KERNEL = {"opencv": "bilinear", "matlab": "bicubic"}
-# Published figures are of SRCNN; pictures get the best there is.
-_DEFAULT_MODEL = {"evaluate": "srcnn-955", "restore": "subpixel-large"}
 
 
 def _option(group: str, default: Any, help: str, shown: str | None = None, **bounds: Any) -> Any:
@@ -143,7 +141,7 @@ class JobConfig(BaseModel):
     model: str = _model(
         "",
         "architecture, completed by scale and kernel, or the whole name of shipped weights",
-        shown="srcnn-955; restore: subpixel-large",
+        shown="srcnn-955; restore: photo-large, or subpixel-large with kernel or protocol",
     )
     weights: Annotated[str | None, BeforeValidator(_as_text)] = _model(
         None, "weights file (.weights.h5, model card beside it) instead", shown="shipped"
@@ -261,7 +259,7 @@ class JobConfig(BaseModel):
         if not self.kernel:
             object.__setattr__(self, "kernel", _DEFAULT_KERNEL[self.protocol])
         if not self.model:
-            object.__setattr__(self, "model", _DEFAULT_MODEL[self.mode])
+            object.__setattr__(self, "model", self._default_model())
         return self
 
     def _check_without(self) -> None:
@@ -274,6 +272,13 @@ class JobConfig(BaseModel):
                     f"without: {shown(name)}: mode restore can do without "
                     f"{', '.join(names)}; evaluate without none"
                 )
+
+    def _default_model(self) -> str:
+        """Published figures are of SRCNN; what people restore is real unless they say more."""
+        if self.mode == "evaluate":
+            return "srcnn-955"
+        asked = {"kernel", "protocol"} & self.model_fields_set
+        return "subpixel-large" if asked else "photo-large"
 
     def _complete_degrade(self) -> None:
         """Checks the chain, and writes it in its one text form."""

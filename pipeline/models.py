@@ -18,9 +18,7 @@ def describe_models(directory: Path) -> str:
     rows = [_COLUMNS]
     for card in list_weights(directory).values():
         cost = f"{card.architecture.multiply_adds:,}"
-        rows.append(
-            (card.name, str(card.degradation), cost, *(_gain(card, name) for name in _SETS))
-        )
+        rows.append((card.name, card.made_for, cost, *(_gain(card, name) for name in _SETS)))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
@@ -39,7 +37,7 @@ def other_choice(card: ModelCard, shipped: Iterable[ModelCard]) -> str | None:
 
     Quality is the mean gain on Set5, cost multiply-adds per pixel, both of the model cards.
     """
-    same = [c for c in shipped if _purpose(c) == _purpose(card) and _quality(c) is not None]
+    same = [c for c in shipped if c.made_for == card.made_for and _quality(c) is not None]
     own, cost = _quality(card), card.architecture.multiply_adds
     if own is None:
         return None
@@ -53,10 +51,6 @@ def other_choice(card: ModelCard, shipped: Iterable[ModelCard]) -> str | None:
         f"{other.name}: {_quality(other) - own:+.2f} dB on Set5, "
         f"{share:.0%} of the multiply-adds (--model {other.architecture.name})"
     )
-
-
-def _purpose(card: ModelCard) -> tuple:
-    return str(card.degradation), card.degrade
 
 
 def _quality(card: ModelCard) -> float | None:

@@ -190,7 +190,7 @@ ARCHITECTURES: dict[str, dict[int | None, Architecture]] = {
     },
     "photo-large": {
         scale: subpixel("photo-large", 32, inner, scale, planes=3)
-        for scale, inner in ((1, 6), (2, 9), (3, 9), (4, 12))
+        for scale, inner in ((1, 6), (2, 9), (3, 9), (4, 9))
     },
 }
 

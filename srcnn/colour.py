@@ -33,6 +33,12 @@ def luma_plane(planes: np.ndarray) -> np.ndarray:
     return planes if planes.ndim == 2 else planes[..., 0]
 
 
+def unit_range(plane: np.ndarray) -> np.ndarray:
+    """Integer codes divided by their peak, floats as they are; float32 of the same shape."""
+    values = plane.astype(np.float32)
+    return values / np.float32(peak_of(plane)) if plane.dtype.kind == "u" else values
+
+
 def luma_opencv(image: np.ndarray) -> np.ndarray:
     """Full-range luma of a BGR or grayscale image.
 
@@ -110,6 +116,22 @@ def planes_matlab(image: np.ndarray) -> list[np.ndarray]:
     return [_studio_plane(image, row) for row in range(3)]
 
 
+def unrounded_planes_matlab(image: np.ndarray) -> np.ndarray:
+    """Y, Cb, Cr of an image in the same range, but not rounded; of a gray one even chroma.
+
+    Args:
+      image: (h, w, 3) BGR or (h, w), uint8 or uint16.
+
+    Returns:
+      float32 (h, w, 3), codes divided by the type's peak.
+    """
+    values = unit_range(image)
+    offset = np.float32(_STUDIO_OFFSET / 255)
+    if image.ndim == 2:
+        return np.dstack([values, np.full((*image.shape, 2), offset[1])])
+    return values @ np.float32(_STUDIO_MATRIX[:, ::-1].T / 255) + offset
+
+
 def luma_matlab(image: np.ndarray) -> np.ndarray:
     """The first of planes_matlab."""
     return image if image.ndim == 2 else _studio_plane(image, 0)
@@ -119,14 +141,15 @@ def image_from_planes_matlab(planes: Sequence[np.ndarray], dtype: np.dtype) -> n
     """BGR image of Y, Cb, Cr planes (ycbcr2rgb); a single plane is a grayscale image.
 
     Args:
-      planes: (h, w) each: integers are codes, floating point is codes divided by the type's peak.
+      planes: (h, w) each: integers are codes of their own type, floating point is codes divided by
+        the peak.
       dtype: uint8 or uint16.
 
     Returns:
       (h, w, 3) BGR or (h, w), rounded half up and clipped.
     """
     peak = np.iinfo(dtype).max
-    factors = [1 if plane.dtype.kind == "u" else peak for plane in planes]
+    factors = [peak / peak_of(plane) if plane.dtype.kind == "u" else peak for plane in planes]
 
     def compose(*strips: np.ndarray) -> np.ndarray:
         codes = [s * np.float64(factor) for s, factor in zip(strips, factors, strict=True)]
@@ -176,6 +199,11 @@ def quantise_half_up(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
 def quantise_half_even(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """Rounds half to even and clips to an integer type's range, as OpenCV's saturate_cast does."""
     return np.clip(np.rint(values), 0, np.iinfo(dtype).max).astype(dtype)
+
+
+def eight_bit(samples: np.ndarray) -> np.ndarray:
+    """16-bit code values times 255 / 65535, rounded (no half ever arises)."""
+    return map_strips(lambda strip: (strip + np.uint32(128)) // 257, np.dtype(np.uint8), samples)
 
 
 def fill_hidden(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:

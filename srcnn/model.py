@@ -75,7 +75,7 @@ class Model:
         )
         plane = restoration.network_input(small, interpolated, image.dtype)
         luma = restoration.restore_luma(self.engine, plane, image.dtype)
-        return restoration.compose(interpolated, luma)
+        return restoration.compose(interpolated, luma, image.dtype)
 
 
 def load_model(

@@ -72,9 +72,9 @@ class Protocol(ABC):
 
     @abstractmethod
     def small_planes(self, small: np.ndarray, dtype: np.dtype) -> np.ndarray:
-        """Luma and chroma of a small picture, (h, w, 3), as small_luma; of a gray one, even chroma.
+        """Luma and chroma of a small picture, float32 (h, w, 3) in [0, 1], not rounded.
 
-        Y, Cr, Cb with OpenCV; Y, Cb, Cr with MATLAB.
+        Y, Cr, Cb with OpenCV; Y, Cb, Cr with MATLAB. Of a gray picture the chroma is even.
         """
 
     @abstractmethod
@@ -98,12 +98,15 @@ class Protocol(ABC):
         """
 
     @abstractmethod
-    def compose_planes(self, interpolated: np.ndarray, planes: np.ndarray) -> np.ndarray:
+    def compose_planes(
+        self, interpolated: np.ndarray, planes: np.ndarray, dtype: np.dtype
+    ) -> np.ndarray:
         """The image of restored planes, in the order of small_planes.
 
         Args:
           interpolated: gray or colour, as the image is to be.
-          planes: (h, w, 3) integer codes.
+          planes: (h, w, 3), uint16 codes.
+          dtype: of the image, uint8 or uint16.
         """
 
     @abstractmethod
@@ -181,7 +184,7 @@ class OpenCVProtocol(Protocol):
 
     def small_planes(self, small, dtype):
         image = cv2.cvtColor(small, cv2.COLOR_GRAY2BGR) if small.ndim == 2 else small
-        return cv2.cvtColor(image, cv2.COLOR_BGR2YCrCb)
+        return cv2.cvtColor(colour.unit_range(image), cv2.COLOR_BGR2YCrCb)
 
     def chroma(self, interpolated):
         planes = colour.chroma_opencv(interpolated)
@@ -193,9 +196,12 @@ class OpenCVProtocol(Protocol):
     def compose(self, interpolated, luma, chroma_taps=()):
         return colour.replace_luma_opencv(interpolated, luma, chroma_taps)
 
-    def compose_planes(self, interpolated, planes):
-        gray = interpolated.ndim == 2
-        return planes[..., 0].copy() if gray else cv2.cvtColor(planes, cv2.COLOR_YCrCb2BGR)
+    def compose_planes(self, interpolated, planes, dtype):
+        if interpolated.ndim == 2:
+            image = planes[..., 0]
+        else:
+            image = cv2.cvtColor(planes, cv2.COLOR_YCrCb2BGR)
+        return image.copy() if dtype == np.uint16 else colour.eight_bit(image)
 
     def as_image(self, interpolated, dtype):
         return interpolated
@@ -269,7 +275,9 @@ class MatlabProtocol(Protocol):
         return np.divide(luma, np.iinfo(dtype).max, dtype=np.float32, casting="same_kind")
 
     def small_planes(self, small, dtype):
-        planes = [np.float32(1 / np.iinfo(dtype).max) * p for p in self._code_planes(small)]
+        if small.dtype.kind == "u":
+            return colour.unrounded_planes_matlab(small)
+        planes = [plane / np.iinfo(dtype).max for plane in small]
         if len(planes) == 1:
             planes += [np.full_like(planes[0], 128 / 255)] * 2
         return np.stack(planes, axis=-1, dtype=np.float32, casting="same_kind")
@@ -287,9 +295,9 @@ class MatlabProtocol(Protocol):
         )
         return colour.image_from_planes_matlab([luma, *chroma], luma.dtype)
 
-    def compose_planes(self, interpolated, planes):
+    def compose_planes(self, interpolated, planes, dtype):
         planes = np.moveaxis(planes, -1, 0)[: len(interpolated)]
-        return colour.image_from_planes_matlab(planes, planes.dtype)
+        return colour.image_from_planes_matlab(planes, dtype)
 
     def as_image(self, interpolated, dtype):
         return colour.image_from_planes_matlab(interpolated, dtype)

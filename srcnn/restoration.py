@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from srcnn.architectures import Architecture
-from srcnn.colour import blend, luma_plane
+from srcnn.colour import blend, unit_range
 from srcnn.degradations import SHRINK, Degradation, Step
 from srcnn.engines.base import Engine
 from srcnn.protocols import Protocol
@@ -160,6 +160,15 @@ class Restoration:
         sides = (max(0, side * upscale - 2 * shave) for side in planes.shape[:2])
         return (*sides, *planes.shape[2:])
 
+    def restored_array(self, planes: np.ndarray, dtype: np.dtype) -> np.ndarray:
+        """Room for the integer codes that a network's input is restored to.
+
+        Luma alone is of the images' type, as published. With chroma it has 16 bits: rounded to 8
+        before the colours are made of it, an even sky would get steps.
+        """
+        kind = np.dtype(np.uint16) if planes.ndim == 3 else dtype
+        return np.empty(self.restored_shape(planes), kind)
+
     def luma_tiles(
         self, engine: Engine, plane: np.ndarray, tile: int = DEFAULT_TILE
     ) -> Iterator[tuple[tuple[slice, slice], np.ndarray]]:
@@ -176,26 +185,33 @@ class Restoration:
 
     def restore_luma(self, engine: Engine, plane: np.ndarray, dtype: np.dtype) -> np.ndarray:
         """What a network's input is restored to, as integer codes."""
-        luma = np.empty(self.restored_shape(plane), dtype)
+        luma = self.restored_array(plane, dtype)
         for target, values in self.luma_tiles(engine, plane):
-            luma[target] = self.round_luma(values, dtype)
+            luma[target] = self.round_luma(values, luma.dtype)
         return luma
 
-    def compose(self, interpolated: np.ndarray, luma: np.ndarray) -> np.ndarray:
+    def plain_luma(self, luma: np.ndarray, dtype: np.dtype) -> np.ndarray:
+        """Restored luma, (h, w) codes of the images' type, with or without chroma beside it."""
+        if luma.ndim == 2:
+            return luma
+        return self.round_luma(unit_range(luma[..., 0]), dtype)
+
+    def compose(self, interpolated: np.ndarray, luma: np.ndarray, dtype: np.dtype) -> np.ndarray:
         """The result, its strength applied.
 
         Args:
           interpolated: its chroma, sharpened, goes with a restored luma.
           luma: restored, (h, w); or with the restored chroma, (h, w, 3).
+          dtype: of the images, uint8 or uint16.
         """
         if luma.ndim == 3:
-            restored = self.convention.compose_planes(interpolated, luma)
+            restored = self.convention.compose_planes(interpolated, luma, dtype)
         else:
             restored = self.convention.compose(interpolated, luma, self.chroma_taps)
         if self.strength == 1:
             return restored
         inner = self.inner_interpolated(interpolated)
-        return blend(self.as_image(inner, luma.dtype), restored, self.strength)
+        return blend(self.as_image(inner, dtype), restored, self.strength)
 
     def inner(self, image: np.ndarray) -> np.ndarray:
         """An image as large as the interpolated picture without what the result lacks."""
@@ -225,7 +241,7 @@ class Restoration:
         """
         convention, dtype, shave = self.convention, truth.dtype, self.further_shave
         before = convention.interpolated_luma(interpolated, dtype)
-        luma = luma_plane(luma)
+        luma = self.plain_luma(luma, dtype)
         after = luma if self.strength == 1 else blend(before, luma, self.strength)
         lumas = (convention.image_luma(truth), before, convention.output_luma(restored, after))
         lumas = tuple(_shaved(plane, shave) for plane in lumas)

@@ -17,10 +17,10 @@ from typing import Annotated, Any
 
 import h5py
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from srcnn.architectures import Architecture, ProtocolName
-from srcnn.degradations import Degradation
+from srcnn.degradations import Degradation, parse_steps
 from srcnn.errors import WeightsError, one_line
 from srcnn.files import read_regular
 from srcnn.hdf5 import check_signature, is_plain, open_hdf5, plain_dataset
@@ -38,6 +38,8 @@ Reader = Callable[[str | os.PathLike, int], bytes]
 
 
 _Tap = Annotated[float, Field(ge=-8, le=8)]
+# A chain of degradations in its one text form.
+Chain = Annotated[str, AfterValidator(lambda text: " ".join(map(str, parse_steps(text))))]
 
 
 class ModelCard(BaseModel):
@@ -66,7 +68,7 @@ class ModelCard(BaseModel):
     kernel: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,32}$")]
     protocol: ProtocolName
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-    degrade: Annotated[tuple[str, ...], Field(max_length=64)] = ()
+    degrade: Annotated[tuple[Chain, ...], Field(max_length=64)] = ()
     chroma_taps: Annotated[tuple[_Tap, ...], Field(max_length=16)] = ()
     training: dict[str, Any] = {}
     figures: dict[str, Any] = {}
@@ -80,8 +82,14 @@ class ModelCard(BaseModel):
 
     @property
     def degradation(self) -> Degradation:
-        """What the weights undo."""
+        """What the weights undo, but for what came beside the shrinking."""
         return Degradation(self.protocol, self.scale, self.kernel)
+
+    @property
+    def made_for(self) -> str:
+        """What the weights undo, in words."""
+        steps = {step.name for chain in self.degrade for step in parse_steps(chain)} - {"shrink"}
+        return ", ".join([str(self.degradation), *sorted(steps)])
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,10 @@ import numpy as np
 import pytest
 import yaml
 from conftest import PATIENCE
+from support import random_tensors
 
 from srcnn.architectures import architecture_for
+from srcnn.colour import unit_range
 from srcnn.degradations import Degradation
 from srcnn.engines import create_engine
 from srcnn.resample import degrade_matlab, modcrop
@@ -26,9 +28,9 @@ from srcnn.training.config import TrainingError, load_config
 from srcnn.training.data import draw_batch, load_training_set
 from srcnn.training.gratings import lay_grating
 from srcnn.training.initial import initial_tensors
-from srcnn.training.pairs import make_pair, unit_range
+from srcnn.training.pairs import make_pair
 from srcnn.training.whitening import parameters_of, whitening_matrix
-from srcnn.weights import card_path, load_weights
+from srcnn.weights import card_path, load_weights, save_weights
 
 ROOT = Path(__file__).parents[1]
 STEPS = 120
@@ -266,7 +268,9 @@ def test_the_filter_of_the_chroma_brings_colours_closer(protocol, kernel, scale,
         interpolated = asked.interpolate(asked.degrade(image), image.shape[:2], image.dtype)
         luma = asked.convention.image_luma(image)
         composed = (
-            restoration(protocol, scale, kernel, chroma_taps=half).compose(interpolated, luma)
+            restoration(protocol, scale, kernel, chroma_taps=half).compose(
+                interpolated, luma, luma.dtype
+            )
             for half in ((), taps)
         )
         plain, sharp = (np.square(result.astype(float) - image).mean() for result in composed)
@@ -681,6 +685,23 @@ def test_warm_start_begins_from_the_file(folder, finished):
         assert all(map(np.array_equal, mine, theirs))
     with pytest.raises(TrainingError, match="srcnn-955 cannot begin"):
         load_inputs(read_config(folder, warm_start=weights_of(finished), architecture="srcnn-955"))
+
+
+def test_another_scale_begins_with_all_layers_but_the_one_that_enlarges(folder, tmp_path):
+    from srcnn.training.run import load_inputs
+
+    architecture = architecture_for("photo-large", 2)
+    tensors = random_tensors(architecture)
+    path = save_weights(
+        tmp_path, tensors, name="x2", architecture=architecture, scale=2, kernel="bilinear",
+        protocol="opencv",
+    )  # fmt: skip
+    start = load_inputs(
+        read_config(folder, warm_start=path, architecture="photo-large", scale=3)
+    ).start
+    for mine, theirs in zip(start[:-1], tensors[:-1], strict=True):
+        assert all(map(np.array_equal, mine, theirs))
+    assert start[-1][0].shape == (3, 3, 32, 27) and not start[-1][0].any()
 
 
 @pytest.mark.slow

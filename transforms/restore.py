@@ -65,7 +65,7 @@ def _restore_one(
     max_seconds: float,
 ) -> tuple[np.ndarray | None, str | None]:  # fmt: skip
     """The restored luma, or why there is none; gives up so many seconds after the start."""
-    luma = np.empty(restoration.restored_shape(record.luma), record.original.dtype)
+    luma = restoration.restored_array(record.luma, record.original.dtype)
     for target, values in restoration.luma_tiles(engine, record.luma, tile):
         if not np.isfinite(values).all():
             return None, "the network's output is not finite"
@@ -95,7 +95,9 @@ def merge_luma(record: ImageRecord, restoration: Restoration) -> ImageRecord:
         original=restoration.inner(record.original),
         interpolated=restoration.inner_interpolated(record.interpolated),
         alpha=None if record.alpha is None else restoration.inner(record.alpha),
-        restored=restoration.compose(record.interpolated, record.restored_luma),
+        restored=restoration.compose(
+            record.interpolated, record.restored_luma, record.original.dtype
+        ),
     )
 
 

@@ -51,7 +51,7 @@ def describe_job(job: Job) -> dict[str, Any]:
         "model": {
             "name": card.name,
             "architecture": card.architecture.name,
-            "made_for": str(card.degradation),
+            "made_for": card.made_for,
             "weights_sha256": card.sha256,
             "engine": job.engine,
             "other_choice": other_choice(card, list_weights(DIRECTORY).values()),

@@ -3,14 +3,14 @@
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from srcnn.architectures import Architecture, ProtocolName, architecture_for
 from srcnn.degradations import SHRINK, Degradation, Step, check_steps, parse_steps
 from srcnn.resample import KERNELS
 from srcnn.restoration import Restoration
 from srcnn.settings import SettingsError, read_settings, shown
-from srcnn.weights import WEIGHTS_SUFFIX, ModelCard
+from srcnn.weights import WEIGHTS_SUFFIX, Chain, ModelCard
 
 # What a card tells of a run, beside the images, for it to be repeated.
 _RECIPE = frozenset(
@@ -25,13 +25,6 @@ class TrainingError(ValueError):
 
 class DivergedError(RuntimeError):
     """The loss is no longer a finite number."""
-
-
-def _one_form(chain: str) -> str:
-    return " ".join(map(str, parse_steps(chain)))
-
-
-_Chain = Annotated[str, AfterValidator(_one_form)]
 
 
 class TrainingConfig(BaseModel):
@@ -58,7 +51,8 @@ class TrainingConfig(BaseModel):
       seed: of the initial weights and of the crops.
       copies: factors at which each training image is used; below 1 it is shrunk first.
       gratings: share of the crops on which a synthetic grating is laid, see gratings.py.
-      warm_start: weights file to begin from; without it the network begins as the interpolation.
+      warm_start: weights file to begin from, of another scale all layers but the last; without it
+        the network begins as the interpolation.
       checkpoint_every: steps between checkpoints and lines of the log.
       validate_every: steps between validations, a multiple of checkpoint_every.
       name: of the finished weights, without ending; by default architecture, scale and kernel.
@@ -73,11 +67,11 @@ class TrainingConfig(BaseModel):
     scale: Annotated[int, Field(ge=1, le=16)]
     kernel: str
     protocol: ProtocolName = "opencv"
-    degrade: Annotated[tuple[_Chain, ...], Field(min_length=1)] = ("shrink",)
+    degrade: Annotated[tuple[Chain, ...], Field(min_length=1)] = ("shrink",)
     images: Annotated[tuple[str, ...], Field(min_length=1)]
     validation: tuple[str, ...] = ()
     evaluate: dict[str, tuple[str, ...]] = {}
-    evaluate_degrade: Annotated[tuple[_Chain, ...], Field(min_length=1)] = ("shrink",)
+    evaluate_degrade: Annotated[tuple[Chain, ...], Field(min_length=1)] = ("shrink",)
     steps: Annotated[int, Field(ge=1, le=10**9)] = 10_000
     batch: Annotated[int, Field(ge=1, le=4096)] = 16
     crop: Annotated[int, Field(ge=1, le=1024)] = 64

@@ -9,11 +9,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from srcnn.colour import quantise_half_even
+from srcnn.colour import quantise_half_even, unit_range
 from srcnn.resample import resize_matlab
 from srcnn.training.config import TrainingConfig, TrainingError
 from srcnn.training.gratings import lay_grating
-from srcnn.training.pairs import make_pair, unit_range
+from srcnn.training.pairs import make_pair
 
 # Added to a degraded image's MSE: one that is hardly degraded (above 40 dB) must not outweigh all.
 _FLAWLESS = 1e-4

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 
-from srcnn.colour import luma_plane
 from srcnn.engines import create_engine
 from srcnn.engines.base import Engine
 from srcnn.errors import WeightsError
@@ -37,7 +36,8 @@ def luma_figures(engine: Engine, pair: Pair, restoration: Restoration) -> dict[s
     original, degraded = restoration.inner(pair.original), restoration.inner(pair.interpolated)
     if degraded.dtype != original.dtype:
         degraded = restoration.round_luma(degraded, original.dtype)
-    restored = luma_plane(restoration.restore_luma(engine, pair.seen, original.dtype))
+    restored = restoration.restore_luma(engine, pair.seen, original.dtype)
+    restored = restoration.plain_luma(restored, original.dtype)
     return {
         "psnr_y_degraded": psnr_of_mse(mse(original, degraded)),
         "psnr_y_enhanced": psnr_of_mse(mse(original, restored)),
@@ -68,7 +68,7 @@ def image_figures(
     measured = restoration.measured(
         restoration.inner(truth),
         restoration.inner_interpolated(interpolated),
-        restoration.compose(interpolated, luma),
+        restoration.compose(interpolated, luma, truth.dtype),
         luma,
     )
     pictures = {"psnr_y": measured.lumas}

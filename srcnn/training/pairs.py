@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from srcnn.colour import peak_of
 from srcnn.restoration import Restoration
 
 
@@ -45,13 +44,3 @@ def make_pair(image: np.ndarray, restoration: Restoration, path: str = "") -> Pa
         restoration.crop(luma),
         convention.network_luma(interpolated),
     )
-
-
-def unit_range(plane: np.ndarray) -> np.ndarray:
-    """Luma as the network takes it: integer codes divided by their peak, floats as they are.
-
-    Returns:
-      float32 of the same shape, nominally in [0, 1].
-    """
-    values = plane.astype(np.float32)
-    return values / np.float32(peak_of(plane)) if plane.dtype.kind == "u" else values

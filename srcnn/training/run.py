@@ -126,12 +126,14 @@ def load_inputs(config: TrainingConfig) -> Inputs:
     start, warm_start, earlier = initial_tensors(config.network, config.seed), {}, []
     if config.warm_start:
         weights = load_weights(config.warm_start)
-        if weights.card.architecture.kernel_shapes != config.network.kernel_shapes:
+        theirs, ours = weights.card.architecture.kernel_shapes, config.network.kernel_shapes
+        if theirs[:-1] != ours[:-1]:
             raise TrainingError(
                 f"{config.warm_start} holds {weights.card.architecture.name}; "
                 f"{config.architecture} cannot begin from it"
             )
-        start = weights.tensors
+        # Of another scale: all but the layer that enlarges.
+        start = weights.tensors if theirs == ours else (*weights.tensors[:-1], start[-1])
         card = weights.card
         warm_start = {"name": card.name, "sha256": card.sha256}
         earlier = _flattened(card.training)

@@ -1,0 +1,30 @@
+"""The benchmark of the frontier gives others' networks the figures that were published of them."""
+
+import pytest
+
+from benchmarks import frontier
+from benchmarks.quality import named_set
+from srcnn.training.data import read_image
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "scale", "psnr"), [("M4C16", 2, 37.12), ("M4C16", 4, 30.87)])
+def test_networks_of_others_have_their_figures(shared, name, scale, psnr):
+    _, paths = named_set(f"Set5={shared}/data/Set5/*.bmp")
+    network = frontier.theirs(shared / f"weights/peers/ECBSR_{name}_x{scale}.onnx", scale)
+    found, _ = frontier.quality(network, scale, [read_image(path) for path in paths])
+    assert found == pytest.approx(psnr, abs=0.01)
+
+
+@pytest.mark.slow
+def test_the_table_and_the_plot_have_both_kinds(shared, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(frontier, "_SECONDS", 0.05)
+    monkeypatch.setattr(frontier, "_ROUNDS", 1)
+    monkeypatch.setattr("sys.argv", [
+        "frontier", "--images", f"Set5={shared}/data/Set5/b*.bmp", "--scale", "2",
+        "--onnx", f"{shared}/weights/peers/ECBSR_M4C16_x2.onnx", "--plot", f"{tmp_path}/plot.png",
+    ])  # fmt: skip
+    assert frontier.main() == 0
+    printed = capsys.readouterr().out
+    assert "| ECBSR_M4C16_x2 | " in printed and "| **subpixel-small_x2_bicubic** | " in printed
+    assert (tmp_path / "plot.png").stat().st_size > 10_000
