@@ -93,7 +93,7 @@ def test_run_columns_name_everything_that_makes_a_row_readable_alone(job):
     named = {name for name, value in columns.items() if value is not None}
     assert named == {
         "run_id", "mode", "scale", "kernel", "protocol", "border", "measure_shave", "model",
-        "weights_sha256", "engine", "versions", "fingerprint",
+        "weights_sha256", "engine", "versions", "fingerprint", "strength", "ensemble",
     }  # fmt: skip
     assert not named & {"psnr_degraded", "status", "source_uri"}
     assert named <= {field.name for field in dataclasses.fields(ReportRow)}

@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 import pytest
-from conftest import near_identity, write_images
+from conftest import ROOT, near_identity, write_images
 
 from srcnn.architectures import stack
 from srcnn.degradations import Degradation, parse_steps
@@ -37,6 +37,9 @@ def test_random_chains_are_the_same_on_any_number_of_workers(run_job, folder, tm
     for name in one.index:
         first, second = ((job.output / "images" / name).read_bytes() for job in jobs)
         assert first == second
+    page = (jobs[0].run / "index.html").read_text()
+    for axis in ("size", "blur", "noise", "jpeg"):
+        assert f"<h3>PSNR gain, dB, against {axis}</h3>" in page
     assert one.degradation.is_unique
     assert one.blur.between(0.2, 1.2).all() and one.noise.between(0, 10).all()
     assert one.jpeg.between(40, 95).all() and (one.jpeg % 1 == 0).all()
@@ -45,8 +48,18 @@ def test_random_chains_are_the_same_on_any_number_of_workers(run_job, folder, tm
 
 
 def test_a_plain_run_has_no_drawn_numbers(run_job, folder):
-    rows = run_job("--input", f"{folder}/?.png").rows
-    assert rows[["blur", "noise", "jpeg"]].isna().all(axis=None)
+    job = run_job("--input", f"{folder}/?.png")
+    assert job.rows[["blur", "noise", "jpeg"]].isna().all(axis=None)
+    page = (job.run / "index.html").read_text()
+    assert "against size" in page and "against noise" not in page
+
+
+def test_the_preset_stress_evaluates_over_the_chain(run_job, folder):
+    job = run_job("--config", ROOT / "configs/stress.yaml", "--input", f"{folder}/*.png")
+    assert job.code == 0, job.err
+    assert (job.rows.status == "written").all() and (job.rows.protocol == "matlab").all()
+    assert (job.rows[["blur", "noise", "jpeg"]].nunique() == len(job.rows)).all()
+    assert "degraded by blur=0..1 shrink=area|bicubic noise=0..10 jpeg=30..95" in job.out
 
 
 @pytest.mark.parametrize("protocol", ["opencv", "matlab"])
