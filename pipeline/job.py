@@ -72,7 +72,8 @@ class Job:
     @property
     def shard_fingerprint(self) -> str:
         """The same for shards, which some further options decide."""
-        return _hashed(self._settings() | self._unlike_defaults(_OF_SHARDS))
+        figures = ("without",) if self.config.figures_in == "shards" else ()
+        return _hashed(self._settings() | self._unlike_defaults((*_OF_SHARDS, *figures)))
 
     def _settings(self) -> dict[str, Any]:
         config = self.config

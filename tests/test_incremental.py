@@ -179,16 +179,19 @@ def test_results_of_other_inputs_are_not_taken_for_vanished(run_job, done, tmp_p
 CHANGES_PIXELS = {
     "mode": "restore", "scale": 3, "kernel": "area", "protocol": "matlab", "border": "shave",
     "output_format": "png", "quality": 80, "metadata": "strip", "degrade": "nothing shrink",
+    "strength": 0.5, "ensemble": True, "fit": "9x9",
 }  # fmt: skip
 CHANGES_NO_PIXEL = {
     "input_list": "a.txt", "engine": "tensorflow", "engine_threads": 2, "tile": 64,
     "compression": 9, "comparisons": 3, "run_id": "x", "force": True, "retry_failed": True,
     "prune": True, "take_over": True, "fail_on_empty": True, "max_failures": "1%",
-    "max_megapixels": 9, "max_seconds": 9, "seed": 1,
+    "max_megapixels": 9, "max_seconds": 9, "seed": 1, "skip_above": "8MP",
+    "without": "niqe",
 }  # fmt: skip
 CHANGES_SHARDS = {
     "image_column": "jpg", "shards": "none", "figures_in": "shards", "on_failure": "drop",
 }  # fmt: skip
+RESTORE_ONLY = {"fit", "without"}
 PLACES = {"input", "input_root", "output", "model", "weights"}
 
 
@@ -198,10 +201,13 @@ def test_the_fingerprint_is_of_the_settings_that_change_pixels(tiny_weights, mon
     )
     monkeypatch.setitem(STEPS, "nothing", StepKind(lambda picture, *_: picture))
     given = {"input": "a.png", "output": "out", "weights": str(tiny_weights)}
-    job = prepare_job(load_config(given))
+    evaluated = prepare_job(load_config(given))
+    restored = prepare_job(load_config(given | {"mode": "restore"}))
     of_shards = {*CHANGES_PIXELS, *CHANGES_SHARDS, "skip_above"}
     for name, value in (CHANGES_PIXELS | CHANGES_NO_PIXEL | CHANGES_SHARDS).items():
-        changed = replace(job, config=load_config(given | {name: value}))
+        job = restored if name in RESTORE_ONLY else evaluated
+        mode = {"mode": job.config.mode} if name in RESTORE_ONLY else {}
+        changed = replace(job, config=load_config(given | mode | {name: value}))
         assert (changed.fingerprint != job.fingerprint) == (name in CHANGES_PIXELS), name
         assert (changed.shard_fingerprint != job.shard_fingerprint) == (name in of_shards), name
     chains = [load_config(given | {"degrade": "nothing shrink", "seed": seed}) for seed in (0, 1)]
