@@ -64,7 +64,7 @@ def build(
         | "Shards" >> beam.Filter(lambda ref: isinstance(ref, ShardRef))
         | "RestoreShards" >> restore_shards(job, chain, progress, image_threads)
     )
-    return report(job, (files, unmatched, in_shards), (images, *ended), in_shards, progress)
+    return report(job, (files, unmatched, in_shards), (images, *ended), progress, in_shards)
 
 
 def restore_shards(
@@ -103,8 +103,8 @@ def report(
     job: Job,
     matched: tuple[beam.PCollection, ...],
     ended: tuple[beam.PCollection, ...],
-    in_shards: beam.PCollection,
     progress: ProgressFile | None = None,
+    in_shards: beam.PCollection | None = None,
 ) -> tuple[beam.PCollection, ...]:
     """Adds the end of the job: rows to journal, totals and comparison pictures.
 
@@ -112,18 +112,17 @@ def report(
       job: what to do.
       matched: collections of all that was matched, references or rows.
       ended: collections of rows.
-      in_shards: rows of the images of shards, whose progress was reported when they were made.
       progress: where to report progress to, on a runner of this machine.
+      in_shards: rows of the images of shards, whose progress was reported when they were made.
 
     Returns:
       See build.
     """
     # Ended where they arise: a runner may hold a flattened collection back until all are done.
     end = partial(EndRow, run_columns(job), job.shard_fingerprint, job.store)
-    rows = (
-        *(some | f"EndRow{n}" >> beam.ParDo(end(progress)) for n, some in enumerate(ended)),
-        in_shards | "EndRowInShards" >> beam.ParDo(end(None)),
-    )
+    rows = tuple(some | f"EndRow{n}" >> beam.ParDo(end(progress)) for n, some in enumerate(ended))
+    if in_shards is not None:
+        rows += (in_shards | "EndRowInShards" >> beam.ParDo(end(None)),)
     markers = tuple(
         some | f"Matched{index}" >> beam.FlatMap(_marker) for index, some in enumerate(matched)
     )
