@@ -125,7 +125,7 @@ def build_without_pixels(
     job: Job,
     past: list[str],
     progress: ProgressFile | None = None,
-    engine_threads: int = 1,
+    *threads: int,
 ) -> None:
     """The job's graph with MadeUp in place of everything that reads, restores and writes images."""
     refs, unmatched = match(pipeline, job, past, progress)
