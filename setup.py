@@ -19,7 +19,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(
-        include=["pipeline*", "transforms", "storage", "codec", "srcnn*", "weights"]
+        include=["pipeline*", "transforms", "shards", "storage", "codec", "srcnn*", "weights"]
     ),
     py_modules=["run_pipeline"],
     package_data={
@@ -67,6 +67,9 @@ setup(
             "google-cloud-storage>=3.1",
             "moto[server]>=5.1",
             "gcp-storage-emulator>=2024.8",
+            # What reads shards elsewhere reads ours in the tests.
+            "webdataset>=1.0",
+            "datasets>=5.0",
             # A second backend for training, which tests resume on.
             "jax>=0.5",
             # Peers that the benchmarks compare with.

@@ -33,7 +33,7 @@ from transforms.read import read_image
 from transforms.records import ImageRef
 from transforms.restore import merge_luma, restore_luma
 from transforms.upscale import upscale_image
-from transforms.write import write_image
+from transforms.write import WriteImages
 
 _MEGAPIXELS, _SECONDS = 256.0, 600.0
 
@@ -65,7 +65,7 @@ def stages_of(mode: str, weights_file: Path, engine_name: str, output: str) -> S
         "network": lambda r: restore_luma([r], engine, restoration, DEFAULT_TILE)[0],
         "merge": lambda record: merge_luma(record, restoration),
         "measure": measure,
-        "write": lambda record: write_image(record, store, EncodeSettings(), True),
+        "write": WriteImages(store, EncodeSettings(), True).apply,
     }
 
 

@@ -75,6 +75,13 @@ READERS = (
     _by_pillow("TGA", _TGA, pillow.decode_tga),
 )
 
+# Endings of files that may be one of these; that they are, their content says.
+READ_SUFFIXES = frozenset(
+    (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".webp", ".avif")
+    + (".heic", ".heif", ".hif", ".jxl", ".jp2", ".j2k", ".j2c", ".jpf", ".gif")
+    + (".bmp", ".dib", ".pbm", ".pgm", ".ppm", ".pnm", ".qoi", ".tga")
+)
+
 
 def reader_of(beginning: bytes) -> Reader:
     """The reader of a file.

@@ -27,6 +27,7 @@ def _option(group: str, default: Any, help: str, shown: str | None = None, **bou
 
 
 _place = partial(_option, "Input and output")
+_shard = partial(_option, "Shards (*.tar, *.parquet)")
 _restoration = partial(_option, "Restoration")
 _model = partial(_option, "Model")
 _image = partial(_option, "Images")
@@ -100,6 +101,21 @@ class JobConfig(BaseModel):
         shown="the bucket, or /",
     )
     output: str = _place("", "directory or URI for everything written")
+    image_column: str = _shard(
+        "",
+        "column of images in Parquet; in tars the ending of such members, as jpg",
+        shown="the only one",
+    )
+    shards: Literal["write", "none"] = _shard(
+        "write", "write: restored shards; none: the report alone"
+    )
+    figures_in: Literal["report", "shards"] = _shard(
+        "report", "shards: also as a column or member restoration of each sample"
+    )
+    on_failure: Literal["keep", "drop", "fail"] = _shard(
+        "keep",
+        "of a sample: keep it as it is, drop it out of its shard, or fail: write no such shard",
+    )
     mode: Literal["evaluate", "restore"] = _restoration(
         "evaluate",
         "evaluate: inputs are ground truth, degrade, restore and measure them; "
@@ -253,6 +269,8 @@ class JobConfig(BaseModel):
             )
         if self.degrade != "shrink":
             self._complete_degrade()
+        if self.shards == "none" and self.figures_in == "shards":
+            raise ValueError("figures_in: 'shards': none are written (shards: none)")
         if self.force and self.retry_failed:
             raise ValueError("force: contradicts retry_failed, which leaves out what is done")
         # Frozen: the one place that completes a value.

@@ -20,8 +20,9 @@ from transforms.listed import ListRules, covered
 from transforms.match import MatchImages
 from transforms.measure import MeasureQuality
 from transforms.read import ReadImages
-from transforms.records import BESIDE_MATCHED, ImageRef, ReportRow
+from transforms.records import BESIDE_MATCHED, ImageRef, ReportRow, ShardRef
 from transforms.restore import RestoreLuma
+from transforms.shards import RestoreShards, ShardRules, shard_figures
 from transforms.upscale import Upscale
 from transforms.write import WriteImages
 
@@ -32,6 +33,7 @@ def build(
     past: list[str],
     progress: ProgressFile | None = None,
     engine_threads: int = 1,
+    image_threads: int = 0,
 ) -> tuple[beam.PCollection, ...]:
     """Adds the job to a pipeline.
 
@@ -45,16 +47,39 @@ def build(
       past: files of the report of earlier runs, below OUTPUT.
       progress: where to report progress to, on a runner of this machine.
       engine_threads: that the network and OpenCV take for one image, where the job does not say.
+      image_threads: that work on images of shards in a process; 0: one for each core there.
 
     Returns:
       Collections of what is written last; when they are complete, so is the run.
     """
     refs, unmatched = match(pipeline, job, past, progress)
-    images, ended = refs, [unmatched]
-    for stage in stages(job, engine_threads):
+    chain = stages(job, engine_threads)
+    files = images = refs | "Files" >> beam.Filter(lambda ref: not isinstance(ref, ShardRef))
+    ended = [unmatched]
+    for stage in chain:
         images, failed = images | type(stage).__name__ >> stage
         ended.append(failed)
-    return report(job, (refs, unmatched), (images, *ended), progress)
+    in_shards = (
+        refs
+        | "Shards" >> beam.Filter(lambda ref: isinstance(ref, ShardRef))
+        | "RestoreShards" >> restore_shards(job, chain, progress, image_threads)
+    )
+    return report(job, (files, unmatched, in_shards), (images, *ended), in_shards, progress)
+
+
+def restore_shards(
+    job: Job, chain: list[beam.PTransform], progress: ProgressFile | None, threads: int
+) -> RestoreShards:
+    """What becomes of shards; for the arguments see `stages` and `build`."""
+    c = job.config
+    rules = ShardRules(
+        image_column=c.image_column,
+        write=c.shards == "write",
+        figures=shard_figures(c.mode) if c.figures_in == "shards" else (),
+        on_failure=c.on_failure,
+    )
+    tell = (partial(progress.add, "matched"), progress.add) if progress else (None, None)
+    return RestoreShards(chain, rules, c.output_format, threads, *tell)
 
 
 def stages(job: Job, engine_threads: int) -> list[beam.PTransform]:
@@ -78,6 +103,7 @@ def report(
     job: Job,
     matched: tuple[beam.PCollection, ...],
     ended: tuple[beam.PCollection, ...],
+    in_shards: beam.PCollection,
     progress: ProgressFile | None = None,
 ) -> tuple[beam.PCollection, ...]:
     """Adds the end of the job: rows to journal, totals and comparison pictures.
@@ -86,14 +112,18 @@ def report(
       job: what to do.
       matched: collections of all that was matched, references or rows.
       ended: collections of rows.
+      in_shards: rows of the images of shards, whose progress was reported when they were made.
       progress: where to report progress to, on a runner of this machine.
 
     Returns:
       See build.
     """
     # Ended where they arise: a runner may hold a flattened collection back until all are done.
-    end = beam.ParDo(EndRow(run_columns(job), job.store, progress))
-    rows = tuple(some | f"EndRow{index}" >> end for index, some in enumerate(ended))
+    end = partial(EndRow, run_columns(job), job.shard_fingerprint, job.store)
+    rows = (
+        *(some | f"EndRow{n}" >> beam.ParDo(end(progress)) for n, some in enumerate(ended)),
+        in_shards | "EndRowInShards" >> beam.ParDo(end(None)),
+    )
     markers = tuple(
         some | f"Matched{index}" >> beam.FlatMap(_marker) for index, some in enumerate(matched)
     )
@@ -124,6 +154,7 @@ def match(
     policy = Policy(
         store=job.store,
         fingerprint=job.fingerprint,
+        shard_fingerprint=job.shard_fingerprint,
         take="all" if c.force else "failed" if c.retry_failed else "needed",
         prune=c.prune,
         covers=covered(c.input, c.input_root),

@@ -26,6 +26,8 @@ _PREFERRED = {
     "evaluate": ("srcnn-955",),
     "restore": ("photo-large", "subpixel-large", "srcnn-955"),
 }
+# Options that decide what shards hold, and not what images do.
+_OF_SHARDS = ("image_column", "shards", "figures_in", "on_failure", "skip_above")
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,14 @@ class Job:
     @property
     def fingerprint(self) -> str:
         """Hash of everything in the configuration that changes what the images hold."""
+        return _hashed(self._settings())
+
+    @property
+    def shard_fingerprint(self) -> str:
+        """The same for shards, which some further options decide."""
+        return _hashed(self._settings() | self._unlike_defaults(_OF_SHARDS))
+
+    def _settings(self) -> dict[str, Any]:
         config = self.config
         parts: dict[str, Any] = {
             "algorithm": 3,  # raised when the same settings give other pixels
@@ -88,12 +98,19 @@ class Job:
         # Only what is not as it was before there were such settings: earlier hashes must be met.
         if config.degrade != "shrink":
             parts |= {"degrade": config.degrade, "seed": config.seed}
-        parts |= {
+        return parts | self._unlike_defaults(("strength", "fit", "ensemble"))
+
+    def _unlike_defaults(self, names: tuple[str, ...]) -> dict[str, Any]:
+        config = self.config
+        return {
             name: getattr(config, name)
-            for name in ("strength", "fit", "ensemble")
+            for name in names
             if getattr(config, name) != JobConfig.model_fields[name].default
         }
-        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _hashed(parts: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def prepare_job(config: JobConfig) -> Job:

@@ -27,7 +27,7 @@ def report_summary(summary: dict[str, Any], job: Job, command: Command) -> None:
         print(to_json(summary).decode())
     elif not command.quiet:
         print(format_summary(summary))
-        print(_where_to_look(job))
+        print(_where_to_look(job, summary))
     if summary["exit_code"] == ExitCode.FAILURES:
         print(
             f"error: {summary['counts']['failed']} images failed, more than --max_failures "
@@ -66,8 +66,13 @@ def _report_crash(job: Job, verbose: bool) -> None:
     )
 
 
-def _where_to_look(job: Job) -> str:
-    places = {"images": "images/", "report": f"metrics/run_id={job.store.run_id}/"}
+def _where_to_look(job: Job, summary: dict[str, Any]) -> str:
+    places = {}
+    if summary["counts"]["matched"] > summary["in_shards"]:
+        places["images"] = "images/"
+    if summary["in_shards"] and job.config.shards == "write":
+        places["shards"] = "shards/"
+    places["report"] = f"metrics/run_id={job.store.run_id}/"
     if job.config.comparisons not in ("none", 0):
         places["comparisons"] = "comparisons/"
     places["page"] = f"{job.run_directory}/index.html"

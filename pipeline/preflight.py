@@ -7,20 +7,24 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import islice
 
+from pipeline.config import JobConfig
 from pipeline.errors import NothingMatchedError, UsageError, about
 from pipeline.job import Job
+from shards.formats import format_of, refusal
+from shards.samples import ColumnError
 from storage.globs import could_match_below
 from storage.lists import check_list, list_files, read_list
 from storage.objects import list_objects, read_object
-from storage.store import is_local
+from storage.store import is_local, open_file
+from transforms.errors import EXPECTED_ERRORS
 from transforms.match import expand_glob, fixed_prefix
-from transforms.records import ImageRef
+from transforms.records import ImageRef, ShardRef
 
 # Objects that are read before a run to see whether any may be.
 _PROBED = 3
 # Files of a list that are looked at side by side: each costs a store's answer.
 _LOOKERS = 16
-_DIRECTORIES = (".scratch", "images", "metrics", "runs", "comparisons")
+_DIRECTORIES = (".scratch", "images", "shards", "metrics", "runs", "comparisons")
 
 
 def check_places(job: Job) -> Job:
@@ -37,6 +41,8 @@ def check_places(job: Job) -> Job:
     """
     config = job.config
     for pattern in config.input:
+        if why := refusal(pattern):
+            raise UsageError(f"input: {pattern!r}: {why}")
         if os.path.isdir(pattern) if is_local(pattern) else _names_directory(pattern):
             raise UsageError(
                 f"input: {pattern!r} is a directory; "
@@ -49,7 +55,7 @@ def check_places(job: Job) -> Job:
                 "results would be taken for inputs. Write somewhere else"
             )
     empty = [
-        *(f"nothing matches {pattern!r}" for pattern in config.input if not _any_match(pattern)),
+        *(f"nothing matches {one!r}" for one in config.input if not _any_match(one, config)),
         *(f"nothing is listed in {name!r}" for name in config.input_list if not _any_listed(name)),
     ]
     if empty and (config.fail_on_empty or len(empty) == len(config.input + config.input_list)):
@@ -87,13 +93,37 @@ def _names_directory(uri: str) -> bool:
     return uri.endswith("/") or "/" not in uri.partition("://")[2]
 
 
-def _any_match(pattern: str) -> bool:
+def _any_match(pattern: str, config: JobConfig) -> bool:
     with about("input", pattern):
-        if is_local(pattern):
-            return next(expand_glob(pattern), None) is not None
         found = list(islice(expand_glob(pattern), _PROBED))
-        _check_readable([ref for ref in found if isinstance(ref, ImageRef) and ref.size])
+        refs = [ref for ref in found if isinstance(ref, ImageRef) and ref.size]
+        if not is_local(pattern):
+            _check_readable(refs)
+        _check_columns([ref.uri for ref in refs if isinstance(ref, ShardRef)], config.image_column)
         return bool(found)
+
+
+def _check_columns(uris: list[str], image_column: str) -> None:
+    """One shard without a column of images is a bad one; all that are tried are a wrong option.
+
+    Raises:
+      UsageError: none that is tried has images where they are to be.
+    """
+    wrong = None
+    for uri in uris:
+        check = format_of(uri).check
+        if check is None:
+            return
+        try:
+            with open_file(uri) as file:
+                check(file, image_column)
+            return
+        except ColumnError as error:
+            wrong = wrong or UsageError(f"image_column: {image_column!r}: {uri}: {error}")
+        except EXPECTED_ERRORS:  # its row will say so
+            return
+    if wrong:
+        raise wrong
 
 
 def _check_readable(refs: list[ImageRef]) -> None:

@@ -97,7 +97,8 @@ def _run_graph(
         return
     progress = ProgressFile(os.path.join(lifetime.temporary, "progress"))
     Path(progress.path).touch()
-    build(pipeline, job, past, progress, max(1, cores() // runner.workers))
+    engine_threads = max(1, cores() // runner.workers)
+    build(pipeline, job, past, progress, engine_threads, runner.image_threads)
     with nullcontext() if command.quiet else ProgressWatcher(progress):
         runner.run(run_id, lifetime, command.verbose)
 

@@ -3,6 +3,7 @@
 import errno
 import os
 from abc import ABC, abstractmethod
+from typing import NamedTuple
 
 from storage.errors import StoreError
 
@@ -40,6 +41,15 @@ class ExistsError(Exception):
     """An object that was to be new is there."""
 
 
+class Part(NamedTuple):
+    """A part of an upload: its number from 0, where it starts, its content; bytes of the whole."""
+
+    number: int
+    start: int
+    content: bytes
+    size: int
+
+
 class Bucket(ABC):
     """A bucket of an object store, made by its name. Each call is one request.
 
@@ -53,6 +63,22 @@ class Bucket(ABC):
     @abstractmethod
     def write(self, key: str, content: bytes, kind: str, only_new: bool) -> None:
         """Writes an object of a media type; raises ExistsError if `only_new` and it is there."""
+
+    @abstractmethod
+    def begin_upload(self, key: str, kind: str) -> str:
+        """Begins an object of a media type that comes in parts; returns the upload's name."""
+
+    @abstractmethod
+    def put_part(self, key: str, upload: str, part: Part) -> str:
+        """Writes a part, the last one last; returns what `end_upload` needs of it."""
+
+    @abstractmethod
+    def end_upload(self, key: str, upload: str, tags: list[str], size: int) -> None:
+        """Makes an object of so many bytes of its parts."""
+
+    @abstractmethod
+    def abort_upload(self, key: str, upload: str) -> None:
+        """Gives an upload up."""
 
     @abstractmethod
     def stat(self, key: str) -> tuple[int, float]:

@@ -5,7 +5,16 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
-from storage.bucket import CONNECT_SECONDS, READ_SECONDS, AgainError, Bucket, Page, brief, refusal
+from storage.bucket import (
+    CONNECT_SECONDS,
+    READ_SECONDS,
+    AgainError,
+    Bucket,
+    Page,
+    Part,
+    brief,
+    refusal,
+)
 from storage.errors import StoreError
 
 
@@ -14,7 +23,7 @@ class GoogleBucket(Bucket):
 
     def __init__(self, name: str):
         import requests
-        from google.api_core.exceptions import GoogleAPICallError
+        from google.api_core.exceptions import GoogleAPICallError, from_http_response
         from google.auth.exceptions import GoogleAuthError, TransportError
         from google.cloud.storage.exceptions import DataCorruption
 
@@ -22,6 +31,7 @@ class GoogleBucket(Bucket):
         self._client = _google_client()
         self._bucket = self._client.bucket(name)
         self._api_error = GoogleAPICallError
+        self._from_response = from_http_response
         self._auth_error = GoogleAuthError
         self._silences = (
             requests.exceptions.RequestException, TransportError, ConnectionError, DataCorruption,
@@ -36,6 +46,35 @@ class GoogleBucket(Bucket):
         condition = {"if_generation_match": 0} if only_new else {}
         blob = self._bucket.blob(key)
         self._call(key, blob.upload_from_string, content, content_type=kind, **condition)
+
+    def begin_upload(self, key: str, kind: str) -> str:
+        # A resumable upload: its session is an address.
+        blob = self._bucket.blob(key)
+        return self._call(key, blob.create_resumable_upload_session, content_type=kind)
+
+    def put_part(self, key: str, upload: str, part: Part) -> str:
+        last = part.start + len(part.content) - 1
+        bounds = {"Content-Range": f"bytes {part.start}-{last}/{part.size}"}
+        self._send(key, "PUT", upload, part.content, bounds)
+        return ""
+
+    def end_upload(self, key: str, upload: str, tags: list[str], size: int) -> None:
+        """Nothing: the last part makes the object."""
+
+    def abort_upload(self, key: str, upload: str) -> None:
+        self._send(key, "DELETE", upload, b"", {"Content-Length": "0"})
+
+    def _send(self, key: str, method: str, url: str, body: bytes, headers: dict[str, str]) -> None:
+        """A request of a session. 308 asks for the next part, 499 says that it was given up."""
+
+        def send(timeout: tuple[float, float], retry: None) -> None:
+            answer = self._client._http.request(
+                method, url, data=body, headers=headers, timeout=timeout
+            )
+            if not answer.ok and answer.status_code not in (308, 499):
+                raise self._from_response(answer)
+
+        self._call(key, send)
 
     def stat(self, key: str) -> tuple[int, float]:
         blob = self._bucket.blob(key)

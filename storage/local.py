@@ -6,6 +6,7 @@ import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import BinaryIO
 
 from storage.errors import OutputFullError, PathError
 
@@ -57,14 +58,36 @@ def end_writing(seconds: float = 5.0) -> None:
     _writers.end(seconds)
 
 
-def write_local(root: str, scratch: str, path: str, content: bytes) -> None:
-    """Writes a file below root whole or not at all; see OutputStore.write for the errors.
+@contextmanager
+def draft_local(root: str, scratch: str, path: str) -> Iterator[BinaryIO]:
+    """A new file, open for writing, that gets its name below root when the context ends well.
 
-    `scratch` is the directory of unfinished files, on the same file system.
+    See OutputStore.write for the errors.
+
+    Args:
+      root: OUTPUT.
+      scratch: the directory of unfinished files, on the same file system.
+      path: below root.
     """
+    temporary = os.path.join(scratch, uuid.uuid4().hex)
     try:
         with _writers.registered():
-            _replace(root, scratch, path, content)
+            place = _checked_place(root, path)
+            _make_directories(scratch)
+            file = open(temporary, "w+b")  # noqa: SIM115 (closed below)
+        try:
+            with file:
+                yield file
+                file.flush()
+                if path.startswith(_LASTING):
+                    os.fsync(file.fileno())
+            with _writers.registered():
+                _make_directories(place)
+                os.replace(temporary, f"{root.rstrip('/')}/{path}")
+        except BaseException:
+            with suppress(FileNotFoundError):
+                os.unlink(temporary)
+            raise
     except OSError as error:
         if error.errno in _FULL:
             raise OutputFullError(f"output: {root!r}: {error.strerror}") from None
@@ -92,7 +115,8 @@ def link_or_create(draft: str, path: str, content: bytes) -> bool:
     return True
 
 
-def _replace(root: str, scratch: str, path: str, content: bytes) -> None:
+def _checked_place(root: str, path: str) -> str:
+    """The real directory of a path below root, which no link leads away from."""
     target = f"{root.rstrip('/')}/{path}"
     with suppress(FileNotFoundError, NotADirectoryError):
         os.lstat(target)  # fails for too long a path, before any directory is made
@@ -100,20 +124,7 @@ def _replace(root: str, scratch: str, path: str, content: bytes) -> None:
     place = os.path.join(os.path.realpath(root), directory).rstrip("/")
     if os.path.realpath(os.path.dirname(target)) != place:
         raise PathError(f"a link in the output leads elsewhere: {directory}")
-    _make_directories(place)
-    _make_directories(scratch)
-    temporary = os.path.join(scratch, uuid.uuid4().hex)
-    try:
-        with open(temporary, "wb") as file:
-            file.write(content)
-            if path.startswith(_LASTING):
-                file.flush()
-                os.fsync(file.fileno())
-        os.replace(temporary, target)
-    except BaseException:
-        if os.path.exists(temporary):
-            os.unlink(temporary)
-        raise
+    return place
 
 
 def _make_directories(path: str) -> None:

@@ -12,10 +12,11 @@ import mimetypes
 import random
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import lru_cache
-from typing import NamedTuple, TypeVar
+from typing import BinaryIO, NamedTuple, TypeVar
 
-from storage.bucket import AgainError, Bucket, ExistsError
+from storage.bucket import AgainError, Bucket, ExistsError, Part
 from storage.errors import StoreError
 from storage.gcs import GoogleBucket
 from storage.s3 import S3Bucket
@@ -24,7 +25,10 @@ from storage.s3 import S3Bucket
 _STORES = {"s3": (S3Bucket, "s3"), "gs": (GoogleBucket, "gcs")}
 _FIRST_WAIT = 0.25
 _LONGEST_WAIT = 15.0
-_READ_AHEAD = 4 << 20
+READ_AHEAD = 4 << 20
+# An upload has parts of so many bytes, and S3 takes this many parts.
+_PART_BYTES = 16 << 20
+_MOST_PARTS = 10_000
 
 T = TypeVar("T")
 _most_patience = math.inf
@@ -60,6 +64,33 @@ def write_object(uri: str, content: bytes, only_new: bool = False) -> bool:
     except ExistsError:
         return False
     return True
+
+
+def upload_object(uri: str, file: BinaryIO) -> None:
+    """Makes an object of a local file: by one put, or part by part; visible whole or not at all.
+
+    Args:
+      uri: of the object.
+      file: open for reading, wherever it stands.
+    """
+    size = file.seek(0, io.SEEK_END)
+    step = max(_PART_BYTES, -(-size // _MOST_PARTS))
+    file.seek(0)
+    if size <= step:
+        write_object(uri, file.read())
+        return
+    kind = mimetypes.guess_type(uri)[0] or "application/octet-stream"
+    upload = _retry(uri, lambda bucket, key: bucket.begin_upload(key, kind))
+    try:
+        tags = []
+        for start in range(0, size, step):
+            part = Part(len(tags), start, file.read(step), size)
+            tags.append(_retry(uri, lambda bucket, key, p=part: bucket.put_part(key, upload, p)))
+        _retry(uri, lambda bucket, key: bucket.end_upload(key, upload, tags, size))
+    except BaseException:
+        with suppress(OSError, StoreError):
+            _retry(uri, lambda bucket, key: bucket.abort_upload(key, upload))
+        raise
 
 
 def stat_object(uri: str) -> Stored:
@@ -130,9 +161,9 @@ class ObjectReader(io.RawIOBase):
         return len(content)
 
 
-def open_object(uri: str) -> io.BufferedReader:
-    """Opens an object for reading in parts."""
-    return io.BufferedReader(ObjectReader(uri), _READ_AHEAD)
+def open_object(uri: str, read_ahead: int = READ_AHEAD) -> io.BufferedReader:
+    """Opens an object for reading in parts of so many bytes."""
+    return io.BufferedReader(ObjectReader(uri), read_ahead)
 
 
 def _retry(uri: str, request: Callable[[Bucket, str], T]) -> T:

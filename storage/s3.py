@@ -4,7 +4,16 @@ import errno
 from functools import lru_cache
 from typing import Any
 
-from storage.bucket import CONNECT_SECONDS, READ_SECONDS, AgainError, Bucket, Page, brief, refusal
+from storage.bucket import (
+    CONNECT_SECONDS,
+    READ_SECONDS,
+    AgainError,
+    Bucket,
+    Page,
+    Part,
+    brief,
+    refusal,
+)
 from storage.errors import StoreError
 
 _CONNECTIONS = 32
@@ -33,6 +42,30 @@ class S3Bucket(Bucket):
     def write(self, key: str, content: bytes, kind: str, only_new: bool) -> None:
         condition = {"IfNoneMatch": "*"} if only_new else {}
         self._call("put_object", Key=key, Body=content, ContentType=kind, **condition)
+
+    def begin_upload(self, key: str, kind: str) -> str:
+        return self._call("create_multipart_upload", Key=key, ContentType=kind)["UploadId"]
+
+    def put_part(self, key: str, upload: str, part: Part) -> str:
+        named = {"UploadId": upload, "PartNumber": part.number + 1, "Body": part.content}
+        return self._call("upload_part", Key=key, **named)["ETag"]
+
+    def end_upload(self, key: str, upload: str, tags: list[str], size: int) -> None:
+        parts = [{"PartNumber": n, "ETag": tag} for n, tag in enumerate(tags, 1)]
+        try:
+            self._call(
+                "complete_multipart_upload",
+                Key=key,
+                UploadId=upload,
+                MultipartUpload={"Parts": parts},
+            )
+        except FileNotFoundError:
+            # The answer to a first try was lost: the upload has become the object.
+            if self.stat(key)[0] != size:
+                raise
+
+    def abort_upload(self, key: str, upload: str) -> None:
+        self._call("abort_multipart_upload", Key=key, UploadId=upload)
 
     def stat(self, key: str) -> tuple[int, float]:
         found = self._call("head_object", Key=key)

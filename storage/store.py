@@ -5,25 +5,28 @@ import glob
 import os
 import shutil
 import stat
+import tempfile
 import uuid
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import BinaryIO
 
 from srcnn.files import read_regular
-from storage.errors import PathError
+from storage.errors import OutputFullError, PathError
 from storage.globs import find_objects
-from storage.local import link_or_create, write_local
+from storage.local import draft_local, link_or_create
 from storage.objects import (
+    READ_AHEAD,
     Stored,
     delete_object,
     list_objects,
     open_object,
     read_object,
     stat_object,
+    upload_object,
     write_object,
-)  # fmt: skip
+)
 
 
 def is_local(uri: str) -> bool:
@@ -61,8 +64,12 @@ def is_gone(uri: str) -> bool:
     return False
 
 
-def open_file(uri: str) -> BinaryIO:
+def open_file(uri: str, read_ahead: int = READ_AHEAD) -> BinaryIO:
     """Opens a file for reading.
+
+    Args:
+      uri: of the file.
+      read_ahead: bytes that are asked of an object store at a time.
 
     Raises:
       PathError: it is a directory, or a device or pipe that could block for ever.
@@ -70,7 +77,7 @@ def open_file(uri: str) -> BinaryIO:
       StoreError: its store cannot be used.
     """
     if not is_local(uri):
-        return open_object(uri)
+        return open_object(uri, read_ahead)
     kind = os.stat(uri).st_mode
     if stat.S_ISDIR(kind):
         raise PathError("is a directory, not a file; use ** to reach the files in it")
@@ -87,6 +94,15 @@ def read_file(uri: str) -> bytes:
         return file.read()
 
 
+def read_part(uri: str, start: int, size: int) -> bytes:
+    """So many bytes of a file, fewer where it ends; see open_file for the errors."""
+    if not is_local(uri):
+        return read_object(uri, start, start + size) if size else b""
+    with open_file(uri) as file:
+        file.seek(start)
+        return file.read(size)
+
+
 def read_small(uri: str | os.PathLike, limit: int) -> bytes:
     """The content of a regular file of at most `limit` bytes; see read_regular for the errors."""
     uri = os.fspath(uri)
@@ -95,6 +111,23 @@ def read_small(uri: str | os.PathLike, limit: int) -> bytes:
     if stat_object(uri).size > limit:
         raise OSError(errno.EFBIG, f"larger than {limit:,} bytes", uri)
     return read_object(uri)
+
+
+@contextmanager
+def temporary_file() -> Iterator[BinaryIO]:
+    """A file without a name in this machine's temporary directory.
+
+    Raises:
+      OutputFullError: the directory is full.
+    """
+    try:
+        with tempfile.TemporaryFile() as file:
+            yield file
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        place = tempfile.gettempdir()
+        raise OutputFullError(f"the temporary directory {place!r}: {error.strerror}") from None
 
 
 @dataclass(frozen=True)
@@ -134,11 +167,27 @@ class OutputStore:
           StoreError: the store cannot be used.
         """
         uri = self.uri(path)
-        if is_local(self.root):
-            write_local(self.root, self.scratch, path, content)
-        else:
+        if not is_local(self.root):
             write_object(uri, content)
+            return uri
+        with draft_local(self.root, self.scratch, path) as file:
+            file.write(content)
         return uri
+
+    @contextmanager
+    def draft(self, path: str) -> Iterator[BinaryIO]:
+        """A local file, open for writing, that becomes a whole file when the context ends well.
+
+        On an object store it is uploaded then, and takes its size of this machine's temporary
+        directory until that is done. Errors: see write.
+        """
+        if is_local(self.root):
+            with draft_local(self.root, self.scratch, path) as file:
+                yield file
+            return
+        with temporary_file() as file:
+            yield file
+            upload_object(self.uri(path), file)
 
     def create(self, path: str, content: bytes) -> bool:
         """Makes a file at one stroke; returns whether there was none.
@@ -186,10 +235,14 @@ class OutputStore:
         with suppress(FileNotFoundError):
             os.unlink(self.uri(path))
 
+    def delete_all(self, pattern: str) -> None:
+        """Removes the files below OUTPUT that match a glob."""
+        for path in self.glob(pattern):
+            self.delete(path)
+
     def delete_directory(self, path: str) -> None:
         """Removes a directory of files below OUTPUT, if it is there."""
-        for file in self.glob(f"{path}/*"):
-            self.delete(file)
+        self.delete_all(f"{path}/*")
         if is_local(self.root):
             with suppress(FileNotFoundError):
                 os.rmdir(self.uri(path))

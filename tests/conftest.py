@@ -29,7 +29,7 @@ SHARED = ROOT.parent / "shared"
 # Seconds to wait for a process, on a machine that has much else to do.
 PATIENCE = 300
 # Modules whose tests share what takes long to make, or follow from one another.
-IN_ONE_WORKER = {"test_commands", "test_corpus", "test_package", "test_training"}
+IN_ONE_WORKER = {"test_commands", "test_corpus", "test_package", "test_shards", "test_training"}
 # The same file's tensors, parsed in a child once: half a second less for every further job.
 parse_once = functools.cache(parse_apart)
 

@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from conftest import ROOT, SHARED
+from shard_files import parquet_bytes, parquet_table, tar_bytes
 
 SLOW = os.environ.get("SLOW") == "1"
 # Their commands need services beside the job, or what the page adds; each has tests of its own.
@@ -97,6 +98,7 @@ def place(tmp_path_factory) -> Path:
         for suffix in (".weights.h5", ".json"):
             shutil.copy(ROOT / f"weights/{model}{suffix}", place / f"{name}{suffix}")
     write_lists(place, sorted(photos.iterdir()))
+    write_shards(place / "data", sorted(photos.iterdir()))
     (place / "nightly.yaml").write_text("input: photos/*\noutput: nightly\n")
     if SHARED.is_dir():
         (place / "Set5").symlink_to(SHARED / "data/Set5")
@@ -116,6 +118,15 @@ def write_lists(place: Path, photos: list[Path]) -> None:
     columns = {"bucket": ["b"], "key": ["a/x.JPG"], "size": [1]}
     columns["last_modified_date"] = pa.array([0], pa.timestamp("ms"))
     pq.write_table(pa.table(columns), place / "inventory.parquet")
+
+
+def write_shards(data: Path, photos: list[Path]) -> None:
+    """Writes what docs/shards.md takes for given."""
+    data.mkdir()
+    images = [photo.read_bytes() for photo in photos]
+    named = [(photo.name, image) for photo, image in zip(photos, images, strict=True)]
+    (data / "photos.tar").write_bytes(tar_bytes(named))
+    (data / "photos.parquet").write_bytes(parquet_bytes(parquet_table(images)))
 
 
 def run_here(command: str, place: Path) -> int:

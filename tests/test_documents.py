@@ -102,7 +102,7 @@ def test_every_exit_code_is_in_the_page_about_scheduling():
 def messages_of_the_code() -> list[str]:
     """The texts in the code, with … for what is put into them."""
     texts = []
-    for room in ("pipeline", "transforms", "storage", "codec", "srcnn"):
+    for room in ("pipeline", "transforms", "shards", "storage", "codec", "srcnn"):
         for path in (ROOT / room).rglob("*.py"):
             for node in ast.walk(ast.parse(path.read_text())):
                 if isinstance(node, ast.JoinedStr):

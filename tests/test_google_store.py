@@ -1,5 +1,6 @@
 """Google Cloud Storage, on an emulator, and on one more that `make gcs-test` fetches."""
 
+import io
 import json
 import os
 import socket
@@ -16,6 +17,7 @@ from support import random_image
 
 from pipeline.claim import Claim
 from pipeline.errors import UsageError
+from storage import objects
 from storage.objects import (
     delete_object,
     find_object,
@@ -161,3 +163,10 @@ def test_a_job_makes_the_same_images_as_on_a_disk(bucket, run_job, tmp_path):
         assert made[f"images/{name}"] == (local.output / "images" / name).read_bytes()
     done = run_job(*arguments, "--json", output=OUT)
     assert done.code == 0 and json.loads(done.out)["counts"]["skipped"] == 2
+
+
+def test_an_upload_in_parts(bucket, monkeypatch):
+    monkeypatch.setattr(objects, "_PART_BYTES", 1 << 18)
+    content = bytes(range(256)) * 3000
+    objects.upload_object(f"{OUT}/x.tar", io.BytesIO(content))
+    assert read_object(f"{OUT}/x.tar") == content

@@ -186,17 +186,24 @@ CHANGES_NO_PIXEL = {
     "prune": True, "take_over": True, "fail_on_empty": True, "max_failures": "1%",
     "max_megapixels": 9, "max_seconds": 9, "seed": 1,
 }  # fmt: skip
+CHANGES_SHARDS = {
+    "image_column": "jpg", "shards": "none", "figures_in": "shards", "on_failure": "drop",
+}  # fmt: skip
 PLACES = {"input", "input_root", "output", "model", "weights"}
 
 
 def test_the_fingerprint_is_of_the_settings_that_change_pixels(tiny_weights, monkeypatch):
-    assert {*CHANGES_PIXELS, *CHANGES_NO_PIXEL, *PLACES} == set(JobConfig.model_fields)
+    assert {*CHANGES_PIXELS, *CHANGES_NO_PIXEL, *CHANGES_SHARDS, *PLACES} == set(
+        JobConfig.model_fields
+    )
     monkeypatch.setitem(STEPS, "nothing", StepKind(lambda picture, *_: picture))
     given = {"input": "a.png", "output": "out", "weights": str(tiny_weights)}
     job = prepare_job(load_config(given))
-    for name, value in (CHANGES_PIXELS | CHANGES_NO_PIXEL).items():
+    of_shards = {*CHANGES_PIXELS, *CHANGES_SHARDS, "skip_above"}
+    for name, value in (CHANGES_PIXELS | CHANGES_NO_PIXEL | CHANGES_SHARDS).items():
         changed = replace(job, config=load_config(given | {name: value}))
         assert (changed.fingerprint != job.fingerprint) == (name in CHANGES_PIXELS), name
+        assert (changed.shard_fingerprint != job.shard_fingerprint) == (name in of_shards), name
     chains = [load_config(given | {"degrade": "nothing shrink", "seed": seed}) for seed in (0, 1)]
     assert len({replace(job, config=chain).fingerprint for chain in chains}) == 2
 

@@ -10,10 +10,11 @@ from pathlib import PurePosixPath
 
 from codec.encode import SUFFIXES_OF, WRITABLE_SUFFIXES
 from codec.errors import ImageError
+from shards.formats import is_shard, refusal
 from storage.lists import Listed
 from storage.store import is_local, stat_file
 from transforms.errors import EXPECTED_ERRORS
-from transforms.records import ImageRef, ReportRow, as_unicode
+from transforms.records import ImageRef, ReportRow, ShardRef, as_unicode
 from transforms.stage import failed_row
 
 # Rows are of what is refused.
@@ -21,7 +22,7 @@ Found = ImageRef | ReportRow
 
 
 def output_path_of(relative_path: str, output_format: str = "same") -> str:
-    """The path of the restored image below OUTPUT/images.
+    """The path of the restored image below OUTPUT/images; of a shard, below OUTPUT/shards.
 
     The same as the source's where its ending names the format to write; else that format's ending
     is added, so that no two sources meet in one file.
@@ -31,12 +32,29 @@ def output_path_of(relative_path: str, output_format: str = "same") -> str:
       output_format: `same`: by the source's ending, PNG where it names no format that can be
         written; or a key of SUFFIXES_OF.
     """
+    if is_shard(relative_path):
+        return relative_path
     suffix = PurePosixPath(relative_path).suffix.lower()
     if output_format == "same":
         fits, ending = suffix in WRITABLE_SUFFIXES, ".png"
     else:
         fits, ending = suffix in SUFFIXES_OF[output_format], SUFFIXES_OF[output_format][0]
     return relative_path if fits else relative_path + ending
+
+
+def reference(
+    uri: str, relative_path: str, size: int, modified: float, order: int, output_format: str
+) -> ImageRef:
+    """The reference of an image or of a shard, as its path says; see ImageRef."""
+    output_path = output_path_of(relative_path, output_format)
+    kind = ShardRef if is_shard(output_path) else ImageRef
+    return kind(uri, relative_path, output_path, size, modified, order)
+
+
+def checked(ref: ImageRef) -> Found:
+    """The reference, or the failed row of what is refused by its name."""
+    why = refusal(ref.relative_path)
+    return failed_row(ref, "match", ImageError(why)) if why else ref
 
 
 @dataclass(frozen=True)
@@ -148,6 +166,5 @@ def refer(entries: Iterable[Listed], order: int, rules: ListRules) -> Iterator[F
                 _, size, modified = stat_file(uri)
         except EXPECTED_ERRORS as failure:
             error = failure
-        path = output_path_of(relative, rules.output_format)
-        ref = ImageRef(uri, relative, path, size or 0, modified or 0.0, order)
-        yield failed_row(ref, "match", error) if error else ref
+        ref = reference(uri, relative, size or 0, modified or 0.0, order, rules.output_format)
+        yield failed_row(ref, "match", error) if error else checked(ref)

@@ -18,8 +18,9 @@ from storage.store import is_local
 from storage.walk import walk
 from transforms.blocks import Block, from_blocks, to_blocks
 from transforms.done import PastRow, Policy, Sizes, decide, read_past, vanished
-from transforms.listed import Found, ListRules, output_path_of, refer
-from transforms.records import ImageRef, ReportRow, as_unicode
+from transforms.done_shards import decide_shard, fold_shards
+from transforms.listed import Found, ListRules, checked, output_path_of, refer, reference
+from transforms.records import ImageRef, ReportRow, ShardRef, as_unicode
 from transforms.stage import failed_row
 
 _WINDOW = 1024
@@ -64,14 +65,13 @@ def expand_glob(
 
     def ref_of(uri: str, size: int, modified: float) -> ImageRef:
         relative = posixpath.normpath(uri[len(prefix) :])
-        output_path = output_path_of(relative, output_format)
-        return ImageRef(uri, relative, output_path, size, modified, order)
+        return reference(uri, relative, size, modified, order, output_format)
 
     if not is_local(pattern):
         for found in find_objects(pattern):
             ref = ref_of(*found)
             if {"", ".", ".."}.isdisjoint(found.uri[len(prefix) :].split("/")):
-                yield ref
+                yield checked(ref)
             else:
                 yield _refused(ref, "a key with an empty, '.' or '..' part is no path of a result")
         return
@@ -82,7 +82,7 @@ def expand_glob(
             ref = ref_of(path, status.st_size, status.st_mtime)
         except OSError:  # a dangling link, say: reading it will name the reason
             ref = ref_of(path, 0, 0.0)
-        yield failed_row(ref, "match", error) if error else ref
+        yield failed_row(ref, "match", error) if error else checked(ref)
 
 
 def claim_key(output_path: str, names_fold: bool) -> str:
@@ -138,11 +138,14 @@ def settle(
     """
     found, past = list(found), list(past)
     for one in claim_output(one for one in found if isinstance(one, ImageRef)):
-        yield decide(one, past, policy, sizes) if isinstance(one, ImageRef) else one
+        if isinstance(one, ShardRef):
+            yield from decide_shard(one, past, policy, sizes)
+        else:
+            yield decide(one, past, policy, sizes) if isinstance(one, ImageRef) else one
     # Two globs meet the same unreadable directory.
     yield from {row.source_uri: row for row in found if isinstance(row, ReportRow)}.values()
     if not found:
-        yield from vanished(past, policy, sizes)
+        yield from vanished(fold_shards(past), policy, sizes)
 
 
 class Settle(beam.DoFn):
@@ -155,12 +158,20 @@ class Settle(beam.DoFn):
       policy: what is done again.
       names_fold: see claim_key.
       listing: whether the sizes of results were listed.
+      on_match: called for each image of a shard that ends here, or None.
     """
 
     ROWS = "rows"
 
-    def __init__(self, policy: Policy, names_fold: bool, listing: bool):
+    def __init__(
+        self,
+        policy: Policy,
+        names_fold: bool,
+        listing: bool,
+        on_match: Callable[[], None] | None = None,
+    ):
         self._policy = policy
+        self._on_match = on_match
         self._names_fold = names_fold
         self._listing = listing
 
@@ -184,6 +195,8 @@ class Settle(beam.DoFn):
                     if isinstance(one, ImageRef):
                         self._refs.append(one)
                     else:
+                        if self._on_match and one.shard is not None:
+                            self._on_match()
                         yield beam.pvalue.TaggedOutput(self.ROWS, one)
         if len(self._refs) >= _WINDOW:
             yield from self._by_size()
@@ -219,7 +232,7 @@ class _Blocks:
         return to_blocks(map(self._announce, refer(read_part(part), order, self.rules)))
 
     def past(self, path: bytes) -> Iterator[Block]:
-        rows = read_past(self.policy.store, os.fsdecode(path), self.policy.fingerprint)
+        rows = read_past(os.fsdecode(path), self.policy)
         return to_blocks((self._place_of(row), row) for row in rows)
 
     def results(self, directory: str) -> Iterator[Block]:
@@ -227,12 +240,15 @@ class _Blocks:
         return to_blocks((self._place(path), (path, size)) for path, size in sizes)
 
     def _announce(self, one: Found) -> tuple[bytes, Found]:
-        if self.on_match:
+        # Of the images of a shard it announces each, when it is known.
+        if self.on_match and not isinstance(one, ShardRef):
             self.on_match()
         return self._place_of(one), one
 
     def _place_of(self, one: Found | PastRow) -> bytes:
-        return self._place(output_path_of(one.relative_path, self.rules.output_format))
+        shard = None if isinstance(one, ImageRef) else one.shard
+        path = output_path_of(shard or one.relative_path, self.rules.output_format)
+        return self._place(path)
 
     def _place(self, output_path: str) -> bytes:
         # Escaped, as the report has it; Settle distinguishes what that makes equal.
@@ -286,10 +302,10 @@ class MatchImages(beam.PTransform):
             | "SpreadPast" >> beam.Reshuffle()
             | "ReadPast" >> beam.FlatMap(blocks.past),
             "results": pbegin
-            | "Results" >> beam.Create(["images"] if listing else [])
+            | "Results" >> beam.Create(["images", "shards"] if listing else [])
             | "ListResults" >> beam.FlatMap(blocks.results),
         }
-        settle = beam.ParDo(Settle(self.policy, self.names_fold, listing))
+        settle = beam.ParDo(Settle(self.policy, self.names_fold, listing, self.on_match))
         settled = (
             sides
             | "GroupByPlace" >> beam.CoGroupByKey()

@@ -27,12 +27,18 @@ def read_image(
       PathError: the source is a directory or no regular file.
       OSError: the source cannot be read.
     """
-    if ref.size > max_megapixels * 1e6 * _BYTES_PER_PIXEL + _BYTES_BESIDE:
-        raise ImageError(
-            f"a file of {ref.size / 1e9:.1f} GB is larger than an image of {max_megapixels:g} "
-            "megapixels can be (--max_megapixels)"
-        )
-    content = read_file(ref.uri)
+    check_size(ref.size, max_megapixels)
+    return decode_source(ref, read_file(ref.uri), max_megapixels, max_seconds, skip_above)
+
+
+def decode_source(
+    ref: ImageRef,
+    content: bytes,
+    max_megapixels: float,
+    max_seconds: float,
+    skip_above: float | None = None,
+) -> ImageRecord:
+    """Decodes one source, given its content; see read_image."""
     if skip_above is not None:
         _check_wanted(content, skip_above)
     picture = decode_apart(content, max_megapixels, max_seconds)
@@ -49,6 +55,19 @@ def read_image(
         jpeg_tables=picture.jpeg_tables,
         notes=picture.notes,
     )
+
+
+def check_size(size: int, max_megapixels: float) -> None:
+    """Refuses what is not worth reading.
+
+    Raises:
+      ImageError: so many bytes are more than an image of so many megapixels can have.
+    """
+    if size > max_megapixels * 1e6 * _BYTES_PER_PIXEL + _BYTES_BESIDE:
+        raise ImageError(
+            f"a file of {size / 1e9:.1f} GB is larger than an image of {max_megapixels:g} "
+            "megapixels can be (--max_megapixels)"
+        )
 
 
 def _check_wanted(content: bytes, skip_above: float) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from codec.picture import Metadata
+from shards.formats import is_shard
 from srcnn.degradations import Degradation, Parameter, drawn_columns
 from srcnn.figures import Values
 from srcnn.figures import columns as figure_columns
@@ -50,6 +51,11 @@ class ImageRef:
             status=status,
             **{"change": self.change} | columns,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class ShardRef(ImageRef):
+    """A shard, before anything of it is read; its result goes below OUTPUT/shards."""
 
 
 @dataclass(frozen=True)
@@ -154,20 +160,37 @@ class ReportRow:
     """One matched image's line in the report; report_columns derives the Parquet schema from it."""
 
     run_id: str | None = column(RUN_ID, "The run that wrote the row.")
-    source_uri: str | None = _text("Where the image was read from.")
+    source_uri: str | None = _text("Where the image was read from; in a shard `shard!name`.")
     relative_path: str | None = _text(
-        "Its path below the fixed prefix of its glob, or as its list has it (forward slashes)."
+        "Its path below the fixed prefix of its glob, or as its list has it (forward slashes); "
+        "in a shard `shard!name`."
     )
-    source_bytes: int | None = column(pa.int64(), "Size of the source file, bytes.")
+    source_bytes: int | None = column(pa.int64(), "Size of the source image's file, bytes.")
     source_modified: float | None = _real(
-        "Modification time of the source, seconds since 1970-01-01 UTC."
+        "Modification time of the source file, seconds since 1970-01-01 UTC."
+    )
+    shard: str | None = _text("Images of a shard: the relative path of that.")
+    shard_bytes: int | None = column(pa.int64(), "Images of a shard: size of the source shard.")
+    shard_images: int | None = _whole(
+        "Images of a shard: how many rows it has in the run that read it."
+    )
+    shard_output_bytes: int | None = column(
+        pa.int64(),
+        "Images of a shard: size of the shard that was written; 0 if none was asked for.",
+    )
+    source_offset: int | None = column(
+        pa.int64(), "Images of a tar: where the image's bytes begin in the source."
+    )
+    output_offset: int | None = column(
+        pa.int64(), "Images of a tar: where the restored image's bytes begin in the result."
     )
     status: str | None = _text(
         "`written`, `skipped` or `failed`; beside the matched images `vanished` or `pruned`."
     )
     change: str | None = _text("Why the image was restored, or not: compared with earlier runs.")
     done_run_id: str | None = _text(
-        "Skipped, vanished and pruned rows: the run that wrote the image."
+        "Skipped, vanished and pruned rows, and failed ones of a shard that is done: the run that "
+        "wrote the image, or the shard."
     )
     stage: str | None = _text("Failed rows: the stage that failed.")
     error_type: str | None = _text("Failed rows: the error's class.")
@@ -181,7 +204,7 @@ class ReportRow:
     channels: int | None = _whole("Channels of the source: 1 gray, 3 colour, one more with alpha.")
     bit_depth: int | None = _whole("Bits per sample of the source, 8 or 16.")
     output_uri: str | None = _text("Where the restored image was written.")
-    output_path: str | None = _text("The same below OUTPUT/images.")
+    output_path: str | None = _text("The same below OUTPUT/images, or OUTPUT/shards.")
     output_width: int | None = _whole("Width of the restored image, pixels.")
     output_height: int | None = _whole("Height of the restored image, pixels.")
     output_bytes: int | None = column(pa.int64(), "Size of the restored file, bytes.")
@@ -245,6 +268,11 @@ def _drawn(step: str, parameter: Parameter) -> str:
 def report_schema() -> pa.Schema:
     """The schema of the report's files."""
     return pa.schema([(name, kind) for name, (kind, _) in report_columns().items()])
+
+
+def result_path(output_path: str) -> str:
+    """Where the result of a reference is, below OUTPUT."""
+    return f"{'shards' if is_shard(output_path) else 'images'}/{output_path}"
 
 
 def to_table(rows: Sequence[ReportRow]) -> pa.Table:

@@ -160,6 +160,18 @@ class _MergeLuma(ImageStage):
 
 
 @dataclass
+class _RestoreOne(ImageStage):
+    handler: SrcnnModelHandler
+    engine: Engine
+    restoration: Restoration
+    stage = "restore"
+
+    def apply(self, element: ImageRecord) -> ImageRecord:
+        (record,) = self.handler.run_inference([element], self.engine)
+        return merge_luma(record, self.restoration)
+
+
+@dataclass
 class RestoreLuma(beam.PTransform):
     """Luma planes to restored images, by RunInference; expands to (images, failed rows).
 
@@ -181,13 +193,21 @@ class RestoreLuma(beam.PTransform):
     max_seconds: float
     ensemble: bool = False
 
-    def expand(self, pcoll):
-        """Returns the two outputs as a pair."""
-        handler = SrcnnModelHandler(
+    @property
+    def handler(self) -> SrcnnModelHandler:
+        """Loads the engine and runs it."""
+        return SrcnnModelHandler(
             self.weights, self.engine, self.engine_threads, self.restoration, self.tile,
             self.max_seconds, self.ensemble,
         )  # fmt: skip
-        restored = pcoll | RunInference(handler)
+
+    def with_engine(self, engine: Engine) -> ImageStage:
+        """The same as a stage of single images, for a caller that has the engine."""
+        return _RestoreOne(self.handler, engine, self.restoration)
+
+    def expand(self, pcoll):
+        """Returns the two outputs as a pair."""
+        restored = pcoll | RunInference(self.handler)
         restored.element_type = ImageRecord
         return restored | "MergeLuma" >> _MergeLuma(self.restoration)
 

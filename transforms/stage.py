@@ -71,7 +71,7 @@ class PerImage(beam.DoFn):
         """Yields the result, or a failed row on the output FAILED."""
         started = time.perf_counter()
         try:
-            result = self._apply(element)
+            result = apply_persistently(self._function, element)
         except ImageSkippedError as reason:
             yield beam.pvalue.TaggedOutput(FAILED, _ref(element).row("skipped", **reason.columns))
             return
@@ -83,29 +83,38 @@ class PerImage(beam.DoFn):
         before = element.total_seconds if isinstance(element, ImageRecord) else 0.0
         yield replace(result, total_seconds=before + seconds)
 
-    def _apply(self, element):
-        passed: list[OSError] = []
-        for wait in _WAITS:
-            try:
-                return _with_warnings(self._function(element), passed)
-            except OSError as error:
-                if not may_pass(error):
-                    raise
-                passed.append(error)
-                count("tried_again")
-                time.sleep(wait)
-        return _with_warnings(self._function(element), passed)
+
+def apply_persistently(function: Callable, element):
+    """What a function makes of an element; errors that may pass are waited for a few times.
+
+    The result has a warning of each: somebody should look at the store.
+    """
+    return with_warnings(*call_persistently(function, element))
+
+
+def call_persistently(function: Callable, element) -> tuple[Any, tuple[str, ...]]:
+    """The same with the warnings beside the result, whatever that is."""
+    notes: list[str] = []
+    for wait in _WAITS:
+        try:
+            return function(element), tuple(notes)
+        except OSError as error:
+            if not may_pass(error):
+                raise
+            notes.append(f"tried again: {error.strerror}")
+            count("tried_again")
+            time.sleep(wait)
+    return function(element), tuple(notes)
 
 
 def _ref(element: ImageRef | ImageRecord) -> ImageRef:
     return element if isinstance(element, ImageRef) else element.ref
 
 
-def _with_warnings(
-    result: ImageRecord | ReportRow, passed: list[OSError]
+def with_warnings(
+    result: ImageRecord | ReportRow, notes: tuple[str, ...]
 ) -> ImageRecord | ReportRow:
-    """The result with a warning of each error that passed: somebody should look at the store."""
-    notes = tuple(f"tried again: {error.strerror}" for error in passed)
+    """The result with further warnings."""
     if isinstance(result, ReportRow):
         return replace(result, warnings=(*(result.warnings or ()), *notes) or None)
     return replace(result, notes=(*result.notes, *notes))

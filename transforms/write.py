@@ -11,22 +11,23 @@ from transforms.records import ImageRecord, ReportRow
 from transforms.stage import ImageStage
 
 
-def write_image(
-    record: ImageRecord, store: OutputStore, settings: EncodeSettings, keep_metadata: bool
-) -> ReportRow:
-    """Writes one restored image and makes its row.
+def encode_record(
+    record: ImageRecord, suffix: str, settings: EncodeSettings, keep_metadata: bool
+) -> tuple[ImageRecord, bytes]:
+    """Encodes a restored image.
 
     Args:
       record: with `restored` set.
-      store: where it goes.
+      suffix: of its file, a member of WRITABLE_SUFFIXES.
       settings: of the encoders.
       keep_metadata: whether what stands beside the pixels is written too.
 
+    Returns:
+      The record with all that is to be noted, and the file's bytes.
+
     Raises:
       ImageError: the format cannot hold the image.
-      OSError: it could not be written.
     """
-    suffix = PurePosixPath(record.ref.output_path).suffix.lower()
     notes, metadata = record.notes, record.metadata
     if not keep_metadata:
         if metadata.icc:
@@ -39,9 +40,7 @@ def write_image(
     encoded = encode_image(
         record.restored, record.alpha, suffix, metadata, settings, record.jpeg_tables
     )
-    uri = store.write(f"images/{record.ref.output_path}", encoded.content)
-    record = replace(record, notes=(*notes, *encoded.notes))
-    return report_row(record, uri, len(encoded.content))
+    return replace(record, notes=(*notes, *encoded.notes)), encoded.content
 
 
 def report_row(record: ImageRecord, output_uri: str, output_bytes: int) -> ReportRow:
@@ -84,5 +83,11 @@ class WriteImages(ImageStage):
     stage = "write"
     produces = Any
 
+    def encode(self, record: ImageRecord, suffix: str) -> tuple[ImageRecord, bytes]:
+        """See encode_record."""
+        return encode_record(record, suffix, self.settings, self.keep_metadata)
+
     def apply(self, element: ImageRecord) -> ReportRow:
-        return write_image(element, self.store, self.settings, self.keep_metadata)
+        path = element.ref.output_path
+        record, content = self.encode(element, PurePosixPath(path).suffix.lower())
+        return report_row(record, self.store.write(f"images/{path}", content), len(content))

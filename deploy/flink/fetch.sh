@@ -21,7 +21,7 @@ if [ ! -e "$FLINK_HOME/.complete" ]; then
   echo "Flink $FLINK_VERSION is in $FLINK_HOME"
 fi
 
-sources=$(cd "$ROOT" && find pipeline transforms codec srcnn weights setup.py run_pipeline.py \
+sources=$(cd "$ROOT" && find pipeline transforms shards storage codec srcnn weights setup.py run_pipeline.py \
   -type f ! -name '*.pyc' -newer "$WORKERS/.complete" 2>/dev/null | head -1 || true)
 if [ ! -e "$WORKERS/.complete" ] || [ -n "$sources" ]; then
   built=$(mktemp -d)

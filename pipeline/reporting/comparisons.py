@@ -26,13 +26,15 @@ from pipeline.job import Job
 from pipeline.reporting.combine import CombineWhereMade
 from pipeline.reporting.summary import ranking, to_json
 from pipeline.terminal import printable
+from shards.formats import format_of
 from srcnn.figures import page_columns, shown_columns
 from srcnn.resample import shrink_antialiased, size_inside
+from storage.store import open_file, read_file, read_part
 from transforms.crop import crop_to_luma
 from transforms.degrade import degrade_image
 from transforms.errors import EXPECTED_ERRORS
 from transforms.match import output_path_of
-from transforms.read import read_image
+from transforms.read import decode_source
 from transforms.records import ImageRef, ReportRow
 from transforms.stage import count
 from transforms.upscale import upscale_image
@@ -65,7 +67,7 @@ class SampleFn(beam.CombineFn):
 
     def add_input(self, kept: dict[str, list], row: ReportRow) -> dict[str, list]:
         figure = ranking(row)
-        if row.status != "written" or figure is None:
+        if row.status != "written" or row.output_uri is None or figure is None:
             return kept
         ranked = (figure, row.relative_path, row)
         hashed = (zlib.crc32(row.relative_path.encode()), *ranked)
@@ -111,11 +113,11 @@ def panels(row: ReportRow, job: Job) -> dict[str, np.ndarray]:
       ImageError, OSError: the source or the result is not there any more.
     """
     config, restoration = job.config, job.restoration
-    output_path = output_path_of(row.relative_path, config.output_format)
-    ref = ImageRef(row.source_uri, row.relative_path, output_path, 0, 0.0, 0)
-    record = read_image(ref, config.max_megapixels, config.max_seconds)
+    ref = ImageRef(row.source_uri, row.relative_path, row.relative_path, 0, 0.0, 0)
+    source, result = _contents(row, job)
+    record = decode_source(ref, source, config.max_megapixels, config.max_seconds)
     dtype = record.original.dtype
-    restored = decode_image(job.store.read(f"images/{output_path}"), float("inf")).pixels
+    restored = decode_image(result, float("inf")).pixels
     if config.mode == "restore":
         record = upscale_image(record, restoration, config.max_megapixels)
         before = "input" if config.scale == 1 else f"interpolated ({config.kernel})"
@@ -134,6 +136,28 @@ def panels(row: ReportRow, job: Job) -> dict[str, np.ndarray]:
         _caption("degraded", row, "degraded"): _displayable(restoration.inner(degraded)),
         _caption("restored", row, "enhanced"): _displayable(restored),
     }
+
+
+def _contents(row: ReportRow, job: Job) -> tuple[bytes, bytes]:
+    """The files of an image: the source's and the result's."""
+    if row.shard is None:
+        output_path = output_path_of(row.relative_path, job.config.output_format)
+        return read_file(row.source_uri), job.store.read(f"images/{output_path}")
+    name = row.relative_path[len(row.shard) + 1 :]
+    source = row.source_uri[: len(row.source_uri) - len(name) - 1]
+    result = job.store.uri(f"shards/{row.shard}")
+    return (
+        _in_shard(source, name, row.source_offset, row.source_bytes, job),
+        _in_shard(result, name, row.output_offset, row.output_bytes, job),
+    )
+
+
+def _in_shard(uri: str, name: str, offset: int | None, size: int, job: Job) -> bytes:
+    """The file of an image in a shard."""
+    if offset is not None:
+        return read_part(uri, offset, size)
+    with open_file(uri) as file:
+        return format_of(uri).find(file, name, job.config.image_column)
 
 
 def draw_comparison(title: str, pictures: dict[str, np.ndarray]) -> bytes:
@@ -266,7 +290,7 @@ class WriteComparisons(beam.PTransform):
         others = (
             rows
             | beam.Flatten()
-            | beam.Filter(lambda row: row.status == "written")
+            | beam.Filter(lambda row: row.status == "written" and row.output_uri is not None)
             | beam.Map(lambda row: ("all", row))
             | "SpreadAll" >> beam.Reshuffle()
             | "DrawAll" >> beam.FlatMap(write_pictures, job, False, True)

@@ -38,6 +38,7 @@ _JOURNAL_SHARE = 0.05
 _OF_THE_WORK = ("engine", "versions")
 # Columns that say which image a row is of.
 _NAMES = ["source_uri", "relative_path"]
+_KEYS = [*_NAMES, "finished_at", "shard"]
 _TEXTS = tuple(column.name for column in report_schema() if column.type == pa.string())
 
 
@@ -76,13 +77,21 @@ class EndRow(beam.DoFn):
 
     Args:
       constants: columns of the run.
+      shard_fingerprint: of the rows of shards.
       store: where the journal is.
       progress: where the watching process looks, or None.
     """
 
-    def __init__(self, constants: ReportRow, store: OutputStore, progress: ProgressFile | None):
+    def __init__(
+        self,
+        constants: ReportRow,
+        shard_fingerprint: str,
+        store: OutputStore,
+        progress: ProgressFile | None,
+    ):
         texts = {k: v for k, v in asdict(constants).items() if v is not None}
         self._constants = texts | _readable(texts)
+        self._of_shards = self._constants | {"fingerprint": shard_fingerprint}
         self._store = store
         self._progress = progress
 
@@ -94,7 +103,8 @@ class EndRow(beam.DoFn):
         count(f"images_{row.status}")
         pixels = (row.width or 0) * (row.height or 0)
         count("pixels_restored", pixels if row.status == "written" else 0)
-        added = _readable({name: getattr(row, name) for name in _TEXTS}) | self._constants
+        added = _readable({name: getattr(row, name) for name in _TEXTS})
+        added |= self._constants if row.shard is None else self._of_shards
         if row.status in ("skipped", *BESIDE_MATCHED):
             for name in _OF_THE_WORK:
                 added.pop(name, None)
@@ -179,20 +189,27 @@ def _keys_of(store: OutputStore, parts: Iterable[str]) -> Iterator[pd.DataFrame]
     """Hashes in place of names: a run may have millions."""
     for part in parts:
         content = io.BytesIO(store.read(part))
-        frame = pq.read_table(content, columns=[*_NAMES, "finished_at"]).to_pandas()
-        for name in _NAMES:
+        frame = pq.read_table(content, columns=[*_KEYS, "shard_images"]).to_pandas()
+        for name in (*_NAMES, "shard"):
             frame[name] = pd.util.hash_pandas_object(frame[name], index=False, categorize=False)
+        frame["shard_images"] = frame["shard_images"].fillna(0).astype(np.int32)
         yield frame
 
 
 def _latest(keys: Iterable[pd.DataFrame]) -> np.ndarray:
-    """Which rows to keep, in the order of the parts."""
+    """Which rows to keep, in the order of the parts.
+
+    Rows of a shard that are not all there are left out: the run was killed while it wrote them.
+    """
     frames = list(keys)
     if not frames:
         return np.zeros(0, bool)
     rows = pd.concat(frames, ignore_index=True).sort_values("finished_at", kind="stable")
-    repeated = rows.duplicated(_NAMES, keep="last")
-    return ~repeated.sort_index().to_numpy()
+    rows["kept"] = ~rows.duplicated(_NAMES, keep="last")
+    of_shards = rows[rows.shard_images > 0]
+    there = of_shards.groupby("shard")["kept"].transform("sum")
+    rows.loc[of_shards.index[there < of_shards.shard_images], "kept"] = False
+    return rows["kept"].sort_index().to_numpy()
 
 
 def _kept_tables(store: OutputStore, parts: Iterable[str], keep: np.ndarray) -> Iterator[pa.Table]:

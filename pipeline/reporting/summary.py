@@ -52,6 +52,7 @@ class SummaryFn(beam.CombineFn):
             return totals
         row = element
         totals["status"][row.status] += 1
+        sums["in_shards"] += row.shard is not None
         if row.status in BESIDE_MATCHED:
             _add_smallest(totals, "gone", [row.output_uri])
         elif row.change == LARGE_ENOUGH:
@@ -90,6 +91,7 @@ class SummaryFn(beam.CombineFn):
         gone = {name: status[name] for name in BESIDE_MATCHED}
         return {
             "counts": {"matched": sums["matched"], **{name: status[name] for name in _MATCHED}},
+            "in_shards": sums["in_shards"],
             "large_enough": sums["large_enough"],
             "changes": dict(sorted(totals["changes"].items())),
             "source_gone": {**gone, "examples": totals["gone"]},

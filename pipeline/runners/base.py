@@ -29,6 +29,7 @@ class Runner:
       ignored_threads: names of its threads whose failure another thread reports.
       workers: how many workers it has on this machine; None: they are elsewhere, so that their
         progress cannot be seen, and their paths may mean something else.
+      image_threads: how many images of shards a process works on; 0: as many as it has cores.
     """
 
     names: tuple[str, ...] = ()
@@ -36,6 +37,7 @@ class Runner:
     fatal_threads: tuple[str, ...] = ()
     ignored_threads: tuple[str, ...] = ()
     workers: int | None = None
+    image_threads = 0
 
     pipeline: beam.Pipeline
 

@@ -40,6 +40,8 @@ class LocalRunner(Runner):
         elif "--direct_num_workers" not in given or not direct.direct_num_workers:
             direct.direct_num_workers = cores()
         self.workers = direct.direct_num_workers
+        threads = direct.direct_running_mode == "multi_threading"
+        self.image_threads = self.workers if threads else 1
 
     def run(self, run_id: str, lifetime: Lifetime, verbose: bool) -> None:
         # It prints the traceback of every error that it also raises, and nothing else.

@@ -9,6 +9,7 @@ import pandas as pd
 import psutil
 import pytest
 from conftest import Outcome, files_below, run_in_process, start_job, write_images
+from shard_files import parquet_bytes, parquet_table, picture, samples_of, tar_bytes
 
 from .conftest import answers, fetched, prism_binary, run_script, running_flink, wait_for
 
@@ -63,8 +64,8 @@ def comparable(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.drop(columns=OF_THE_RUN)
 
 
-def contents(output) -> dict[str, bytes]:
-    directory = output / "images"
+def contents(output, kind="images") -> dict[str, bytes]:
+    directory = output / kind
     return {name: (directory / name).read_bytes() for name in files_below(directory)}
 
 
@@ -94,6 +95,26 @@ def test_the_result_is_the_local_runners(engine, arguments, local, tmp_path):
     pd.testing.assert_frame_equal(comparable(outcome.rows), comparable(local.rows))
     if engine.name == "flink":
         assert_both_task_managers_worked(engine)
+
+
+def test_shards_are_the_local_runners(engine, tiny_weights, tmp_path):
+    (tmp_path / "in").mkdir()
+    for shard in range(IMAGES // 10):
+        keys = [f"{shard}{number}" for number in range(10)]
+        images = [picture(shard * 10 + number, 100) for number in range(10)]
+        tar, table = tar_bytes(samples_of(keys, images)), parquet_bytes(parquet_table(images))
+        (tmp_path / f"in/{shard}.tar").write_bytes(tar)
+        (tmp_path / f"in/{shard}.parquet").write_bytes(table)
+    arguments = ["--input", f"{tmp_path}/in/*", "--weights", tiny_weights, "--comparisons", "none"]
+    local = run_in_process(*arguments, output=tmp_path / "local")
+    assert local.code == 0, local.err
+    output = tmp_path / "out"
+    outcome = finish(start(engine, arguments, output), output)
+    assert outcome.code == 0, outcome.err
+    assert contents(output, "shards") == contents(local.output, "shards")
+    pd.testing.assert_frame_equal(comparable(outcome.rows), comparable(local.rows))
+    again = finish(start(engine, arguments, output), output)
+    assert f"{2 * IMAGES} skipped" in again.out, again.err
 
 
 def rest(engine, path: str) -> dict:
