@@ -157,7 +157,7 @@ class JobConfig(BaseModel):
     model: str = _model(
         "",
         "architecture, completed by scale and kernel, or the whole name of shipped weights",
-        shown="srcnn-955; restore: photo-large, or subpixel-large with kernel or protocol",
+        shown="srcnn-955; restore: photo-large, or the best for kernel and protocol",
     )
     weights: Annotated[str | None, BeforeValidator(_as_text)] = _model(
         None, "weights file (.weights.h5, model card beside it) instead", shown="shipped"
@@ -273,11 +273,9 @@ class JobConfig(BaseModel):
             raise ValueError("figures_in: 'shards': none are written (shards: none)")
         if self.force and self.retry_failed:
             raise ValueError("force: contradicts retry_failed, which leaves out what is done")
-        # Frozen: the one place that completes values.
+        # Frozen: the one place that completes a value.
         if not self.kernel:
             object.__setattr__(self, "kernel", _DEFAULT_KERNEL[self.protocol])
-        if not self.model:
-            object.__setattr__(self, "model", self._default_model())
         return self
 
     def _check_without(self) -> None:
@@ -290,13 +288,6 @@ class JobConfig(BaseModel):
                     f"without: {shown(name)}: mode restore can do without "
                     f"{', '.join(names)}; evaluate without none"
                 )
-
-    def _default_model(self) -> str:
-        """Published figures are of SRCNN; what people restore is real unless they say more."""
-        if self.mode == "evaluate":
-            return "srcnn-955"
-        asked = {"kernel", "protocol"} & self.model_fields_set
-        return "subpixel-large" if asked else "photo-large"
 
     def _complete_degrade(self) -> None:
         """Checks the chain, and writes it in its one text form."""

@@ -20,6 +20,12 @@ from storage.errors import StoreError
 from storage.store import OutputStore, read_small
 from weights import DIRECTORY
 
+# Where no model is named, the first that has weights for what is asked. Published figures are of
+# SRCNN; what people restore is real, and gets the best there is.
+_PREFERRED = {
+    "evaluate": ("srcnn-955",),
+    "restore": ("photo-large", "subpixel-large", "srcnn-955"),
+}
 # Options that decide what shards hold, and not what images do.
 _OF_SHARDS = ("image_column", "shards", "figures_in", "on_failure", "skip_above")
 
@@ -138,20 +144,28 @@ def prepare_job(config: JobConfig) -> Job:
 
 def _choose(config: JobConfig) -> Path:
     shipped = list_weights(DIRECTORY)
-    fitting = [
-        path
-        for path, card in shipped.items()
-        if (card.architecture.name, card.scale) == (config.model, config.scale)
-    ]
-    if len(fitting) == 1 and not {"kernel", "protocol"} & config.model_fields_set:
-        return fitting[0]
+    models = (config.model,) if config.model else _PREFERRED[config.mode]
+    for model in models:
+        fitting = [
+            path
+            for path, card in shipped.items()
+            if (card.architecture.name, card.scale) == (model, config.scale)
+        ]
+        asked = {"kernel", "protocol"} & config.model_fields_set
+        for path in fitting:
+            card = shipped[path]
+            # Made for more than shrinking, weights do not depend on how that is done.
+            if (card.degrade and not asked) or (
+                (card.kernel, card.protocol) == (config.kernel, config.protocol)
+            ):
+                return path
     names = [card.name for card in shipped.values() if card.architecture.upscale == 1]
     if config.scale == 1 and config.model not in names:
         raise UsageError(
             "scale: 1: nothing is enlarged; name a model that does not enlarge with --model, "
             f"one of: {', '.join(names)}"
         )
-    return choose_weights(DIRECTORY, config.model, config.scale, config.kernel, config.protocol)
+    return choose_weights(DIRECTORY, models[0], config.scale, config.kernel, config.protocol)
 
 
 def _check_scale(config: JobConfig, card: ModelCard) -> None:
@@ -174,6 +188,7 @@ def _check_chain(config: JobConfig) -> None:
 def _completed(config: JobConfig, card: ModelCard) -> JobConfig:
     given = config.model_dump(include=config.model_fields_set)
     open_fields = {"scale", "protocol"} - given.keys()
+    given = {"model": card.architecture.name} | given
     if "kernel" not in given and given.get("protocol", card.protocol) == card.protocol:
         open_fields.add("kernel")  # a kernel means something in its own protocol only
     return load_config({name: getattr(card, name) for name in open_fields} | given)

@@ -5,10 +5,36 @@ import pytest
 from conftest import near_identity
 
 import run_pipeline
-from pipeline.models import describe_models
+from pipeline.config import load_config
+from pipeline.job import prepare_job
+from pipeline.models import describe_models, other_choice
 from srcnn.architectures import Architecture, ConvLayer
 from srcnn.weights import list_weights, save_weights
 from weights import DIRECTORY
+
+
+@pytest.mark.parametrize(
+    ("asked", "name", "protocol", "kernel"),
+    [
+        ({}, "srcnn-955_x2_bilinear", "opencv", "bilinear"),
+        ({"protocol": "matlab"}, "srcnn-955_x2_bicubic", "matlab", "bicubic"),
+        ({"mode": "restore"}, "photo-large_x2", "matlab", "bicubic"),
+        ({"mode": "restore", "scale": 4}, "photo-large_x4", "matlab", "bicubic"),
+        ({"mode": "restore", "scale": 1}, "photo-large_x1", "matlab", "bicubic"),
+        ({"mode": "restore", "protocol": "opencv"}, "subpixel-large_x2_bilinear", "opencv",
+         "bilinear"),
+        ({"mode": "restore", "kernel": "bilinear", "scale": 4}, "srcnn-955_x4_bilinear", "opencv",
+         "bilinear"),
+        ({"model": "photo-large"}, "photo-large_x2", "matlab", "bicubic"),
+        ({"model": "subpixel-small"}, "subpixel-small_x2_bilinear", "opencv", "bilinear"),
+    ],
+)  # fmt: skip
+def test_where_no_model_is_named_the_best_for_what_is_asked_is_taken(asked, name, protocol, kernel):
+    job = prepare_job(load_config({"input": "in/*", "output": "out", **asked}))
+    assert job.weights.card.name == name
+    assert (job.config.protocol, job.config.kernel) == (protocol, kernel)
+    assert job.config.model == asked.get("model", job.weights.card.architecture.name)
+    assert not job.warnings
 
 
 @pytest.fixture(scope="module")
@@ -94,3 +120,17 @@ def test_damaged_cards_are_told_not_listed(capsys, tmp_path, monkeypatch):
     monkeypatch.setattr("weights.DIRECTORY", tmp_path)
     assert run_pipeline.main(["--list_models"]) == 2
     assert "x.json: bad model card" in capsys.readouterr().err
+
+
+def test_a_better_model_is_named_or_else_a_faster_one():
+    shipped = {card.name: card for card in list_weights(DIRECTORY).values()}
+    cards = shipped.values()
+    named = other_choice(shipped["srcnn-955_x2_bicubic"], cards)
+    assert named.startswith("subpixel-large_x2_bicubic: +0.5") and "37% of the mult" in named
+    named = other_choice(shipped["subpixel-large_x2_bicubic"], cards)
+    assert named.startswith("subpixel-small_x2_bicubic: -0.3") and "12% of the mult" in named
+    assert (
+        other_choice(shipped["subpixel-small_x2_bicubic"], [shipped["srcnn-915_x2_bicubic"]])
+        is None
+    )
+    assert other_choice(shipped["srcnn-955_x4_bicubic"], [shipped["srcnn-955_x2_bicubic"]]) is None
