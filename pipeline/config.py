@@ -12,12 +12,10 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from pipeline.errors import UsageError
-from srcnn.architectures import ProtocolName
+from srcnn.architectures import DEFAULT_KERNEL, ProtocolName
 from srcnn.settings import SettingsError, read_settings, shown
 from storage.errors import StoreError
 from storage.store import read_small
-
-_DEFAULT_KERNEL = {"opencv": "bilinear", "matlab": "bicubic"}
 
 
 def _option(group: str, default: Any, help: str, shown: str | None = None, **bounds: Any) -> Any:
@@ -275,7 +273,7 @@ class JobConfig(BaseModel):
             raise ValueError("force: contradicts retry_failed, which leaves out what is done")
         # Frozen: the one place that completes a value.
         if not self.kernel:
-            object.__setattr__(self, "kernel", _DEFAULT_KERNEL[self.protocol])
+            object.__setattr__(self, "kernel", DEFAULT_KERNEL[self.protocol])
         return self
 
     def _check_without(self) -> None:

@@ -23,7 +23,7 @@ from weights import DIRECTORY
 # Where no model is named, the first that has weights for what is asked. Published figures are of
 # SRCNN; what people restore is real, and gets the best there is.
 _PREFERRED = {
-    "evaluate": ("srcnn-955",),
+    "evaluate": ("srcnn-955", "photo-large"),
     "restore": ("photo-large", "subpixel-large", "srcnn-955"),
 }
 # Options that decide what shards hold, and not what images do.
@@ -143,29 +143,19 @@ def prepare_job(config: JobConfig) -> Job:
 
 
 def _choose(config: JobConfig) -> Path:
-    shipped = list_weights(DIRECTORY)
+    asked = config.model_dump(include={"kernel", "protocol"} & config.model_fields_set)
     models = (config.model,) if config.model else _PREFERRED[config.mode]
-    for model in models:
-        fitting = [
-            path
-            for path, card in shipped.items()
-            if (card.architecture.name, card.scale) == (model, config.scale)
-        ]
-        asked = {"kernel", "protocol"} & config.model_fields_set
-        for path in fitting:
-            card = shipped[path]
-            # Made for more than shrinking, weights do not depend on how that is done.
-            if (card.degrade and not asked) or (
-                (card.kernel, card.protocol) == (config.kernel, config.protocol)
-            ):
-                return path
-    names = [card.name for card in shipped.values() if card.architecture.upscale == 1]
-    if config.scale == 1 and config.model not in names:
+    try:
+        return choose_weights(DIRECTORY, models, config.scale, **asked)
+    except WeightsError:
+        if config.scale > 1:
+            raise
+        cards = list_weights(DIRECTORY).values()
+        names = [card.name for card in cards if card.architecture.upscale == 1]
         raise UsageError(
             "scale: 1: nothing is enlarged; name a model that does not enlarge with --model, "
             f"one of: {', '.join(names)}"
-        )
-    return choose_weights(DIRECTORY, models[0], config.scale, config.kernel, config.protocol)
+        ) from None
 
 
 def _check_scale(config: JobConfig, card: ModelCard) -> None:

@@ -19,6 +19,8 @@ MAX_PARAMETERS = 4_000_000
 Padding = Literal["valid", "same", "replicate"]
 # Whose interpolation, colour and rounding a network was trained with; see srcnn.protocols.
 ProtocolName = Literal["opencv", "matlab"]
+# What is interpolated by where no kernel is named.
+DEFAULT_KERNEL = {"opencv": "bilinear", "matlab": "bicubic"}
 
 
 class ConvLayer(BaseModel):

@@ -81,8 +81,8 @@ class Model:
 def load_model(
     model: str | os.PathLike = "srcnn-955",
     scale: int = 2,
-    kernel: str = "bilinear",
-    protocol: str = "opencv",
+    kernel: str | None = None,
+    protocol: str | None = None,
     engine: str = "auto",
     ensemble: bool = False,
 ) -> Model:
@@ -91,7 +91,7 @@ def load_model(
     Args:
       model: the whole name of shipped weights, an architecture that scale, kernel and protocol
         complete, or the path of a `.weights.h5` file with its model card beside it.
-      scale, kernel, protocol: see `model`.
+      scale, kernel, protocol: see `model` and srcnn.weights.choose_weights.
       engine: `auto`, `openvino` or `tensorflow`.
       ensemble: see srcnn.engines.create_engine.
 
@@ -99,7 +99,9 @@ def load_model(
       WeightsError: there are no such weights, or they are damaged.
       EngineError: the engine is not installed.
     """
-    is_file = str(model).endswith(WEIGHTS_SUFFIX)
-    path = Path(model) if is_file else choose_weights(DIRECTORY, model, scale, kernel, protocol)
+    if str(model).endswith(WEIGHTS_SUFFIX):
+        path = Path(model)
+    else:
+        path = choose_weights(DIRECTORY, [str(model)], scale, kernel, protocol)
     weights = load_weights(path)
     return Model(weights.card, create_engine(engine, weights, ensemble=ensemble))

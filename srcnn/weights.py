@@ -10,7 +10,7 @@ import io
 import json
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,7 +19,7 @@ import h5py
 import numpy as np
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from srcnn.architectures import Architecture, ProtocolName
+from srcnn.architectures import DEFAULT_KERNEL, Architecture, ProtocolName
 from srcnn.degradations import Degradation, parse_steps
 from srcnn.errors import WeightsError, one_line
 from srcnn.files import read_regular
@@ -211,25 +211,40 @@ def list_weights(directory: Path) -> dict[Path, ModelCard]:
     }
 
 
-def choose_weights(directory: Path, model: str, scale: int, kernel: str, protocol: str) -> Path:
+def choose_weights(
+    directory: Path,
+    models: Sequence[str],
+    scale: int,
+    kernel: str | None = None,
+    protocol: str | None = None,
+) -> Path:
     """The weights file for a job.
 
     Args:
       directory: where weights and cards stand.
-      model: an architecture's name (`srcnn-955`), completed by scale, kernel and protocol, or the
-        whole name of one weights file (`srcnn-955_x2_bilinear`), taken as it is.
+      models: the first that has weights counts: an architecture's name (`srcnn-955`), completed by
+        scale, kernel and protocol, or the whole name of one weights file
+        (`srcnn-955_x2_bilinear`), taken as it is.
+      scale: the enlargement.
+      kernel, protocol: None: the usual ones, or any for weights that were made for more than
+        shrinking.
 
     Raises:
-      WeightsError: there is none; the message lists what exists.
+      WeightsError: there are none; the message lists what exists.
     """
     shipped = list_weights(directory)
-    for path, card in shipped.items():
-        wanted = (card.architecture.name, card.scale, card.kernel, card.protocol)
-        if card.name == model or wanted == (model, scale, kernel, protocol):
-            return path
+    is_open = kernel is None and protocol is None
+    protocol = protocol or "opencv"
+    kernel = kernel or DEFAULT_KERNEL[protocol]
+    for model in models:
+        for path, card in shipped.items():
+            fits = (card.kernel, card.protocol) == (kernel, protocol) or (card.degrade and is_open)
+            of_scale = (card.architecture.name, card.scale) == (model, scale)
+            if card.name == model or (of_scale and fits):
+                return path
     existing = ", ".join(f"{card.name} ({card.protocol})" for card in shipped.values()) or "none"
     raise WeightsError(
-        f"no weights for model {model!r}, x{scale}, {kernel}, protocol {protocol}; "
+        f"no weights for model {models[0]!r}, x{scale}, {kernel}, protocol {protocol}; "
         f"there are: {existing}. Name one with --model, or give a file with --weights"
     )
 

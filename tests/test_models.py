@@ -18,6 +18,7 @@ from weights import DIRECTORY
     [
         ({}, "srcnn-955_x2_bilinear", "opencv", "bilinear"),
         ({"protocol": "matlab"}, "srcnn-955_x2_bicubic", "matlab", "bicubic"),
+        ({"scale": 1, "degrade": "jpeg=50"}, "photo-large_x1", "matlab", "bicubic"),
         ({"mode": "restore"}, "photo-large_x2", "matlab", "bicubic"),
         ({"mode": "restore", "scale": 4}, "photo-large_x4", "matlab", "bicubic"),
         ({"mode": "restore", "scale": 1}, "photo-large_x1", "matlab", "bicubic"),

@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 import pytest
-from conftest import write_images
+from conftest import ROOT, write_images
 from support import random_tensors
 
 from srcnn import load_model
@@ -70,6 +70,31 @@ def test_an_ensemble_is_other_pixels_and_another_fingerprint(run_job, tmp_path, 
     expected = load_model(weights, ensemble=True).enlarge(photo[:61, :47])
     np.testing.assert_array_equal(written, expected)
     assert not np.array_equal(written, load_model(weights).enlarge(photo[:61, :47]))
+
+
+@pytest.mark.parametrize(("preset", "scale"), [("photos", 2), ("cleanup", 1)])
+def test_presets_for_photographs_bring_jpegs_closer_to_what_they_were(
+    run_job, tmp_path, photo, preset, scale
+):
+    truth = photo[:160, :192]
+    small = cv2.resize(truth, (192 // scale, 160 // scale), interpolation=cv2.INTER_AREA)
+    path = tmp_path / "in/a.jpg"
+    path.parent.mkdir()
+    cv2.imwrite(str(path), small, [cv2.IMWRITE_JPEG_QUALITY, 40])
+    job = run_job(
+        "--config", ROOT / f"configs/{preset}.yaml", "--input", path, "--model", "photo-large",
+        "--output_format", "png",
+    )  # fmt: skip
+    assert job.code == 0, job.err
+    assert job.rows.model["a.jpg"] == f"photo-large_x{scale}"
+    assert job.rows.niqe_enhanced.notna().all()
+    written = cv2.imread(str(job.output / "images/a.png"))
+    given = cv2.imread(str(path))
+    np.testing.assert_array_equal(written, load_model("photo-large", scale).enlarge(given))
+    before = cv2.resize(given, (192, 160), interpolation=cv2.INTER_CUBIC)
+    for code in (cv2.COLOR_BGR2GRAY, cv2.COLOR_BGR2Lab):
+        reference, old, new = (cv2.cvtColor(image, code) for image in (truth, before, written))
+        assert cv2.PSNR(reference, new) > cv2.PSNR(reference, old) + 0.2
 
 
 @pytest.mark.parametrize("scale", [1, 3])

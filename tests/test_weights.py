@@ -405,7 +405,7 @@ def shelf(tmp_path) -> Path:
 def test_weights_are_chosen_by_what_they_undo_or_by_name(
     shelf, model, scale, kernel, protocol, chosen
 ):
-    path = choose_weights(shelf, model, scale, kernel, protocol)
+    path = choose_weights(shelf, [model], scale, kernel, protocol)
     assert path == shelf / f"{chosen}.weights.h5"
     assert load_weights(path).card.name == chosen
 
@@ -422,7 +422,7 @@ def test_weights_are_chosen_by_what_they_undo_or_by_name(
 )
 def test_a_choice_that_does_not_exist_lists_what_does(shelf, model, scale, kernel, protocol):
     with pytest.raises(WeightsError) as caught:
-        choose_weights(shelf, model, scale, kernel, protocol)
+        choose_weights(shelf, [model], scale, kernel, protocol)
     message = str(caught.value)
     assert f"no weights for model {model!r}, x{scale}, {kernel}, protocol {protocol}" in message
     for card in list_weights(shelf).values():
@@ -431,7 +431,7 @@ def test_a_choice_that_does_not_exist_lists_what_does(shelf, model, scale, kerne
 
 def test_an_empty_shelf_says_so(tmp_path):
     with pytest.raises(WeightsError, match="there are: none"):
-        choose_weights(tmp_path, "srcnn-955", 2, "bicubic", "opencv")
+        choose_weights(tmp_path, ["srcnn-955"], 2, "bicubic", "opencv")
 
 
 def test_cards_are_listed_by_name_without_unfinished_files(shelf):
