@@ -56,7 +56,7 @@ def test_what_is_no_image_is_refused(tiny_weights, image):
 
 
 def test_what_does_not_exist_is_refused(tmp_path):
-    with pytest.raises(WeightsError, match="there are: srcnn-"):
+    with pytest.raises(WeightsError, match="there are: photo-large_x1"):
         load_model("srcnn-955", scale=7)
     with pytest.raises(WeightsError, match="no model card"):
         load_model(tmp_path / "none.weights.h5")

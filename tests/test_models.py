@@ -102,9 +102,10 @@ def test_list_models_prints_every_shipped_model(capsys):
     shown = capsys.readouterr().out
     for card in list_weights(DIRECTORY).values():
         (line,) = (line for line in shown.splitlines() if line.startswith(card.name + " "))
-        figures = card.figures["Set14"]
-        best = figures.get("psnr_enhanced", figures["psnr_y_enhanced"])
-        assert str(card.degradation) in line and f"{best:.2f}" in line
+        assert card.made_for in line
+        if card.scale > 1:
+            figures = card.figures["Set14"]
+            assert f"{figures.get('psnr_enhanced', figures['psnr_y_enhanced']):.2f}" in line
 
 
 def test_the_table_shows_what_a_card_holds(cubic_weights):

@@ -72,8 +72,9 @@ def test_round_trip(tmp_path, name):
     architecture = architecture_for(name, 2)
     tensors = random_tensors(architecture, seed=3)
     fields = card_fields(
-        architecture, chroma_taps=(1.2, -0.1), training={"steps": 7}, figures={"psnr": 30.5}
-    )
+        architecture, chroma_taps=(1.2, -0.1), training={"steps": 7}, figures={"psnr": 30.5},
+        degrade=("shrink jpeg=30..90",),
+    )  # fmt: skip
     path = save_weights(tmp_path / "new" / "directory", tensors, **fields)
     assert path.name == "small_x2_bicubic.weights.h5"
     weights = load_weights(str(path))
@@ -320,7 +321,7 @@ HOSTILE_CARDS = {
     ),
     "two outputs": (
         {"architecture": {"name": "x", "layers": [{"kernel": 3, "filters": 2}]}},
-        "luma needs 1",
+        "the output needs 1",
     ),
     "unknown padding": (
         {
