@@ -61,7 +61,11 @@ def steps() -> list:
                     if re.match(r"(make|cp|systemctl|python|\.venv/bin/\w+) ", line)
                 ]
     return [
-        pytest.param(*step, id=f"{step[0]}-{number}-{step[2].split()[-1][:30]}")
+        pytest.param(
+            *step,
+            id=f"{step[0]}-{number}-{step[2].split()[-1][:30]}",
+            marks=() if step[0] == "README.md" else pytest.mark.slow,
+        )
         for number, step in enumerate(found)
     ]
 

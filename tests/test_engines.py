@@ -110,6 +110,7 @@ def test_a_result_is_the_callers_own():
     assert np.array_equal(first, kept)
 
 
+@pytest.mark.slow
 def test_a_run_with_openvino_imports_no_tensorflow_and_gives_the_same_images(
     run_job, tmp_path, photo, tiny_weights
 ):

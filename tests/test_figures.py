@@ -95,6 +95,7 @@ def test_a_figure_without_a_reference_loads_its_model_once(run_job, folder, monk
     assert "sharpness: 0 better, 2 equal, 0 worse" in capfd.readouterr().out
 
 
+@pytest.mark.slow
 def test_rows_of_before_lack_the_figure_until_the_images_are_redone(run_job, folder, monkeypatch):
     run_job("--input", f"{folder}/*.png", "--run_id", "old")
     monkeypatch.setitem(FIGURES, "mae", MAE)

@@ -137,6 +137,7 @@ class _SlowToWrite:
         return _SlowToWrite, ()
 
 
+@pytest.mark.slow
 def test_no_element_is_cut_in_two_while_it_is_written():
     with beam.Pipeline(options=find_runner(["--direct_num_workers=1"]).options) as pipeline:
         _ = (

@@ -782,6 +782,7 @@ def test_mutated_files_are_read_or_refused(tmp_path, make, read):
     assert refusals > 25
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compress", [False, True])
 def test_mutated_matlab_files_are_read_or_refused(compress):
     # Each in a child: the last two end SciPy's reader with a segmentation fault.

@@ -123,6 +123,7 @@ def test_what_one_kill_interrupts_is_tried_again(sabotage, tmp_path, monkeypatch
     assert (tmp_path / "killed").exists()
 
 
+@pytest.mark.slow
 def test_the_run_goes_on_when_the_decoder_dies(sabotage, tmp_path, run_job):
     good = {f"good/{index}.png": random_image((40, 50, 3), seed=index) for index in range(5)}
     bad = {f"bad/{deed}.png": sabotaged(deed) for deed in range(SEGFAULT, KILL + 1)}

@@ -559,6 +559,7 @@ def test_a_programming_error_crashes_loudly(run_job, photos, monkeypatch):
     assert not (job.run / "_SUCCESS").exists()
 
 
+@pytest.mark.slow
 def test_two_worker_processes_give_the_same(run_job, evaluated):
     """Worker processes import the package from wherever the command was started."""
     one = evaluated.job

@@ -310,6 +310,7 @@ def job_server():
     server.stop()
 
 
+@pytest.mark.slow
 def test_the_result_of_external_workers_is_the_local_runners(
     job_server, pool, run_job, photo, tmp_path, tiny_weights
 ):

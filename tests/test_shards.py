@@ -152,6 +152,7 @@ def test_pictures_and_pages_show_images_out_of_shards(done):
     assert f"shards       {done.shards}/" in done.job.out
 
 
+@pytest.mark.slow
 def test_what_is_done_is_skipped_and_what_changed_is_not(done, tmp_path):
     shutil.copytree(done.root, tmp_path / "x", copy_function=shutil.copy2)
     root, before = tmp_path / "x", contents(done.shards)
@@ -201,6 +202,7 @@ def test_a_format_and_figures_that_are_asked_for_go_into_the_shards(done):
     assert manifest["configuration"]["figures_in"] == "shards"
 
 
+@pytest.mark.slow
 def test_images_that_are_large_enough_stay_as_they_are(done):
     nights = [
         ("0.0007MP", {"large enough": 3, "new": 1}),
@@ -220,6 +222,7 @@ def test_images_that_are_large_enough_stay_as_they_are(done):
     assert same == [False, False, False, True]
 
 
+@pytest.mark.slow
 def test_no_image_takes_the_name_of_another_member(done):
     source = done.root / "in2"
     source.mkdir()
@@ -234,6 +237,7 @@ def test_no_image_takes_the_name_of_another_member(done):
     assert read_tar(job.output / "shards/z.tar") == read_tar(source / "z.tar")
 
 
+@pytest.mark.slow
 def test_the_report_alone(done):
     for night, status in (("a", "written"), ("b", "skipped")):
         job = run(

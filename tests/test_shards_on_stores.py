@@ -84,6 +84,7 @@ def test_shards_of_a_store_are_those_of_a_disk_for_few_requests(s3, run_job, tmp
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", [503, "drop", "lose"])
 def test_each_request_of_an_upload_is_tried_again(s3, fault):
     content = bytes(range(256)) * 200

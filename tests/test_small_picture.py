@@ -88,7 +88,7 @@ def test_presets_for_photographs_bring_jpegs_closer_to_what_they_were(
     assert job.code == 0, job.err
     assert job.rows.model["a.jpg"] == f"photo-large_x{scale}"
     assert job.rows.niqe_enhanced.notna().all()
-    written = cv2.imread(str(job.output / "images/a.png"))
+    written = cv2.imread(str(job.output / "images" / job.rows.output_path["a.jpg"]))
     given = cv2.imread(str(path))
     np.testing.assert_array_equal(written, load_model("photo-large", scale).enlarge(given))
     before = cv2.resize(given, (192, 160), interpolation=cv2.INTER_CUBIC)

@@ -83,7 +83,7 @@ def random_plane(engine: Engine, shape: tuple[int, int], dtype, seed: int) -> np
     return random_image(shape, dtype, seed)
 
 
-@settings(quick, max_examples=25)
+@settings(quick, max_examples=12)
 @pytest.mark.parametrize("name", STACKS)
 @given(
     height=sides,

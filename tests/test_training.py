@@ -356,6 +356,7 @@ def test_chains_are_drawn_equally_often(folder):
     assert 0.4 < (grain > 0.15).mean() < 0.6
 
 
+@pytest.mark.slow
 def test_a_network_on_luma_and_chroma_learns_both(folder, tmp_path):
     from srcnn.training.run import train
 
