@@ -74,7 +74,7 @@ def ours(card: ModelCard, engine: Engine) -> Contender:
         interpolated = restoration.interpolate(small, truth.shape[:2], truth.dtype)
         plane = restoration.network_input(small, interpolated, truth.dtype)
         restored = restoration.restore_luma(engine, plane, truth.dtype)
-        return restored if restored.ndim == 2 else restored[..., 0]
+        return restoration.plain_luma(restored, truth.dtype)
 
     return Contender(card.name, True, luma, lambda: engine.run(batch)[..., 0].size / 1e6)
 

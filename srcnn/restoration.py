@@ -7,6 +7,7 @@ these; none of them asks which protocol, border or kind of network it has.
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+import cv2
 import numpy as np
 
 from srcnn.architectures import Architecture
@@ -17,6 +18,12 @@ from srcnn.protocols import Protocol
 from srcnn.resample import modcrop
 from srcnn.tiling import DEFAULT_TILE, run_tiled
 from srcnn.weights import ModelCard
+
+# Of the whole range: how far restored values may leave that of the small pixels around them, beside
+# as far as those lie apart.
+_SLACK = 0.05
+# Small pixels that decide on a restored one, and those that its interpolation looks at.
+_AROUND = 4
 
 
 @dataclass(frozen=True)
@@ -177,7 +184,40 @@ class Restoration:
         Yields:
           (where in the restored luma, float32 values nominally in [0, 1], not clipped).
         """
-        return run_tiled(engine, plane, self.output_shave, tile)
+        for target, values in run_tiled(engine, plane, self.output_shave, tile):
+            yield target, values if plane.ndim == 2 else self._plausible(values, plane, target)
+
+    def _plausible(
+        self, values: np.ndarray, planes: np.ndarray, target: tuple[slice, slice]
+    ) -> np.ndarray:
+        """Restored luma and chroma; interpolated where the network leaves the input's range.
+
+        On colours that it never met (saturated graphics, random noise) a network can answer with
+        values far outside of all pictures. What lies further from the small pixels around it than
+        they lie apart is taken for such.
+        """
+        upscale, shave = self.architecture.upscale, self.output_shave
+        places, inner = [], []
+        for part, length in zip(target, planes.shape[:2], strict=True):
+            start, stop = part.start + shave, part.stop + shave
+            first = max(0, start // upscale - _AROUND)
+            places.append(slice(first, min(length, -(-stop // upscale) + _AROUND)))
+            inner.append(slice(start - first * upscale, stop - first * upscale))
+        small = unit_range(planes[tuple(places)])
+        square = np.ones((5, 5), np.uint8)
+        low, high = cv2.erode(small, square), cv2.dilate(small, square)
+        slack = _SLACK + (high - low)
+        bounds = (low - slack, high + slack)
+        size = (small.shape[1] * upscale, small.shape[0] * upscale)
+        low, high = (cv2.resize(b, size, interpolation=cv2.INTER_NEAREST) for b in bounds)
+        strange = (values < low[tuple(inner)]) | (values > high[tuple(inner)])
+        if not strange.any():
+            return values
+        # What lies beside such values is hardly better.
+        reach = np.ones((4 * upscale + 1,) * 2, np.uint8)
+        doubtful = cv2.dilate(strange.any(axis=-1).astype(np.uint8), reach)[..., np.newaxis]
+        smooth = cv2.resize(small, size, interpolation=cv2.INTER_CUBIC)[tuple(inner)]
+        return np.where(doubtful, smooth, values)
 
     def round_luma(self, values: np.ndarray, dtype: np.dtype) -> np.ndarray:
         """What the network gave, of luma and chroma, as integer codes."""

@@ -72,6 +72,17 @@ def test_an_ensemble_is_other_pixels_and_another_fingerprint(run_job, tmp_path, 
     assert not np.array_equal(written, load_model(weights).enlarge(photo[:61, :47]))
 
 
+def test_what_a_network_cannot_know_stays_as_the_interpolation_has_it():
+    """Saturated blocks, on which a network of luma and chroma may answer with anything."""
+    blocks = np.random.default_rng(0).choice([0, 255], (12, 12, 3)).astype(np.uint8)
+    blocks = np.kron(blocks, np.ones((8, 8, 1), np.uint8))
+    for scale in (1, 2, 3, 4):
+        restored = load_model("photo-large", scale).enlarge(blocks)
+        expected = np.kron(blocks, np.ones((scale, scale, 1), np.uint8))
+        middles = (slice(4 * scale, None, 8 * scale),) * 2
+        assert np.abs(restored[middles].astype(int) - expected[middles]).max() < 60
+
+
 @pytest.mark.parametrize(("preset", "scale"), [("photos", 2), ("cleanup", 1)])
 def test_presets_for_photographs_bring_jpegs_closer_to_what_they_were(
     run_job, tmp_path, photo, preset, scale
