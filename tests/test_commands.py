@@ -64,7 +64,7 @@ def steps() -> list:
         pytest.param(
             *step,
             id=f"{step[0]}-{number}-{step[2].split()[-1][:30]}",
-            marks=() if step[0] == "README.md" else pytest.mark.slow,
+            marks=() if step[0] == "README.md" and number < 8 else pytest.mark.slow,
         )
         for number, step in enumerate(found)
     ]
@@ -177,6 +177,7 @@ def test_it_does_what_the_page_says(place, monkeypatch, page, language, text):
             assert run_here(command, place) == 0
 
 
+@pytest.mark.slow
 def test_the_notebook_runs(place, monkeypatch):
     monkeypatch.chdir(place / "docs")
     monkeypatch.setenv("MPLBACKEND", "agg")

@@ -62,6 +62,7 @@ def test_every_section_has_a_block_that_a_test_runs():
     assert len(BLOCKS) == TEXT.count("```python") == TEXT.count("\n## ") == 6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("section", "name"),
     [

@@ -40,6 +40,7 @@ def shown(run_job, folder, capfd, *arguments):
     return job, page, run["means"], "\n".join(word for c in captions for word in c["words"])
 
 
+@pytest.mark.slow
 def test_a_figure_with_a_reference_is_one_entry(run_job, folder, monkeypatch, capfd):
     run_job("--input", f"{folder}/*.png", "--run_id", "old")
     monkeypatch.setitem(FIGURES, "mae", MAE)

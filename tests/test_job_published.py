@@ -54,6 +54,7 @@ def test_bird_of_the_tutorial(run_job, shared, imported, border):
         assert row.ssim_enhanced == pytest.approx(expected["ssim"], abs=0.0001)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", matlab_weights())
 def test_tables_of_the_paper(run_job, shared, imported, name):
     """Every set of the authors' weights on Set5 and Set14, within 0.01 dB."""

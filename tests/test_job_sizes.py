@@ -30,6 +30,7 @@ def written(job, name: str) -> np.ndarray:
     return cv2.imread(str(job.output / "images" / name), cv2.IMREAD_UNCHANGED)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("protocol", ["opencv", "matlab"])
 def test_strength_0_is_the_interpolation_and_1_the_network(run_job, folder, tmp_path, protocol):
     words = ["--input", f"{folder}/*.png", "--protocol", protocol, "--kernel", "bilinear"]

@@ -86,6 +86,7 @@ def test_the_job_runs_with_its_weights_and_pages(installed, tmp_path, photo):
     assert json.loads((run / "summary.json").read_text())["exit_code"] == 0
 
 
+@pytest.mark.slow
 def test_nothing_is_taken_from_the_checkout(installed, tmp_path):
     program = (
         "import codec.worker, pipeline.run, pipeline.worker_pool, run_pipeline, srcnn.train\n"

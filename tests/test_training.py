@@ -721,6 +721,7 @@ def test_a_card_tells_a_long_chain_of_trainings_and_loads(folder, finished, tmp_
     assert training["earlier"][-1]["start"].startswith("random beside the identity")
 
 
+@pytest.mark.slow
 def test_weights_are_made_again_from_their_card(folder, tmp_path):
     """Those that began from others after making these."""
     first = run(folder, "--output", tmp_path / "a", "--steps", "12", "--seed", "5")
