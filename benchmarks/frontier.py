@@ -98,7 +98,9 @@ def theirs(path: Path, scale: int) -> Contender:
         small = shrink_antialiased(colour, (height // scale, width // scale), "bicubic")
         rgb = small[..., ::-1].transpose(2, 0, 1)[np.newaxis] / np.float32(255)
         restored = infer(np.ascontiguousarray(rgb))[0].transpose(1, 2, 0)[..., ::-1]
-        return luma_matlab(quantise_half_even(restored * 255, np.dtype(np.uint8)))
+        image = quantise_half_even(restored * 255, np.dtype(np.uint8))
+        # A gray image is its own luma, as in the truth.
+        return luma_matlab(image) if truth.ndim == 3 else image[..., 1]
 
     return Contender(path.stem, False, luma, lambda: infer(plane)[0, 0].size / 1e6)
 
