@@ -176,7 +176,7 @@ def draw(results: dict[int, list[tuple]], name: str, path: Path) -> None:
         axes.set_xlabel("megapixels of output per second, network alone")
         axes.set_ylabel(f"luma PSNR on {name}, dB")
         axes.grid(alpha=0.3)
-        axes.legend(loc="lower left")
+        axes.legend(loc="best")
     figure.savefig(path, dpi=110)
 
 
