@@ -12,7 +12,6 @@ gives (1, 3, h * scale, w * scale); its file is named *_x<scale>.onnx. Its figur
 of its output as an 8-bit image.
 """
 
-import argparse
 import glob
 import re
 import sys
@@ -26,7 +25,7 @@ import openvino
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
-from benchmarks.quality import named_set
+from benchmarks.quality import parser_of
 from benchmarks.speed import rate
 from srcnn import metrics
 from srcnn.colour import luma_matlab, quantise_half_even
@@ -182,11 +181,7 @@ def draw(results: dict[int, list[tuple]], name: str, path: Path) -> None:
 
 def main() -> int:
     """Runs the benchmark and prints Markdown."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument(
-        "--images", nargs="+", type=named_set, required=True, metavar="[NAME=]GLOB",
-        help="undegraded images, a column for each name",
-    )  # fmt: skip
+    parser = parser_of(__doc__)
     parser.add_argument("--onnx", nargs="*", default=[], metavar="GLOB", help="others' networks")
     parser.add_argument("--scale", type=int, nargs="+", default=[2, 3, 4])
     parser.add_argument("--plot", type=Path, metavar="FILE", help="PNG of PSNR against speed")

@@ -105,13 +105,19 @@ def named_set(text: str) -> tuple[str, list[Path]]:
     return name, paths
 
 
-def main() -> int:
-    """Runs the benchmark; returns its exit code."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+def parser_of(description: str) -> argparse.ArgumentParser:
+    """A command line with --images, sets of them by name."""
+    parser = argparse.ArgumentParser(description=description.split("\n")[0])
     parser.add_argument(
         "--images", nargs="+", type=named_set, required=True, metavar="[NAME=]GLOB",
         help="undegraded images, a column for each name",
     )  # fmt: skip
+    return parser
+
+
+def main() -> int:
+    """Runs the benchmark; returns its exit code."""
+    parser = parser_of(__doc__)
     parser.add_argument(
         "--weights", nargs="*", type=Path, default=[], metavar="FILE",
         help="further weights files with their model cards, such as imported ones",

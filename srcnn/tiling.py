@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from srcnn.architectures import Architecture
-from srcnn.colour import peak_of
+from srcnn.colour import unit_range
 from srcnn.engines.base import Engine
 
 # What a tile takes between the layers is near a processor's cache; smaller ones are mostly halo.
@@ -130,10 +130,7 @@ def _window(plane: np.ndarray, piece: _Tile, mirrored: bool) -> np.ndarray:
     height, width = plane.shape[:2]
     rows = _places(piece.top, piece.bottom, height, mirrored)
     columns = _places(piece.left, piece.right, width, mirrored)
-    window = plane[rows][:, columns].astype(np.float32)
-    if plane.dtype.kind == "u":
-        window /= peak_of(plane)
-    return window
+    return unit_range(plane[rows][:, columns])
 
 
 def _places(start: int, stop: int, length: int, mirrored: bool) -> slice | np.ndarray:

@@ -164,26 +164,32 @@ def repeated(card: ModelCard, path: Path, overrides: dict[str, Any]) -> list[Tra
     Raises:
       TrainingError: the card does not describe every run, or see load_config.
     """
-    runs = [*reversed(card.training.get("earlier", [])), card.training]
-    if isinstance(start := runs[0].get("start"), dict):
+    *before, own = [*reversed(card.training.get("earlier", [])), card.training]
+    if isinstance(start := (before or [own])[0].get("start"), dict):
         raise TrainingError(
             f"{card.name}: its training began from weights that its card does not describe, "
             f"{start['name']} (sha256 {start['sha256'][:12]}…)"
         )
+    final = load_config(path, _settings_of(own, card) | overrides | {"name": card.name})
     configs: list[TrainingConfig] = []
-    for index, run in enumerate(runs):
-        if missing := _RECIPE - run.keys():
-            raise TrainingError(f"{card.name}: its card does not tell {', '.join(sorted(missing))}")
-        settings = {name: run[name] for name in _RECIPE} | overrides
-        if index:
-            before = configs[-1]
-            settings["warm_start"] = before.output / (before.name + WEIGHTS_SUFFIX)
-        last = load_config(path, settings | {"name": card.name})
-        if run is not runs[-1]:
-            place = {"output": last.output / f"run_{index + 1}", "evaluate": {}}
-            last = load_config(path, settings | place)
-        configs.append(last)
-    return configs
+    for number, run in enumerate(before, 1):
+        place = {"output": final.output / f"run_{number}", "evaluate": {}}
+        settings = _settings_of(run, card) | overrides | _start_of(configs) | place
+        configs.append(load_config(path, settings))
+    return [*configs, final.model_copy(update=_start_of(configs))]
+
+
+def _settings_of(run: dict[str, Any], card: ModelCard) -> dict[str, Any]:
+    if missing := _RECIPE - run.keys():
+        raise TrainingError(f"{card.name}: its card does not tell {', '.join(sorted(missing))}")
+    return {name: run[name] for name in _RECIPE}
+
+
+def _start_of(configs: list[TrainingConfig]) -> dict[str, Path]:
+    """Where a run begins that follows others."""
+    if not configs:
+        return {}
+    return {"warm_start": configs[-1].output / (configs[-1].name + WEIGHTS_SUFFIX)}
 
 
 def load_config(path: Path, overrides: dict[str, Any]) -> TrainingConfig:
