@@ -29,6 +29,7 @@ from srcnn.training.data import draw_batch, load_training_set
 from srcnn.training.gratings import lay_grating
 from srcnn.training.initial import initial_tensors
 from srcnn.training.pairs import make_pair
+from srcnn.training.recolour import recolour
 from srcnn.training.whitening import parameters_of, whitening_matrix
 from srcnn.weights import card_path, load_weights, save_weights
 
@@ -386,6 +387,34 @@ def test_a_network_on_luma_and_chroma_learns_both(folder, tmp_path):
 def test_gratings_and_chains_exclude_each_other(folder):
     with pytest.raises(TrainingError, match="gratings are laid on luma that is shrunk"):
         read_config(folder, gratings=0.5, degrade=["shrink jpeg=50"])
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_recoloured_pictures_show_saturated_colours_and_keep_what_is_gray(dtype):
+    peak = np.iinfo(dtype).max
+    image = (np.random.default_rng(1).uniform(0.4, 0.6, (32, 32, 3)) * peak).astype(dtype)
+    made = [recolour(image, np.random.default_rng(seed)) for seed in range(20)]
+    assert all(picture.dtype == dtype and picture.shape == image.shape for picture in made)
+    spread = [np.ptp(p.astype(float), axis=-1).mean() for p in made]
+    assert max(spread) > 2 * np.ptp(image.astype(float), axis=-1).mean()
+    gray = image[..., 0]
+    tones = {tuple(recolour(gray, np.random.default_rng(seed)).ravel()) for seed in range(20)}
+    assert tones == {tuple(gray.ravel()), tuple((peak - gray).ravel())}
+
+
+def test_a_share_of_the_crops_is_recoloured(folder):
+    plain = read_config(folder, architecture="photo-small", batch=40, crop=16)
+    vivid = read_config(folder, architecture="photo-small", batch=40, crop=16, recolour=1.0)
+    first, second = (
+        draw_batch(load_training_set(config), config, 0)[1] for config in (plain, vivid)
+    )
+    chroma = [np.abs(batch[..., 1:] - 0.5).mean() for batch in (first, second)]
+    assert chroma[1] > 1.25 * chroma[0]
+
+
+def test_recolouring_needs_a_network_that_sees_colours(folder):
+    with pytest.raises(TrainingError, match="recolour changes colours; srcnn-915 sees the luma"):
+        read_config(folder, architecture="srcnn-915", recolour=0.5)
 
 
 def test_sets_of_colour_and_gray_images_are_measured_together(tmp_path, finished):

@@ -17,6 +17,8 @@ _RECIPE = frozenset(
     ("architecture", "scale", "kernel", "protocol", "degrade", "steps", "batch", "crop")
     + ("learning_rate", "warmup", "ema_decay", "seed", "gratings", "copies")
 )
+# Settings that are newer than some cards, whose runs had the default.
+_NEWER = frozenset({"recolour"})
 
 
 class TrainingError(ValueError):
@@ -51,6 +53,8 @@ class TrainingConfig(BaseModel):
       seed: of the initial weights and of the crops.
       copies: factors at which each training image is used; below 1 it is shrunk first.
       gratings: share of the crops on which a synthetic grating is laid, see gratings.py.
+      recolour: share of the crops of which the colours are exchanged and made vivid, see
+        recolour.py.
       warm_start: weights file to begin from, of another scale all layers but the last; without it
         the network begins as the interpolation.
       checkpoint_every: steps between checkpoints and lines of the log.
@@ -83,6 +87,7 @@ class TrainingConfig(BaseModel):
         tuple[Annotated[float, Field(gt=0, le=1)], ...], Field(min_length=1, max_length=16)
     ] = (1.0,)
     gratings: Annotated[float, Field(ge=0, le=1)] = 0.0
+    recolour: Annotated[float, Field(ge=0, le=1)] = 0.0
     warm_start: Path | None = None
     checkpoint_every: Annotated[int, Field(ge=1)] = 100
     validate_every: Annotated[int, Field(ge=1)] = 500
@@ -103,6 +108,8 @@ class TrainingConfig(BaseModel):
             check_steps(parse_steps(chain), self.scale)
         if self.gratings and self.degrades_crops:
             raise ValueError("gratings are laid on luma that is shrunk and nothing else")
+        if self.recolour and self.network.planes == 1:
+            raise ValueError(f"recolour changes colours; {self.architecture} sees the luma alone")
         if self.crop <= 2 * self.network.margin:
             raise ValueError(
                 f"crop {self.crop} leaves nothing: {self.architecture} takes "
@@ -182,7 +189,7 @@ def repeated(card: ModelCard, path: Path, overrides: dict[str, Any]) -> list[Tra
 def _settings_of(run: dict[str, Any], card: ModelCard) -> dict[str, Any]:
     if missing := _RECIPE - run.keys():
         raise TrainingError(f"{card.name}: its card does not tell {', '.join(sorted(missing))}")
-    return {name: run[name] for name in _RECIPE}
+    return {name: run[name] for name in _RECIPE | (_NEWER & run.keys())}
 
 
 def _start_of(configs: list[TrainingConfig]) -> dict[str, Path]:

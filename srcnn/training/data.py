@@ -14,6 +14,7 @@ from srcnn.resample import resize_matlab
 from srcnn.training.config import TrainingConfig, TrainingError
 from srcnn.training.gratings import lay_grating
 from srcnn.training.pairs import make_pair
+from srcnn.training.recolour import recolour
 
 # Added to a degraded image's MSE: one that is hardly degraded (above 40 dB) must not outweigh all.
 _FLAWLESS = 1e-4
@@ -310,6 +311,8 @@ def _degraded_patch(
     side = -(-config.crop * config.network.upscale // scale) + 2 * _MARGIN
     side = min(side * scale, *(length // scale * scale for length in image.shape[:2]))
     truth = np.ascontiguousarray(image[_draw_window(image.shape, side, generator)])
+    if config.recolour and generator.random() < config.recolour:
+        truth = recolour(truth, generator)
     chain = config.chains[generator.integers(len(config.chains))]
     restoration = replace(config.restoration, border="keep", seed=config.seed)
     restoration = restoration.degraded_by(chain)

@@ -274,6 +274,7 @@ def _recipe(config: TrainingConfig, inputs: Inputs) -> dict[str, Any]:
             "ema_decay",
             "seed",
             "gratings",
+            "recolour",
         },
     )
     return {
