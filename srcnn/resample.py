@@ -58,13 +58,12 @@ def resize_matlab(plane: np.ndarray, size: tuple[int, int], kernel: str) -> np.n
     Returns:
       float64 (height, width), not clipped and not rounded.
     """
-    rows = _resize_matrix(plane.shape[0], size[0], kernel)
     columns = _resize_matrix(plane.shape[1], size[1], kernel)
     result = np.empty(size)
     for strip in strips(result):
-        some = rows[strip]
-        first, last = some.indices.min(), some.indices.max() + 1
-        result[strip] = (columns @ (some[:, first:last] @ plane[first:last]).T).T
+        first, rows = _strip_matrix(plane.shape[0], size[0], kernel, strip.start, strip.stop)
+        source = plane[first : first + rows.shape[1]]
+        result[strip] = (columns @ (rows @ source).T).T
     return result
 
 
@@ -154,3 +153,13 @@ def _resize_matrix(length: int, target: int, kernel: str) -> scipy.sparse.csr_ar
     return scipy.sparse.csr_array(
         (weights.ravel(), (rows, mirrored.ravel())), shape=(target, length)
     )
+
+
+@lru_cache(maxsize=256)
+def _strip_matrix(
+    length: int, target: int, kernel: str, start: int, stop: int
+) -> tuple[int, scipy.sparse.csr_array]:
+    """Rows of _resize_matrix without the columns that they ignore; the first column kept."""
+    rows = _resize_matrix(length, target, kernel)[start:stop]
+    first, last = rows.indices.min(), rows.indices.max() + 1
+    return int(first), rows[:, first:last]

@@ -1,5 +1,6 @@
 """What a training run is told: a YAML file, checked whole before anything is read or built."""
 
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -131,18 +132,18 @@ class TrainingConfig(BaseModel):
         object.__setattr__(self, "data", self.data or f"images of {', '.join(self.images)}")
         return self
 
-    @property
+    @cached_property
     def network(self) -> Architecture:
         """The architecture itself."""
         return architecture_for(self.architecture, self.scale)
 
-    @property
+    @cached_property
     def restoration(self) -> Restoration:
         """What the network learns, measured as published; without the chroma's filter."""
         degradation = Degradation(self.protocol, self.scale, self.kernel)
         return Restoration(self.network, degradation, border="shave")
 
-    @property
+    @cached_property
     def chains(self) -> tuple[tuple[Step, ...], ...]:
         """The chains that crops are degraded by."""
         return tuple(map(parse_steps, self.degrade))

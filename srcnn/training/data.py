@@ -317,8 +317,11 @@ def _degraded_patch(
     restoration = replace(config.restoration, border="keep", seed=config.seed)
     restoration = restoration.degraded_by(chain)
     small = restoration.degrade(truth, name)
-    interpolated = restoration.interpolate(small, truth.shape[:2], truth.dtype)
-    seen = restoration.network_input(small, interpolated, truth.dtype)
+    if config.network.sees_small:
+        seen = restoration.network_input(small, small, truth.dtype)
+    else:
+        interpolated = restoration.interpolate(small, truth.shape[:2], truth.dtype)
+        seen = restoration.network_input(small, interpolated, truth.dtype)
     original = restoration.network_target(truth)
     large = cv2.resize(unit_range(seen), (side, side), interpolation=cv2.INTER_CUBIC)
     wanted = unit_range(original)
