@@ -52,6 +52,8 @@ class Claim:
             "since": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         self._over = threading.Event()
+        # Renewal and release exclude each other; a signal may interrupt a release with another.
+        self._changing = threading.RLock()
         self._thread = threading.Thread(target=self._renew, daemon=True)
 
     def __enter__(self):
@@ -85,7 +87,7 @@ class Claim:
     def release(self) -> None:
         """Removes the claim, if it is still this run's."""
         self._over.set()
-        with suppress(OSError, StoreError):
+        with self._changing, suppress(OSError, StoreError):
             if self._is_ours(self._read()):
                 self._store.delete(CLAIM)
 
@@ -130,13 +132,21 @@ class Claim:
     def _renew(self) -> None:
         while not self._over.wait(_BEAT_SECONDS):
             with suppress(OSError, StoreError):  # tried again at the next beat
-                holder = self._read()
-                if not self._is_ours(holder):
-                    who = (holder or {}).get("run_id", "somebody")
-                    self._on_loss(f"the output was taken over by run {who}")
+                taken_by = self._renew_once()
+                if taken_by:
+                    self._on_loss(f"the output was taken over by run {taken_by}")
                     return
-                if not self._over.is_set():
-                    self._store.write(CLAIM, to_json(self._held | {"renewed": time.time()}))
+
+    def _renew_once(self) -> str | None:
+        """Writes the claim again; returns the run that holds it if this one does not."""
+        with self._changing:
+            if self._over.is_set():
+                return None
+            holder = self._read()
+            if not self._is_ours(holder):
+                return (holder or {}).get("run_id", "somebody")
+            self._store.write(CLAIM, to_json(self._held | {"renewed": time.time()}))
+            return None
 
 
 def _process_space() -> str:

@@ -117,6 +117,17 @@ def test_the_claim_is_renewed_and_who_loses_it_is_told_and_leaves_it(tmp_path, m
             assert held(tmp_path)["run_id"] == "second"
 
 
+def test_a_release_during_a_renewal_is_no_loss_and_leaves_no_claim(tmp_path, monkeypatch):
+    monkeypatch.setattr(claims, "_BEAT_SECONDS", 0.0)
+    lost = []
+    for _ in range(100):
+        with Claim(store(tmp_path), False, lost.append) as claim:
+            time.sleep(0.001)
+        claim._thread.join()
+        assert not lost
+        assert not (tmp_path / CLAIM).exists()
+
+
 def test_without_hard_links_the_claim_is_made_all_the_same(tmp_path, monkeypatch):
     def refuse(*_):
         raise PermissionError(1, "Operation not permitted")

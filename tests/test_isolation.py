@@ -1,16 +1,17 @@
 """Decoders that crash, loop or take all memory cost one image, not the run."""
 
-import os
 import signal
 import socket
+import subprocess
+import sys
 import textwrap
 import threading
-import time
+from contextlib import suppress
 
 import numpy as np
 import psutil
 import pytest
-from conftest import write_images
+from conftest import PATIENCE, ROOT, write_images
 from PIL import Image
 from support import pillow_file, random_image
 
@@ -195,20 +196,22 @@ def test_threads_have_children_of_their_own(monkeypatch):
     assert 1 <= len(apart._idle) <= 4
 
 
-def test_children_end_with_their_parent():
-    ready, theirs = os.pipe()
-    parent = os.fork()
-    if parent == 0:
-        decode_apart(png(random_image((9, 9, 3))), 1, 60)
-        os.write(theirs, str(apart._idle[0]._process.pid).encode())
-        os.kill(os.getpid(), signal.SIGKILL)
-    os.close(theirs)
-    os.waitpid(parent, 0)
-    child = int(os.read(ready, 20))
-    deadline = time.monotonic() + 60
-    while psutil.pid_exists(child) and psutil.Process(child).status() != psutil.STATUS_ZOMBIE:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+def test_children_end_with_their_parent(tmp_path):
+    (tmp_path / "image.png").write_bytes(png(random_image((9, 9, 3))))
+    program = """
+import os, pathlib, signal, sys
+from codec import apart
+apart.decode_apart(pathlib.Path(sys.argv[1]).read_bytes(), 1, 60)
+print(apart._idle[0]._process.pid, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    parent = subprocess.run(
+        [sys.executable, "-c", program, tmp_path / "image.png"],
+        cwd=ROOT, stdout=subprocess.PIPE, timeout=PATIENCE,
+    )  # fmt: skip
+    assert parent.returncode == -signal.SIGKILL
+    with suppress(psutil.NoSuchProcess):
+        psutil.Process(int(parent.stdout)).wait(PATIENCE)
 
 
 @pytest.mark.parametrize("shape", [(5, 7), (5, 7, 3), (1, 1)])
