@@ -1,30 +1,37 @@
-"""Estimates, without a reference, of what is wrong with a picture: noise and blocks."""
-
-from collections.abc import Iterator
+"""Estimates, without a reference, of the noise and the JPEG blocks in a picture."""
 
 import cv2
 import numpy as np
 import scipy.fft
+from scipy.stats import chi2
 
 from srcnn.colour import luma_opencv, peak_of
+from srcnn.compiled import compiled
 from srcnn.strips import strips
 
 _SIDE = 8
-_INDEX = np.add.outer(np.arange(_SIDE), np.arange(_SIDE))
-# Coefficients that tell how much is drawn in a block, and those that tell its noise. Noise is
-# independent in both, so choosing blocks by the former does not bias the latter.
-_DRAWN = (_INDEX >= 1) & (_INDEX <= 7)
-_FINE = _INDEX >= 10
-_SMOOTHEST = 0.02
-_LEAST = 32
+_COSINES = scipy.fft.dct(np.eye(_SIDE, dtype=np.float32), axis=0, norm="ortho")
+# The sum of a coefficient's indices. Low ones say how much is drawn in a block, high ones how noisy
+# it is. Noise is independent in both, so choosing blocks by the former does not bias the latter.
+_LARGEST_DRAWN, _LEAST_FINE = 7, 10
+_FINE_NUMBER = np.count_nonzero(np.add.outer(range(_SIDE), range(_SIDE)) >= _LEAST_FINE)
+# Blocks overlap in pictures that have fewer than so many without.
+_MANY_BLOCKS = 8192
+# Clipping takes noise away: blocks with more pixels at black or white do not count.
+_CLIPPED = 3
+# Blocks that noise is measured in: a share of the smoothest, and the quantile of these.
+_SMOOTHEST, _LEAST = 0.01, 32
+_QUANTILE = 0.4
+_EXPECTED = chi2.ppf(_QUANTILE, _FINE_NUMBER) / _FINE_NUMBER
 
 
 def noise_of(image: np.ndarray) -> float | None:
-    """The standard deviation of white noise, as it is in each channel, in 8-bit codes.
+    """The standard deviation of white noise in each channel, in 8-bit codes.
 
     Measured in the high frequencies of the smoothest blocks, after Ponomarenko et al., "An
-    automatic approach to lossy compression of AVIRIS images", IGARSS 2007. Texture that covers a
-    whole picture counts as noise; JPEG takes noise away, also from this figure.
+    automatic approach to lossy compression of AVIRIS images", IGARSS 2007. A photograph's own grain
+    counts as noise, and so does texture that covers a whole picture; JPEG removes noise, from this
+    figure too.
 
     Args:
       image: (h, w, 3) BGR or (h, w), uint8 or uint16.
@@ -39,29 +46,65 @@ def noise_of(image: np.ndarray) -> float | None:
 
 
 def _noise_of_plane(plane: np.ndarray) -> float:
-    energies = np.concatenate(list(_energies(plane)), axis=1)
-    drawn, fine, is_clipped = energies
-    if np.count_nonzero(is_clipped == 0) >= _LEAST:  # clipping takes noise away
-        drawn, fine = drawn[is_clipped == 0], fine[is_clipped == 0]
+    blocks = (plane.shape[0] // _SIDE) * (plane.shape[1] // _SIDE)
+    step = _SIDE if blocks >= _MANY_BLOCKS else _SIDE // 2
+    drawn, fine, clipped = _energies(plane, step, peak_of(plane), _COSINES)
+    if np.count_nonzero(clipped <= _CLIPPED) >= _LEAST:
+        drawn, fine = drawn[clipped <= _CLIPPED], fine[clipped <= _CLIPPED]
     count = min(len(drawn), max(_LEAST, round(len(drawn) * _SMOOTHEST)))
     smoothest = np.argpartition(drawn, count - 1)[:count]
-    return float(np.sqrt(np.median(fine[smoothest]))) * 255 / peak_of(plane)
+    variance = np.quantile(fine[smoothest], _QUANTILE) / _EXPECTED
+    return float(np.sqrt(variance)) * 255 / peak_of(plane)
 
 
-def _energies(plane: np.ndarray) -> Iterator[np.ndarray]:
-    """Of blocks, (3, n): squares of drawn and of fine coefficients, and which are clipped."""
-    cosines = scipy.fft.dct(np.eye(_SIDE, dtype=np.float32), axis=0, norm="ortho")
-    width = plane.shape[1] // _SIDE * _SIDE
-    step = _SIDE * max(1, 65536 // (width * _SIDE))
-    for top in range(0, plane.shape[0] // _SIDE * _SIDE, step):
-        rows = plane[top : top + step]
-        rows = rows[: len(rows) // _SIDE * _SIDE, :width]
-        blocks = rows.reshape(-1, _SIDE, width // _SIDE, _SIDE).swapaxes(1, 2)
-        blocks = blocks.reshape(-1, _SIDE, _SIDE)
-        squares = (cosines @ blocks.astype(np.float32) @ cosines.T) ** 2
-        is_clipped = ((blocks == 0) | (blocks == peak_of(plane))).any(axis=(1, 2))
-        drawn, fine = squares[:, _DRAWN].sum(axis=1), squares[:, _FINE].mean(axis=1)
-        yield np.stack([drawn, fine, is_clipped])
+@compiled
+def _energies(plane, step, peak, cosines):
+    """Measures blocks, a row of them at a time.
+
+    Returns:
+      (3, n): the sum of squares of drawn coefficients, the mean of squares of fine ones, and the
+      number of clipped pixels.
+    """
+    rows = (plane.shape[0] - _SIDE) // step + 1
+    columns = (plane.shape[1] - _SIDE) // step + 1
+    energies = np.zeros((3, rows, columns), np.float32)
+    for row in range(rows):
+        part = plane[row * step : row * step + _SIDE]
+        drawn, fine, clipped = energies[0, row], energies[1, row], energies[2, row]
+        for block in range(columns):
+            for line in part:
+                for value in line[block * step : block * step + _SIDE]:
+                    clipped[block] += (value == 0) | (value == peak)
+        upright = _upright(part, cosines)
+        for i in range(_SIDE):
+            for j in range(_SIDE):
+                if i + j >= _LEAST_FINE:
+                    _add_squares(fine, upright[i], cosines[j], step)
+                elif 1 <= i + j <= _LARGEST_DRAWN:
+                    _add_squares(drawn, upright[i], cosines[j], step)
+        fine /= _FINE_NUMBER
+    return energies.reshape(3, -1)
+
+
+@compiled
+def _upright(part, cosines):
+    """The cosine transform of each column of 8 pixels."""
+    coefficients = np.zeros(part.shape, np.float32)
+    for i in range(_SIDE):
+        for k in range(_SIDE):
+            for x in range(part.shape[1]):
+                coefficients[i, x] += cosines[i, k] * part[k, x]
+    return coefficients
+
+
+@compiled
+def _add_squares(sums, line, cosine, step):
+    """Adds the square of a coefficient of each block."""
+    for block in range(len(sums)):
+        value = np.float32(0)
+        for k in range(_SIDE):
+            value += line[block * step + k] * cosine[k]
+        sums[block] += value * value
 
 
 def blockiness_of(image: np.ndarray) -> float | None:

@@ -134,14 +134,22 @@ def test_a_damaged_pristine_model_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("sigma", [3, 5, 10, 15])
-def test_noise_is_estimated_beside_the_images_own(set14, sigma):
+def test_the_estimate_is_of_the_grain_and_of_the_added_noise(set14, sigma):
     estimates = np.array([
         (noise_of(image), noise_of(degraded(image, f"noise={sigma}", name)))
         for name, image in set14.items()
     ])  # fmt: skip
-    assert np.median(estimates[:, 1]) == pytest.approx(sigma, rel=0.15)
-    beside = np.hypot(sigma, estimates[:, 0]) / estimates[:, 1]
-    assert (np.abs(beside - 1) < 0.15).mean() >= 0.75
+    assert np.median(estimates[:, 1]) == pytest.approx(sigma, rel=0.1)
+    error = estimates[:, 1] / np.hypot(sigma, estimates[:, 0]) - 1
+    assert (np.abs(error) < 0.15).mean() >= 0.9
+
+
+@pytest.mark.parametrize("side", [100, 300, 800])
+@pytest.mark.parametrize("level", [20, 128])
+def test_the_estimate_of_white_noise_is_its_deviation(side, level):
+    noise = np.random.default_rng(side).normal(level, 7, (side, side, 3))
+    image = quantise_half_up(noise, np.uint8)
+    assert noise_of(image) == pytest.approx(7, rel=0.08)
 
 
 def test_noise_is_in_8_bit_codes_and_none_of_a_picture_without_blocks(photo):
