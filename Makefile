@@ -9,7 +9,7 @@ SUITE := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(RUN) -m pytest -n $(WORKERS)
 READY := $(VENV)/.ready
 DEMO_PHOTOS := astronaut.png cat.png chelsea.png coffee.png motorcycle_left.png rocket.jpg
 
-.PHONY: help setup demo test slow-test coverage browser-test gcs-test docs-test airflow-test flink-demo flink-test prism \
+.PHONY: help setup demo docs test slow-test coverage browser-test gcs-test docs-test airflow-test flink-demo flink-test prism \
   bench lint format lock clean
 
 help:  ## list the targets
@@ -69,6 +69,17 @@ gcs-test: $(READY)  ## test Google Cloud Storage on fake-gcs-server (needs Go)
 docs-test: $(READY)  ## run every command of the documents as it stands (ten minutes)
 	SLOW=1 $(RUN) -m pytest tests/test_commands.py
 
+docs: .venv.docs/.ready  ## build the documentation site into .site/html; fails on broken links
+	rm -rf .site
+	mkdir -p .site/source
+	cp -r README.md ARCHITECTURE.md RESULTS.md CHANGELOG.md docs .site/source
+	NO_MKDOCS_2_WARNING=1 .venv.docs/bin/mkdocs build --strict
+
+.venv.docs/.ready: requirements/docs.txt
+	$(PYTHON) -m venv .venv.docs
+	.venv.docs/bin/pip install --quiet --disable-pip-version-check -r requirements/docs.txt
+	touch $@
+
 # An environment of its own: Airflow's needs would bind the job's. --noconftest: the tests' own needs.
 airflow-test: $(READY)  ## load the DAG in Airflow and run its task (some minutes to install)
 	$(PYTHON) -m venv .venv.airflow
@@ -93,4 +104,4 @@ lock: $(READY)  ## resolve the locked versions anew
 	  --output-file requirements/lock.txt setup.py
 
 clean:  ## remove the environment and what demo and tests made
-	rm -rf $(VENV) .venv.airflow .flink .prism demo .pytest_cache .ruff_cache .hypothesis build dist *.egg-info
+	rm -rf $(VENV) .venv.airflow .venv.docs .site .flink .prism demo .pytest_cache .ruff_cache .hypothesis build dist *.egg-info

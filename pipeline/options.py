@@ -95,7 +95,7 @@ def parse(arguments: list[str]) -> Command:
     Raises:
       UsageError: the message says what is wrong and what would be right.
     """
-    parser = _build_parser()
+    parser = build_parser()
     options, rest = parser.parse_known_args([_with_underscores(a) for a in arguments])
     _refuse_unknown(rest, parser)
     if stores := [word for word in rest if word.startswith("--s3_")]:
@@ -115,7 +115,8 @@ def parse(arguments: list[str]) -> Command:
     return Command(config, rest, options.dry_run, options.verbose, options.quiet, options.json)
 
 
-def _build_parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of the command line, also read by docs/options.py."""
     parser = _Parser(
         prog="run_pipeline.py",
         description="Restore image datasets with super-resolution (SRCNN) on Apache Beam: "

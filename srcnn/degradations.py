@@ -288,7 +288,8 @@ class Degradation:
 
         Args:
           image: (h, w, 3) BGR or (h, w), uint8 or uint16.
-          seed, path: decide what the image draws.
+          seed: with the path it decides the values that the image draws.
+          path: of the image, relative.
 
         Returns:
           An image of the same type, or what the protocol's shrink makes where that comes last.

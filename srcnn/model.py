@@ -91,7 +91,9 @@ def load_model(
     Args:
       model: the whole name of shipped weights, an architecture that scale, kernel and protocol
         complete, or the path of a `.weights.h5` file with its model card beside it.
-      scale, kernel, protocol: see `model` and srcnn.weights.choose_weights.
+      scale: of an architecture: 2, 3 or 4; 1 for networks that only clean.
+      kernel: of an architecture: the interpolation to undo; None: see srcnn.weights.choose_weights.
+      protocol: of an architecture: `opencv` or `matlab`; None: as for kernel.
       engine: `auto`, `openvino` or `tensorflow`.
       ensemble: see srcnn.engines.create_engine.
 

@@ -32,12 +32,14 @@ NOT_RUN = {
     r"make bench .*": "takes half an hour; tests/test_benchmarks_speed.py runs its parts",
     r".* -m srcnn\.train .* --card .*": "takes half an hour; tests/test_training.py runs its steps",
     r".* -m benchmarks\.\w+( .*)?": "takes long; each says what it takes",
+    r".* --job_endpoint .*": "needs a cluster; see tests/test_remote.py and tests/cluster",
     r"cp deploy/.*": "writes below /etc; tests/test_documents.py verifies the files",
     r"systemctl .*": "needs systemd; tests/test_documents.py verifies the units",
 }
 SLOW_COMMANDS = (r"make demo", r".* -m srcnn\.train .*", r".* --output out/own .*", r".*Set5/.*")
 NEEDS_SHARED = (r".* -m srcnn\.convert .*", r".*Set5/.*")
-_ALL = [ROOT / "README.md", ROOT / "RESULTS.md", *sorted((ROOT / "docs").glob("*.md"))]
+_ALL = [ROOT / "README.md", *sorted(ROOT.glob("[!R]*.md")), ROOT / "RESULTS.md"]
+_ALL += sorted((ROOT / "docs").glob("*.md"))
 PAGES = [page for page in _ALL if page.name not in PAGES_TESTED_ELSEWHERE]
 
 

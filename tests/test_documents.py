@@ -1,19 +1,29 @@
 """What the documents say is so."""
 
+import argparse
 import ast
 import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
+from apache_beam.options.pipeline_options import PipelineOptions
 from conftest import ROOT
+from PIL import Image
 
-from pipeline.config import JobConfig, load_config
+from benchmarks import before_after
+from pipeline.config import load_config
 from pipeline.errors import ExitCode
+from pipeline.options import build_parser
 from pipeline.version import VERSION
 from transforms.records import RUN_ID, report_columns
+
+DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
+NAMES = [str(page.relative_to(ROOT)) for page in DOCUMENTS]
 
 
 def test_the_report_page_documents_every_column():
@@ -33,44 +43,97 @@ def test_presets_are_valid(preset):
         assert getattr(config, name) == value
 
 
-def test_the_readme_names_only_options_that_exist():
-    readme = (ROOT / "README.md").read_text()
-    commands = re.findall(r"run_pipeline\.py((?:[^\n`]|\\\n)+)", readme)
+def options_of_beam() -> set[str]:
+    parser = argparse.ArgumentParser(add_help=False)
+    for options in PipelineOptions.__subclasses__():
+        options._add_argparse_args(parser)
+    return {flag[2:] for action in parser._actions for flag in action.option_strings}
+
+
+@pytest.mark.parametrize("page", DOCUMENTS, ids=NAMES)
+def test_documents_name_only_options_that_exist(page):
+    commands = re.findall(r"run_pipeline\.py((?:[^\n`]|\\\n)+)", page.read_text())
     flags = {flag for command in commands for flag in re.findall(r"--(\w+)", command)}
-    own = {
-        *JobConfig.model_fields,
-        "dry_run",
-        "list_models",
-        "help",
-        "config",
-        "verbose",
-        "quiet",
-        "json",
-        "version",
-    }
-    assert flags
-    assert flags <= own
+    own = {action.dest for action in build_parser()._actions}
+    assert flags - own <= options_of_beam()
+    assert flags or page != ROOT / "README.md"
 
 
-def test_every_exit_code_is_in_the_readme_and_in_the_help():
-    from pipeline import options
+def test_the_page_of_options_is_made_of_the_parser():
+    made = subprocess.run(
+        [sys.executable, ROOT / "docs/options.py"], cwd=ROOT, capture_output=True, text=True
+    )
+    same = (ROOT / "docs/options.md").read_text() == made.stdout
+    assert same, ".venv/bin/python docs/options.py > docs/options.md"
 
+
+def test_every_exit_code_is_in_its_page_and_in_the_help():
     codes = [str(v) for k, v in vars(ExitCode).items() if k.isupper()]
-    readme = (ROOT / "README.md").read_text()
+    page = (ROOT / "docs/exit-codes.md").read_text()
     for code in codes:
-        assert re.search(rf"\b{code}\b", readme)
-        assert re.search(rf"\b{code}\b", options._EXAMPLES)
+        assert re.search(rf"^\| .*\b{code}\b.* \| .+ \| .+ \|$", page, re.MULTILINE)
+        assert re.search(rf"\b{code}\b", build_parser().epilog)
 
 
 def test_the_changelog_speaks_of_this_version():
     assert f"## {VERSION}" in (ROOT / "CHANGELOG.md").read_text()
 
 
-def test_documents_link_to_files_that_exist():
-    for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
-        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
-            if "://" not in target:
-                assert (page.parent / target).exists(), f"{page.name}: {target}"
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub and MkDocs make them."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in headings}
+
+
+@pytest.mark.parametrize("page", [*DOCUMENTS, ROOT / "docs/history.ipynb"])
+def test_links_lead_to_files_and_headings_that_exist(page):
+    for target in re.findall(r"\]\(([^) ]+)\)", page.read_text()):
+        if "://" in target:
+            continue
+        name, _, anchor = target.partition("#")
+        linked = page.parent / name if name else page
+        assert linked.exists(), target
+        assert not anchor or anchor in anchors(linked), target
+
+
+@pytest.mark.parametrize("page", DOCUMENTS, ids=NAMES)
+def test_documents_are_short(page):
+    most = {"README.md": 120, "ARCHITECTURE.md": 120} if page.parent == ROOT else {}
+    assert len(page.read_text().splitlines()) <= most.get(page.name, 300)
+
+
+def test_every_page_is_in_the_index_and_on_the_site():
+    index = (ROOT / "docs/README.md").read_text()
+    site = (ROOT / "mkdocs.yml").read_text()
+    for page in DOCUMENTS:
+        path = page.relative_to(ROOT)
+        assert str(path) in site
+        if page.name != "README.md":
+            assert f"]({path.name})" in index or f"](../{path.name})" in index
+
+
+@pytest.mark.slow
+def test_the_site_builds_and_its_links_resolve():
+    """`make docs` is strict: a broken link or an unknown name of the API fails it."""
+    if subprocess.run(["make", "--silent", ".venv.docs/.ready"], cwd=ROOT).returncode:
+        pytest.skip("MkDocs cannot be installed here")
+    built = subprocess.run(["make", "--silent", "docs"], cwd=ROOT, capture_output=True, text=True)
+    assert built.returncode == 0, built.stderr
+    page = (ROOT / ".site/html/docs/api/index.html").read_text()
+    assert "load_model" in page and "(h, w, 3) BGR, as OpenCV reads it" in page
+
+
+@pytest.mark.slow
+def test_the_picture_of_the_readme_is_made_by_its_command(tmp_path):
+    assert before_after.main(["--output", str(tmp_path / "made.png")]) == 0
+    made, shown = (
+        np.asarray(Image.open(path))
+        for path in (tmp_path / "made.png", ROOT / "docs/images/before_after.png")
+    )
+    assert made.shape == shown.shape
+    upper = slice(0, made.shape[0] // 2)  # the lower half changes with the weights
+    np.testing.assert_array_equal(made[upper], shown[upper])
 
 
 def test_the_scheduled_configuration_is_valid():
@@ -91,12 +154,6 @@ def test_the_units_are_valid(tmp_path):
     )
     assert "srcnn-nightly" not in checked.stderr, checked.stderr
     assert checked.returncode == 0
-
-
-def test_every_exit_code_is_in_the_page_about_scheduling():
-    page = (ROOT / "docs/scheduling.md").read_text()
-    for name, code in vars(ExitCode).items():
-        assert not name.isupper() or re.search(rf"^\| .*\b{code}\b", page, re.MULTILINE)
 
 
 def messages_of_the_code() -> list[str]:
