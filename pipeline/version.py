@@ -1,5 +1,6 @@
 """Version of this software, and of what its figures depend on."""
 
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 
 VERSION = "0.1.0"
@@ -16,6 +17,7 @@ _LIBRARIES = (
 )
 
 
+@cache
 def versions() -> dict[str, str]:
     """The version of this software and those of the libraries, by distribution name."""
     found = {"srcnn-beam": VERSION}
