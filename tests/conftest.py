@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import skimage
+from beam_caches import keep_answers
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
@@ -51,6 +52,13 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Schedul
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
     """Long bytes are no name; some hold the time, and workers would not agree on it."""
     return argname if isinstance(val, bytes) and len(val) > 40 else None
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_beam():
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        keep_answers(monkeypatch)
+        yield
 
 
 @pytest.fixture(scope="session")
