@@ -9,7 +9,7 @@ from srcnn.training.data import read_image
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "scale", "psnr"), [("M4C16", 2, 37.12), ("M4C16", 4, 30.87)])
-def test_networks_of_others_have_their_figures(shared, name, scale, psnr):
+def test_figures_of_third_party_networks_are_in_the_table(shared, name, scale, psnr):
     _, paths = named_set(f"Set5={shared}/data/Set5/*.bmp")
     network = frontier.theirs(shared / f"weights/peers/ECBSR_{name}_x{scale}.onnx", scale)
     found, _ = frontier.quality(network, scale, [read_image(path) for path in paths])
@@ -17,7 +17,7 @@ def test_networks_of_others_have_their_figures(shared, name, scale, psnr):
 
 
 @pytest.mark.slow
-def test_the_table_and_the_plot_have_both_kinds(shared, tmp_path, capsys, monkeypatch):
+def test_table_and_plot_show_own_and_third_party_networks(shared, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(frontier, "_SECONDS", 0.05)
     monkeypatch.setattr(frontier, "_ROUNDS", 1)
     monkeypatch.setattr("sys.argv", [

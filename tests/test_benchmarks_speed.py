@@ -92,7 +92,7 @@ def test_the_plain_loop_writes_what_the_job_writes(run_job, photos, tmp_path, ti
         assert images[0].read_bytes() == images[1].read_bytes()
 
 
-def test_the_processors_time_is_that_of_all_processes():
+def test_core_seconds_include_child_processes():
     busy = "import time\nwhile time.process_time() < 0.5: pass\n"
     outer = f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {busy!r}])\n{busy}"
     started = time.monotonic()

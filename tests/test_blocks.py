@@ -41,7 +41,7 @@ def past_row(number: int) -> tuple[bytes, PastRow]:
     return path.encode(), row
 
 
-def test_a_hundred_thousand_rows_are_few_and_small_elements():
+def test_hundred_thousand_rows_make_few_small_elements():
     blocks = list(to_blocks(map(past_row, range(100_000))))
     assert len(blocks) <= 256 * 5
     assert sum(len(block) for _, block in blocks) < 60 * 100_000

@@ -37,7 +37,7 @@ def leave(tmp_path, **changes):
     (tmp_path / CLAIM).write_text(json.dumps(content))
 
 
-def test_a_second_run_is_refused_with_who_holds_it_and_since_when(tmp_path):
+def test_second_claim_is_refused_naming_the_holder_and_its_start(tmp_path):
     with Claim(store(tmp_path, "first"), False, nobody):
         since = held(tmp_path)["since"]
         with pytest.raises(UsageError) as refusal, Claim(store(tmp_path), False, nobody):
@@ -50,7 +50,7 @@ def test_a_second_run_is_refused_with_who_holds_it_and_since_when(tmp_path):
         assert held(tmp_path)["run_id"] == "run"
 
 
-def test_of_many_that_come_at_once_one_gets_it(tmp_path):
+def test_one_of_many_simultaneous_claims_succeeds(tmp_path):
     start, got, refused = threading.Barrier(8), [], []
 
     def come(number):
@@ -71,7 +71,7 @@ def test_of_many_that_come_at_once_one_gets_it(tmp_path):
     got[0].release()
 
 
-def test_a_dead_process_of_this_machine_holds_nothing(tmp_path):
+def test_claim_of_a_dead_local_process_is_taken_over(tmp_path):
     child = subprocess.Popen([sys.executable, "-c", ""])
     child.wait()
     leave(tmp_path, pid=child.pid)
@@ -79,14 +79,14 @@ def test_a_dead_process_of_this_machine_holds_nothing(tmp_path):
         assert held(tmp_path)["run_id"] == "run"
 
 
-def test_a_process_number_that_was_given_out_again_holds_nothing(tmp_path):
+def test_claim_of_a_reused_process_id_is_taken_over(tmp_path):
     leave(tmp_path, pid=os.getpid(), pid_started=psutil.Process().create_time() - 100)
     with Claim(store(tmp_path), False, nobody):
         assert held(tmp_path)["run_id"] == "run"
 
 
 @pytest.mark.parametrize("place", [{"host": "another"}, {"processes": "pid:[1]"}])
-def test_a_holder_elsewhere_is_dead_when_it_has_not_renewed_for_long(tmp_path, place):
+def test_claim_of_another_host_expires_without_renewal(tmp_path, place):
     leave(tmp_path, **place, pid=1, renewed=time.time() - 200)
     with pytest.raises(UsageError, match="is being written"), Claim(store(tmp_path), False, nobody):
         pass
@@ -95,13 +95,13 @@ def test_a_holder_elsewhere_is_dead_when_it_has_not_renewed_for_long(tmp_path, p
         assert held(tmp_path)["run_id"] == "run"
 
 
-def test_a_damaged_claim_holds_nothing(tmp_path):
+def test_damaged_claim_is_taken_over(tmp_path):
     (tmp_path / CLAIM).write_text("{")
     with Claim(store(tmp_path), False, nobody):
         assert held(tmp_path)["run_id"] == "run"
 
 
-def test_the_claim_is_renewed_and_who_loses_it_is_told_and_leaves_it(tmp_path, monkeypatch):
+def test_claim_is_renewed_and_its_loss_is_reported(tmp_path, monkeypatch):
     monkeypatch.setattr(claims, "_BEAT_SECONDS", 0.05)
     lost, told = [], threading.Event()
     with Claim(store(tmp_path, "first"), False, lambda why: (lost.append(why), told.set())):
@@ -117,7 +117,7 @@ def test_the_claim_is_renewed_and_who_loses_it_is_told_and_leaves_it(tmp_path, m
             assert held(tmp_path)["run_id"] == "second"
 
 
-def test_a_release_during_a_renewal_is_no_loss_and_leaves_no_claim(tmp_path, monkeypatch):
+def test_release_during_a_renewal_reports_no_loss_and_leaves_no_claim(tmp_path, monkeypatch):
     monkeypatch.setattr(claims, "_BEAT_SECONDS", 0.0)
     lost = []
     for _ in range(100):
@@ -128,7 +128,7 @@ def test_a_release_during_a_renewal_is_no_loss_and_leaves_no_claim(tmp_path, mon
         assert not (tmp_path / CLAIM).exists()
 
 
-def test_without_hard_links_the_claim_is_made_all_the_same(tmp_path, monkeypatch):
+def test_claim_works_without_hard_links(tmp_path, monkeypatch):
     def refuse(*_):
         raise PermissionError(1, "Operation not permitted")
 
@@ -139,7 +139,7 @@ def test_without_hard_links_the_claim_is_made_all_the_same(tmp_path, monkeypatch
         assert held(tmp_path)["run_id"] == "first"
 
 
-def test_a_second_run_into_the_same_output_is_refused_and_disturbs_nothing(
+def test_second_run_into_the_same_output_is_refused_and_the_first_completes(
     tmp_path, photo, tiny_weights, run_job
 ):
     write_images(tmp_path / "in", {f"{i:03}.png": photo for i in range(40)})

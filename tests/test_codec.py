@@ -115,7 +115,7 @@ def kept_id(case) -> str:
 @pytest.mark.parametrize("case", KEPT, ids=kept_id)
 @settings(quick, max_examples=10)
 @given(height=st.integers(1, 40), width=st.integers(1, 40), seed=st.integers(0, 99))
-def test_what_is_written_is_read_again(case, height, width, seed):
+def test_written_files_are_read_back(case, height, width, seed):
     suffix, dtype, channels, has_alpha = case
     image = random_image((height, width, *channels), dtype, seed)
     alpha = None
@@ -131,7 +131,7 @@ def test_what_is_written_is_read_again(case, height, width, seed):
 
 @pytest.mark.parametrize("suffix", [".webp", ".bmp"])
 @pytest.mark.parametrize("has_alpha", [False, True])
-def test_gray_may_become_colour_but_keeps_its_values(suffix, has_alpha):
+def test_gray_keeps_its_values_where_it_becomes_colour(suffix, has_alpha):
     gray = random_image((9, 14))
     alpha = random_image((9, 14), seed=1) if has_alpha else None
     pixels, found = planes_of(encoded(gray, alpha, suffix))
@@ -144,7 +144,7 @@ def test_gray_may_become_colour_but_keeps_its_values(suffix, has_alpha):
 
 
 @pytest.mark.parametrize("suffix", sorted(WRITABLE_SUFFIXES))
-def test_every_writable_format_takes_a_plain_picture(suffix):
+def test_every_writable_format_encodes_a_plain_picture(suffix):
     image = smooth_image((20, 30, 3))
     assert decode_plain(encoded(image, None, suffix)).shape == image.shape
 
@@ -154,7 +154,7 @@ def test_every_writable_format_takes_a_plain_picture(suffix):
 
 @pytest.mark.parametrize("file_format", ["PNG", "BMP", "TIFF", "PPM", "TGA"])
 @pytest.mark.parametrize("channels", [GRAY, COLOUR])
-def test_pillows_files_are_read(file_format, channels):
+def test_files_written_by_pillow_are_read(file_format, channels):
     pixels = random_image((8, 13, *channels))
     found = decode_plain(pillow_file(Image.fromarray(pixels), file_format))
     assert_same(found, pixels[..., ::-1] if channels else pixels)
@@ -163,21 +163,21 @@ def test_pillows_files_are_read(file_format, channels):
 @pytest.mark.parametrize("options", [{}, {"compression": "zlib"}, {"tile": (16, 16)}])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("byteorder", ["<", ">"])
-def test_tifffiles_files_are_read(options, dtype, byteorder):
+def test_files_written_by_tifffile_are_read(options, dtype, byteorder):
     pixels = random_image((8, 13, 3), dtype)
     content = tiff_file(pixels, photometric="rgb", byteorder=byteorder, **options)
     assert_same(decode_plain(content), pixels[..., ::-1])
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_separate_planes_are_read(dtype):
+def test_planar_tiff_is_read(dtype):
     pixels = random_image((3, 8, 13), dtype)
     content = tiff_file(pixels, photometric="rgb", planarconfig="separate")
     assert_same(decode_plain(content), np.moveaxis(pixels, 0, 2)[..., ::-1])
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_tiff_whose_white_is_zero_is_not_read_as_a_negative(dtype):
+def test_white_is_zero_tiff_is_not_inverted(dtype):
     stored = random_image((6, 7), dtype)
     found = decode_plain(tiff_file(stored, photometric="miniswhite"))
     assert_same(found, np.iinfo(dtype).max - stored)
@@ -185,7 +185,7 @@ def test_tiff_whose_white_is_zero_is_not_read_as_a_negative(dtype):
 
 @pytest.mark.parametrize("largest", [1, 15, 200, 255, 256, 1000, 65535])
 @pytest.mark.parametrize("letters", [b"P5", b"P6"])
-def test_pnm_of_any_depth_is_read_with_white_as_white(largest, letters):
+def test_pnm_of_any_depth_maps_white_to_white(largest, letters):
     shape = (4, 5, 3) if letters == b"P6" else (4, 5)
     samples = np.random.default_rng(0).integers(0, largest + 1, shape)
     samples[0, 0] = largest
@@ -197,14 +197,14 @@ def test_pnm_of_any_depth_is_read_with_white_as_white(largest, letters):
     assert np.abs(found - (exact[..., ::-1] if letters == b"P6" else exact)).max() <= 0.5 + 1e-9
 
 
-def test_palettes_become_colour():
+def test_palette_images_become_colour():
     colours = Image.fromarray(random_image((10, 10, 3))).quantize(16)
     expected = np.asarray(colours.convert("RGB"))[..., ::-1]
     for file_format in ("PNG", "GIF", "BMP"):
         assert_same(decode_plain(pillow_file(colours, file_format)), expected)
 
 
-def test_transparency_of_a_palette_becomes_alpha():
+def test_palette_transparency_becomes_alpha():
     image = Image.fromarray(random_image((10, 10, 3))).quantize(16)
     pixels, alpha = planes_of(pillow_file(image, "PNG", transparency=3))
     indices = np.asarray(image)
@@ -213,7 +213,7 @@ def test_transparency_of_a_palette_becomes_alpha():
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_a_transparent_gray_becomes_alpha(dtype):
+def test_transparent_gray_value_becomes_alpha(dtype):
     gray = np.array([[0, 7, 9], [7, 255, 3]], dtype)
     if dtype == np.uint8:
         content = pillow_file(Image.fromarray(gray), "PNG", transparency=7)
@@ -224,7 +224,7 @@ def test_a_transparent_gray_becomes_alpha(dtype):
     assert_same(alpha, np.where(gray == 7, 0, np.iinfo(dtype).max).astype(dtype))
 
 
-def test_a_transparent_deep_colour_becomes_alpha():
+def test_transparent_16_bit_colour_becomes_alpha():
     rgb = random_image((3, 4, 3), np.uint16)
     content = png_16(rgb, 2, png_chunk(b"tRNS", rgb[1, 2].astype(">u2").tobytes()))
     pixels, alpha = planes_of(content)
@@ -234,7 +234,7 @@ def test_a_transparent_deep_colour_becomes_alpha():
     assert_same(alpha, expected)
 
 
-def test_deep_gray_with_alpha_stays_gray():
+def test_gray_with_alpha_of_16_bits_stays_gray():
     samples = random_image((5, 6, 2), np.uint16)
     pixels, alpha = planes_of(png_16(samples, 4))
     assert_same(pixels, samples[..., 0])
@@ -320,7 +320,7 @@ def test_orientation_of_deep_png_is_applied(orientation, position):
         (b"P6 7 5 65535\n", "PPM"),
     ],
 )
-def test_headers_say_format_and_size(content, name):
+def test_header_gives_format_and_size(content, name):
     for source in (content, io.BytesIO(content)):
         header = read_header(source)
         assert (header.format, header.width, header.height) == (name, 7, 5)
@@ -342,14 +342,14 @@ def test_large_images_are_refused_before_decoding(depth):
     assert "100 megapixels" in message and "--max_megapixels" in message
 
 
-def test_the_limit_itself_is_allowed():
+def test_image_of_exactly_the_limit_is_allowed():
     content = encoded(np.zeros((10, 100), np.uint8), None, ".png")
     assert decode_image(content, 0.001).pixels.shape == (10, 100)
     assert "100 x 10 pixels" in refusal(content, 0.000999)
 
 
 @pytest.mark.parametrize("file_format", ["GIF", "TIFF", "WEBP", "PNG"])
-def test_of_several_pictures_the_first_is_taken_with_a_note(file_format):
+def test_first_of_several_pictures_is_read_with_a_note(file_format):
     frames = [Image.fromarray(random_image((8, 8, 3), seed=seed)) for seed in range(3)]
     options = {"lossless": True} if file_format == "WEBP" else {}
     content = pillow_file(
@@ -362,7 +362,7 @@ def test_of_several_pictures_the_first_is_taken_with_a_note(file_format):
     assert_same(found, np.asarray(frames[0]))
 
 
-def test_of_a_cameras_jpeg_with_previews_the_photograph_is_read():
+def test_photograph_is_read_from_a_camera_jpeg_with_previews():
     photograph, preview = (smooth_image((size, size, 3)) for size in (32, 8))
     content = pillow_file(
         Image.fromarray(photograph), "MPO", save_all=True,
@@ -385,7 +385,7 @@ def test_of_a_cameras_jpeg_with_previews_the_photograph_is_read():
     ],
     ids=["empty", "text", "PNG magic", "JPEG magic", "SVG", "EPS", "float", "32 bits"],
 )
-def test_what_is_no_supported_image_is_refused(content, message):
+def test_unsupported_content_is_refused(content, message):
     assert message in refusal(content)
 
 
@@ -434,7 +434,7 @@ DAMAGEABLE = damageable()
 
 
 @pytest.mark.parametrize("name", DAMAGEABLE)
-def test_no_part_of_a_truncated_image_is_returned(name):
+def test_truncated_image_returns_no_partial_picture(name):
     content = DAMAGEABLE[name]
     decode_image(content, LIMIT)
     fractions = (0.02, 0.1, 0.25, 0.4, 0.5, 0.6, 0.75, 0.9, 0.97)
@@ -443,7 +443,7 @@ def test_no_part_of_a_truncated_image_is_returned(name):
 
 
 @pytest.mark.parametrize("name", DAMAGEABLE)
-def test_damage_is_an_image_error_or_another_picture(name):
+def test_damaged_file_raises_image_error_or_decodes(name):
     """Not every format can tell, but none may end in anything but a picture or an ImageError."""
     content = DAMAGEABLE[name]
     generator = np.random.default_rng(0)
@@ -461,7 +461,7 @@ def test_damage_is_an_image_error_or_another_picture(name):
             assert pixels.dtype in (np.uint8, np.uint16)
 
 
-def test_whatever_a_decoder_raises_is_an_image_error(monkeypatch):
+def test_decoder_exceptions_become_image_errors(monkeypatch):
     content = encoded(smooth_image((5, 5, 3)), None, ".png")
 
     def stumble(*arguments):
@@ -472,7 +472,7 @@ def test_whatever_a_decoder_raises_is_an_image_error(monkeypatch):
     assert refusal(content) == f"the image is damaged: {meaning}"
 
 
-def test_too_little_memory_is_not_taken_for_damage(monkeypatch):
+def test_memory_error_is_not_reported_as_damage(monkeypatch):
     content = encoded(smooth_image((5, 5, 3)), None, ".png")
 
     def run_out(*arguments):
@@ -490,7 +490,7 @@ def ref_to(path) -> ImageRef:
     return ImageRef(str(path), path.name, path.name, 0, 0.0, 0)
 
 
-def test_a_file_is_read_into_a_record(tmp_path):
+def test_file_is_read_into_a_record(tmp_path):
     image, alpha = random_image((7, 9, 3)), random_image((7, 9), seed=1)
     path = tmp_path / "a.png"
     path.write_bytes(encoded(image, alpha, ".png"))
@@ -501,14 +501,14 @@ def test_a_file_is_read_into_a_record(tmp_path):
     assert_same(record.alpha, alpha)
 
 
-def test_the_kind_of_image_is_told_by_content_not_by_name(tmp_path):
+def test_format_is_detected_by_content_not_by_name(tmp_path):
     image = random_image((7, 9, 3))
     path = tmp_path / "a.jpg"
     path.write_bytes(encoded(image, None, ".png"))
     assert_same(read_image(ref_to(path), LIMIT, 60).original, image)
 
 
-def test_a_file_too_large_for_any_image_is_not_read(tmp_path):
+def test_oversized_file_is_not_read(tmp_path):
     path = tmp_path / "large.png"
     with path.open("wb") as file:
         file.truncate(10**13)  # a hole

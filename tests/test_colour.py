@@ -44,14 +44,14 @@ def test_studio_range_of_16_bits_is_257_times_that_of_8(bgr, ycbcr):
         assert abs(int(plane[0, 0]) - value * 257) <= 129
 
 
-def test_black_and_white_are_exact_in_16_bits():
+def test_black_and_white_are_exact_at_16_bits():
     lumas = [colour.planes_matlab(pixel([v, v, v], np.uint16))[0][0, 0] for v in (0, 65535)]
     assert lumas == [16 * 257, 235 * 257]
 
 
 @quick
 @given(seed=st.integers(0, 10**6), dtype=st.sampled_from([np.uint8, np.uint16]))
-def test_planes_matlab_rounds_what_scikit_image_computes(seed, dtype):
+def test_planes_matlab_equals_scikit_image_rounded(seed, dtype):
     image = random_image((5, 7, 3), dtype, seed)
     peak = np.iinfo(dtype).max
     exact = skimage.color.rgb2ycbcr(image[..., ::-1] / peak) * (peak / 255)
@@ -62,7 +62,7 @@ def test_planes_matlab_rounds_what_scikit_image_computes(seed, dtype):
 
 @quick
 @given(seed=st.integers(0, 10**6), dtype=st.sampled_from([np.uint8, np.uint16]))
-def test_image_from_planes_rounds_and_clips_what_scikit_image_computes(seed, dtype):
+def test_image_from_planes_equals_scikit_image_rounded_and_clipped(seed, dtype):
     ycbcr = random_image((5, 7, 3), dtype, seed)
     peak = np.iinfo(dtype).max
     exact = skimage.color.ycbcr2rgb(ycbcr * (255 / peak)) * peak
@@ -94,7 +94,7 @@ def test_grayscale_is_its_own_luma(dtype):
     np.testing.assert_array_equal(colour.replace_luma_opencv(image, image[::-1]), image[::-1])
 
 
-def test_ties_round_up_as_in_matlab_and_to_even_as_in_opencv():
+def test_ties_round_up_for_matlab_and_to_even_for_opencv():
     values = np.array([-7.0, -0.5, 0.49, 0.5, 1.5, 2.5, 254.5, 255.4, 300.0])
     up = colour.quantise_half_up(values, np.uint8)
     even = colour.quantise_half_even(values, np.uint8)
@@ -110,7 +110,7 @@ def test_peak_of_integer_types():
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_opencv_luma_is_cv2(dtype):
+def test_opencv_luma_equals_cv2(dtype):
     image = random_image((9, 5, 3), dtype)
     expected = cv2.cvtColor(image, cv2.COLOR_BGR2YCrCb)[..., 0]
     np.testing.assert_array_equal(colour.luma_opencv(image), expected)
@@ -137,7 +137,7 @@ def test_replacing_luma_keeps_chroma(dtype):
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
-def test_sharpening_is_a_convolution_that_repeats_the_edge(dtype):
+def test_chroma_filter_is_a_convolution_with_replicated_edges(dtype):
     image = random_image((9, 7, 3), np.uint8 if dtype == np.float32 else dtype).astype(dtype)
     taps = (1.5, -0.35, 0.1)
     kernel = [0.1, -0.35, 1.5, -0.35, 0.1]
@@ -153,7 +153,7 @@ def test_sharpening_is_a_convolution_that_repeats_the_edge(dtype):
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_even_colours_stay_as_they_are(dtype):
+def test_uniform_colours_are_unchanged(dtype):
     image = np.full((12, 12, 3), (10, 200, 90), dtype)
     luma = colour.luma_opencv(image)
     plain = colour.replace_luma_opencv(image, luma)
@@ -161,7 +161,7 @@ def test_even_colours_stay_as_they_are(dtype):
     np.testing.assert_array_equal(colour.replace_luma_opencv(image, luma, taps), plain)
 
 
-def test_a_luma_lies_in_the_middle_of_a_larger_image():
+def test_luma_is_centred_in_a_larger_image():
     image, luma = random_image((16, 20, 3)), random_image((8, 12), seed=1)
     taps = (1.2, -0.2, 0.1)
     whole = np.zeros((16, 20), np.uint8)
@@ -174,7 +174,7 @@ def test_a_luma_lies_in_the_middle_of_a_larger_image():
     np.testing.assert_array_equal(composed, expected)
 
 
-def test_replacing_luma_leaves_its_arguments_alone():
+def test_replacing_luma_does_not_modify_its_arguments():
     image, luma = random_image((4, 4, 3)), random_image((4, 4), seed=1)
     copies = image.copy(), luma.copy()
     ycrcb = cv2.cvtColor(image, cv2.COLOR_BGR2YCrCb)
@@ -187,7 +187,7 @@ def test_replacing_luma_leaves_its_arguments_alone():
 
 @pytest.mark.parametrize("shape", [(9, 12), (9, 12, 3)])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_hidden_pixels_take_the_colour_of_a_nearest_visible_one(shape, dtype):
+def test_transparent_pixels_take_the_nearest_visible_colour(shape, dtype):
     image = random_image(shape, dtype)
     alpha = random_image((9, 12), np.uint8, seed=1) // 128  # half of them hidden
     filled = colour.fill_hidden(image, alpha)
@@ -200,6 +200,6 @@ def test_hidden_pixels_take_the_colour_of_a_nearest_visible_one(shape, dtype):
 
 
 @pytest.mark.parametrize("code", [0, 1, 255])
-def test_nothing_is_filled_where_all_or_none_is_hidden(code):
+def test_images_all_opaque_or_all_transparent_are_not_filled(code):
     image = random_image((5, 6, 3))
     assert colour.fill_hidden(image, np.full((5, 6), code, np.uint8)) is image

@@ -158,7 +158,7 @@ def run_in_a_shell(command: str, place: Path) -> int:
 
 
 @pytest.mark.parametrize(("page", "language", "text"), steps())
-def test_it_does_what_the_page_says(place, monkeypatch, page, language, text):
+def test_documented_command_does_as_described(place, monkeypatch, page, language, text):
     if language == "python":
         monkeypatch.chdir(place)
         image = cv2.imread(str(next((place / "demo/photos").iterdir())))
@@ -180,7 +180,7 @@ def test_it_does_what_the_page_says(place, monkeypatch, page, language, text):
 
 
 @pytest.mark.slow
-def test_the_notebook_runs(place, monkeypatch):
+def test_notebook_runs(place, monkeypatch):
     monkeypatch.chdir(place / "docs")
     monkeypatch.setenv("MPLBACKEND", "agg")
     notebook = json.loads(Path("history.ipynb").read_text())
@@ -194,14 +194,14 @@ def test_the_notebook_runs(place, monkeypatch):
     assert names["enlarged"].shape == names["plain"].shape
 
 
-def test_what_is_exempt_is_there():
+def test_exempt_commands_occur_in_the_documents():
     commands = [step.values[2] for step in steps() if step.values[1] == "shell"]
     assert len(commands) > 20
     for pattern in (*NOT_RUN, *SLOW_COMMANDS, *NEEDS_SHARED):
         assert any(re.fullmatch(pattern, command) for command in commands), pattern
 
 
-def test_commands_that_stand_in_the_text_exist():
+def test_commands_quoted_in_text_exist():
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     for page in PAGES:
         text = page.read_text()

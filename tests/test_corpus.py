@@ -71,7 +71,7 @@ def read_back(content: bytes) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(content)))
 
 
-def test_every_file_has_a_row_and_every_row_is_right(restored):
+def test_every_file_has_its_expected_row(restored):
     rows = restored.rows
     assert restored.code == 3
     assert restored.summary["counts"] == {
@@ -90,7 +90,7 @@ def test_every_file_has_a_row_and_every_row_is_right(restored):
 
 
 @pytest.mark.parametrize("name", GOOD)
-def test_a_good_file_is_restored_as_it_is_shown(restored, name):
+def test_good_file_is_restored_as_viewers_show_it(restored, name):
     case, row = GOOD[name], restored.rows.loc[f"good/{name}"]
     height, width = case.samples.shape[:2]
     channels = case.samples.shape[2] if case.samples.ndim == 3 else 1
@@ -113,7 +113,7 @@ def test_a_good_file_is_restored_as_it_is_shown(restored, name):
 @pytest.mark.parametrize(
     "name", [name for name, case in GOOD.items() if case.has_exif or case.has_profile or case.dpi]
 )
-def test_what_stands_beside_the_pixels_comes_along(restored, name):
+def test_metadata_is_kept(restored, name):
     case, row = GOOD[name], restored.rows.loc[f"good/{name}"]
     lost = " ".join(row.warnings if row.warnings is not None else ())
     if name.endswith(".tif"):
@@ -135,7 +135,7 @@ def test_what_stands_beside_the_pixels_comes_along(restored, name):
     assert "left out" not in lost, lost
 
 
-def test_decisions_and_losses_are_in_the_row_and_in_the_summary(restored):
+def test_notes_are_in_the_row_and_in_the_summary(restored):
     warned = {name: list(w) for name, w in restored.rows.warnings.items() if w is not None}
     for name in ("odd-pages.tif", "odd-frames.webp", "odd-frames.png"):
         assert "the file holds 2 pictures, only the first was taken" in warned[f"good/{name}"]
@@ -156,7 +156,7 @@ def test_decisions_and_losses_are_in_the_row_and_in_the_summary(restored):
     ("output_format", "reader"),
     [("jpeg", "JPEG"), ("tiff", "TIFF")],  # without alpha, depth and PNG's chunks; with most
 )
-def test_every_kind_of_file_is_written_in_one_format_without_metadata(
+def test_every_kind_of_file_is_written_as_one_format_without_metadata(
     inputs, tmp_path, tiny_weights, output_format, reader
 ):
     job = run_in_process(
@@ -196,7 +196,7 @@ def test_every_kind_of_file_is_measured(inputs, tmp_path, tiny_weights):
 
 
 @pytest.mark.parametrize("name", dict(corpus.giants()))
-def test_giants_are_refused_by_their_header_and_without_memory(name):
+def test_giant_images_are_refused_by_their_header_without_using_memory(name):
     content = dict(corpus.giants())[name]
     with pytest.raises(ImageError):
         decode_apart(b"", 256, 60)  # the child is there

@@ -52,7 +52,7 @@ def submitted():
     return result.job, result.job.proto_pipeline
 
 
-def test_workers_take_the_image_and_stage_nothing_else(submitted):
+def test_workers_use_the_container_image_and_stage_no_files(submitted):
     job, graph = submitted
     environments = graph.components.environments.values()
     containers = [e for e in environments if e.urn == "beam:env:docker:v1"]
@@ -68,7 +68,7 @@ def test_workers_take_the_image_and_stage_nothing_else(submitted):
     assert {image.container_image for image in pool.sdk_harness_container_images} == {IMAGE}
 
 
-def test_the_graph_holds_all_stages_and_the_weights(submitted):
+def test_submitted_graph_holds_all_stages_and_the_weights(submitted):
     _, graph = submitted
     names = {t.unique_name for t in graph.components.transforms.values()}
     stages = (
@@ -85,7 +85,7 @@ def test_the_graph_holds_all_stages_and_the_weights(submitted):
     assert len(graph.SerializeToString()) < 10_000_000, "Dataflow's limit for a request"
 
 
-def test_no_picture_crosses_a_shuffle(submitted):
+def test_no_image_crosses_a_shuffle(submitted):
     _, graph = submitted
     pcollections, coders = graph.components.pcollections, graph.components.coders
     for transform in graph.components.transforms.values():
@@ -98,12 +98,12 @@ def test_no_picture_crosses_a_shuffle(submitted):
     assert any("ImageRecordCoder" in coder for coder in used)
 
 
-def test_names_of_modules_are_those_of_the_package(submitted):
+def test_no_transform_name_contains_main(submitted):
     _, graph = submitted
     assert "__main__" not in str([t.unique_name for t in graph.components.transforms.values()])
 
 
-def test_the_images_copy_files_that_exist_and_are_beams_version():
+def test_container_files_copy_existing_paths_and_match_beams_version():
     lock = (ROOT / "requirements/lock.txt").read_text()
     for file in DEPLOY.glob("*Dockerfile"):
         text = file.read_text()
@@ -115,7 +115,7 @@ def test_the_images_copy_files_that_exist_and_are_beams_version():
                 assert f"\n{package}=={version} " in lock
 
 
-def test_the_metadata_is_that_of_the_options():
+def test_template_metadata_matches_the_options():
     made = subprocess.run(
         [sys.executable, DEPLOY / "metadata.py"],
         cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
@@ -127,7 +127,7 @@ def test_the_metadata_is_that_of_the_options():
     assert [parameter["name"] for parameter in parameters] == list(JobConfig.model_fields)
 
 
-def test_parameters_come_as_texts_with_values():
+def test_flags_accept_template_parameters():
     values = {"input": "a", "output": "b", "force": "true", "prune": "false", "max_failures": "1%"}
     config = parse([f"--{name}={value}" for name, value in values.items()]).config
     assert (config.force, config.prune, config.max_failures) == (True, False, "1%")
@@ -135,7 +135,7 @@ def test_parameters_come_as_texts_with_values():
 
 
 @pytest.mark.parametrize("script", ["build.sh", "run.sh"])
-def test_the_scripts_are_shell_and_name_what_they_need(script):
+def test_deployment_scripts_parse_and_require_their_variables(script):
     for arguments in (["-n"], []):
         done = subprocess.run(
             ["sh", *arguments, DEPLOY / script], env={"PATH": os.environ["PATH"]},
@@ -146,7 +146,7 @@ def test_the_scripts_are_shell_and_name_what_they_need(script):
 
 
 @pytest.mark.parametrize("kind", [[], ["gpu"]])
-def test_the_command_that_is_run_is_one(tmp_path, kind):
+def test_run_script_passes_a_valid_command(tmp_path, kind):
     (tmp_path / "python").write_text('#!/bin/sh\nshift\nprintf "%s\\n" "$@"\n')
     (tmp_path / "python").chmod(0o755)
     variables = {"PROJECT": "p", "REGION": "r", "BUCKET": "b", "IMAGE": IMAGE}
@@ -163,7 +163,7 @@ def test_the_command_that_is_run_is_one(tmp_path, kind):
     assert ("install-nvidia-driver" in done.stdout) == bool(kind)
 
 
-def test_a_run_that_nobody_waits_for_concludes_itself(tmp_path, photo, tiny_weights):
+def test_unattended_run_concludes_itself(tmp_path, photo, tiny_weights):
     write_images(tmp_path / "in", {f"{i}.png": photo[: 40 + i, :50] for i in range(3)})
     (tmp_path / "in/bad.png").touch()
     output = tmp_path / "out"
@@ -184,13 +184,13 @@ def test_a_run_that_nobody_waits_for_concludes_itself(tmp_path, photo, tiny_weig
     assert len(gallery) == 2 and all(key in (run / "index.html").read_text() for key in gallery)
 
 
-def test_a_template_refuses_what_it_cannot_do(capsys):
+def test_template_refuses_unsupported_options(capsys):
     assert template.main(["--input", "x", "--output", "y", "--dry_run"]) == 2
     assert template.main(["--input", "x"]) == 2
     assert capsys.readouterr().err.count("error: ") == 2
 
 
-def test_a_conclusion_that_is_done_twice_leaves_the_report(tmp_path, photo, tiny_weights):
+def test_concluding_twice_keeps_the_report(tmp_path, photo, tiny_weights):
     write_images(tmp_path / "in", {"a.png": photo[:40, :50]})
     values = {
         "input": f"{tmp_path}/in/*.png", "output": str(tmp_path / "out"), "run_id": "x",

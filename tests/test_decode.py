@@ -86,7 +86,7 @@ CHANNELS = [(), (2,), (3,), (4,)]
 # Several pictures.
 
 
-def test_the_default_picture_of_an_animated_png_is_taken():
+def test_default_picture_of_an_animated_png_is_read():
     first, *others = (Image.fromarray(random_image((6, 7, 3), seed=seed)) for seed in range(3))
     content = pillow_file(
         first, "PNG", save_all=True, append_images=others, default_image=True, duration=10
@@ -96,7 +96,7 @@ def test_the_default_picture_of_an_animated_png_is_taken():
     assert picture.notes == ("the file holds 3 pictures, only the first was taken",)
 
 
-def test_an_animated_avif_gives_its_first_picture():
+def test_first_picture_of_an_animated_avif_is_read():
     first, second = (Image.new("RGB", (16, 16), colour) for colour in ("red", "blue"))
     content = pillow_file(first, "AVIF", save_all=True, append_images=[second], quality=100)
     picture = decode(content)
@@ -104,12 +104,12 @@ def test_an_animated_avif_gives_its_first_picture():
     assert picture.notes == ("the file holds 2 pictures, only the first was taken",)
 
 
-def test_of_a_single_picture_there_is_nothing_to_note():
+def test_single_picture_gives_no_note():
     assert decode(pillow_file(Image.new("RGB", (5, 5)), "PNG")).notes == ()
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_previews_in_a_tiff_are_neither_taken_nor_counted(dtype):
+def test_tiff_previews_are_neither_read_nor_counted(dtype):
     preview, first, second = (random_image((size, size), dtype) for size in (4, 9, 8))
 
     def decoded(*others: np.ndarray) -> Picture:
@@ -138,12 +138,12 @@ def tiff_directory(entries: dict[int, int], following: int = 0) -> bytes:
 ONE_PIXEL = {256: 1, 257: 1, 258: 8, 259: 1, 262: 1, 273: 4, 277: 1, 278: 1, 279: 1}
 
 
-def test_pages_in_a_loop_are_counted_once():
+def test_looping_tiff_pages_are_counted_once():
     content = b"II*\0\x08\0\0\0" + tiff_directory(ONE_PIXEL, following=8)
     assert decode(content).notes == ()
 
 
-def test_counting_a_long_chain_of_pages_ends():
+def test_counting_a_long_chain_of_tiff_pages_ends():
     length = len(tiff_directory(ONE_PIXEL))
     pages = (tiff_directory(ONE_PIXEL, 8 + (i + 1) * length) for i in range(50_000))
     content = b"II*\0\x08\0\0\0" + b"".join(pages) + tiff_directory(ONE_PIXEL)
@@ -153,7 +153,7 @@ def test_counting_a_long_chain_of_pages_ends():
     assert picture.notes == ("the file holds at least 1000 pictures, only the first was taken",)
 
 
-def test_tables_of_a_jpeg_are_kept():
+def test_jpeg_quantisation_tables_are_kept():
     tables = [list(range(1, 65)), list(range(101, 165))]
     content = pillow_file(Image.new("RGB", (9, 9)), "JPEG", qtables=tables)
     assert decode(content).jpeg_tables == (tuple(tables[0]), tuple(tables[1]))
@@ -168,7 +168,7 @@ def test_tables_of_a_jpeg_are_kept():
 @pytest.mark.parametrize("byteorder", ["<", ">"])
 @settings(quick, max_examples=4)
 @given(seed=st.integers(0, 99), bigtiff=st.booleans(), predictor=st.booleans())
-def test_deep_tiff_is_exact(compression, options, byteorder, seed, bigtiff, predictor):
+def test_tiff_of_16_bits_is_exact(compression, options, byteorder, seed, bigtiff, predictor):
     pixels = random_image((21, 18, 3), np.uint16, seed)
     content = tiff_file(
         pixels, photometric="rgb", compression=compression, byteorder=byteorder, bigtiff=bigtiff,
@@ -181,21 +181,21 @@ def test_deep_tiff_is_exact(compression, options, byteorder, seed, bigtiff, pred
     "compression",
     ["lzw", "zlib", "deflate", "packbits", "zstd", "lzma", "webp", "lerc", "png", "jpegxl"],
 )
-def test_tiff_of_eight_bits_is_exact(compression):
+def test_tiff_of_8_bits_is_exact(compression):
     pixels = random_image((21, 18, 3))
     content = tiff_file(pixels, photometric="rgb", compression=compression)
     assert_planes(decode(content), pixels)
 
 
 @pytest.mark.parametrize("bits", [10, 12, 14])
-def test_tiff_between_eight_and_sixteen_bits_is_scaled_exactly(bits):
+def test_tiff_of_9_to_15_bits_is_scaled_exactly(bits):
     codes = codes_of(bits, (9, 13))
     content = tiff_file(codes, photometric="minisblack", bitspersample=bits)
     assert_planes(decode(content), as_shown(codes, bits))
 
 
 @pytest.mark.parametrize("bits", [1, 2, 4])
-def test_tiff_below_eight_bits_is_scaled_exactly(bits):
+def test_tiff_below_8_bits_is_scaled_exactly(bits):
     codes = codes_of(bits, (9, 13))
     rows = packed(codes, bits)
     entries = {256: 13, 257: 9, 258: bits, 259: 1, 262: 1, 277: 1, 278: 9, 279: rows.size}
@@ -206,7 +206,7 @@ def test_tiff_below_eight_bits_is_scaled_exactly(bits):
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("colours", [1, 3])
-def test_alpha_of_tiff_is_straight(dtype, colours):
+def test_tiff_alpha_is_unpremultiplied(dtype, colours):
     stored = random_image((9, 13, colours + 1), dtype)
     stored[0, 0, -1] = 0
     peak, alpha = int(np.iinfo(dtype).max), stored[..., -1]
@@ -223,7 +223,7 @@ def test_alpha_of_tiff_is_straight(dtype, colours):
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_channels_without_a_meaning_are_dropped_with_a_note(dtype):
+def test_unspecified_channels_are_dropped_with_a_note(dtype):
     stored = random_image((9, 13, 6), dtype)
     kinds = ["unspecified", "unassalpha", "unspecified"]
     picture = decode(tiff_file(stored, photometric="rgb", extrasamples=kinds))
@@ -232,7 +232,7 @@ def test_channels_without_a_meaning_are_dropped_with_a_note(dtype):
 
 
 @pytest.mark.parametrize(("factor", "dtype"), [(1, np.uint16), (257, np.uint8)])
-def test_colour_maps_of_tiff_keep_their_depth(factor, dtype):
+def test_tiff_colour_maps_keep_their_depth(factor, dtype):
     colour_map = random_image((3, 256), np.uint16 if factor == 1 else np.uint8)
     indices = random_image((9, 13))
     stored = colour_map.astype(np.uint16) * np.uint16(factor)
@@ -250,12 +250,12 @@ def test_colour_maps_of_tiff_keep_their_depth(factor, dtype):
         (np.complex64, "64-bit complex"),
     ],
 )
-def test_other_samples_are_refused_by_name(dtype, kind):
+def test_unsupported_sample_types_are_refused_by_name(dtype, kind):
     message = refusal(tiff_file(np.zeros((5, 5), dtype)))
     assert message == f"{kind} samples are not supported; 8 or 16 bits are"
 
 
-def test_missing_strips_are_damage():
+def test_missing_tiff_strips_are_an_error():
     entries = {**ONE_PIXEL, 257: 4, 258: 16, 278: 4, 273: 8, 279: 0}
     message = refusal(b"II*\0\x08\0\0\0" + tiff_directory(entries))
     assert message == "the image is damaged: strips or tiles are missing"
@@ -264,7 +264,7 @@ def test_missing_strips_are_damage():
 @pytest.mark.parametrize("bits", [9, 10, 12, 16])
 @pytest.mark.parametrize("channels", CHANNELS)
 @pytest.mark.parametrize("container", ["jp2", "j2k"])
-def test_deep_jpeg_2000_is_exact(bits, channels, container):
+def test_jpeg_2000_of_16_bits_is_exact(bits, channels, container):
     codes = codes_of(bits, (16, 20, *channels))
     content = imagecodecs.jpeg2k_encode(
         codes, level=0, bitspersample=bits, codecformat=container, reversible=True
@@ -272,7 +272,7 @@ def test_deep_jpeg_2000_is_exact(bits, channels, container):
     assert_planes(decode(content), *split(as_shown(codes, bits)))
 
 
-def test_deep_sycc_of_jpeg_2000_becomes_rgb():
+def test_sycc_jpeg_2000_of_16_bits_becomes_rgb():
     codes = codes_of(12, (8, 8, 3))
     content = imagecodecs.jpeg2k_encode(
         codes, level=0, bitspersample=12, reversible=True, colorspace="SRGB", mct=False
@@ -287,20 +287,20 @@ def test_deep_sycc_of_jpeg_2000_becomes_rgb():
 
 @pytest.mark.parametrize("bits", [10, 12])
 @pytest.mark.parametrize("channels", [(), (3,), (4,)])
-def test_deep_avif_is_exact(bits, channels):
+def test_avif_of_10_and_12_bits_is_exact(bits, channels):
     codes = codes_of(bits, (16, 20, *channels))
     content = imagecodecs.avif_encode(codes, level=100, bitspersample=bits)
     assert_planes(decode(content), *split(as_shown(codes, bits)))
 
 
-def test_a_jpeg_of_more_than_8_bits_is_refused_by_name():
+def test_jpeg_of_more_than_8_bits_is_refused_by_name():
     content = imagecodecs.jpeg8_encode(codes_of(12, (16, 20)), bitspersample=12)
     assert refusal(content) == "a JPEG of 12 bits is not read; convert it to PNG"
 
 
 @pytest.mark.parametrize("white", [1, 15, 255, 1000, 65535])
 @pytest.mark.parametrize("letters", [b"P2", b"P3"])
-def test_pnm_in_letters_is_exact(white, letters):
+def test_ascii_pnm_is_exact(white, letters):
     shape = (4, 5, 3) if letters == b"P3" else (4, 5)
     codes = np.random.default_rng(0).integers(0, white + 1, shape)
     body = b" ".join(b"%d" % code for code in codes.ravel())
@@ -319,7 +319,7 @@ def plain_rgb(inks: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_cmyk_without_a_profile_is_converted_plainly_with_a_note(dtype):
+def test_cmyk_without_a_profile_is_converted_with_a_note(dtype):
     inks = random_image((9, 13, 4), dtype)
     picture = decode(tiff_file(inks, photometric="separated"))
     assert_planes(picture, plain_rgb(inks))
@@ -355,7 +355,7 @@ def cmyk_profile() -> bytes:
 
 
 @pytest.mark.parametrize("file_format", ["TIFF", "JPEG"])
-def test_cmyk_goes_through_its_profile(file_format):
+def test_cmyk_is_converted_by_its_profile(file_format):
     inks = np.repeat(np.repeat(random_image((2, 3, 4)), 16, 0), 16, 1)
     profile = cmyk_profile()
     options = {"quality": 100} if file_format == "JPEG" else {}
@@ -372,7 +372,7 @@ def test_cmyk_goes_through_its_profile(file_format):
     assert np.abs(np.asarray(expected).astype(int) - plain_rgb(inks)).max() > 20
 
 
-def test_deep_cmyk_goes_through_its_profile():
+def test_cmyk_of_16_bits_is_converted_by_its_profile():
     inks = random_image((5, 6, 4))
     content = tiff_file(
         inks.astype(np.uint16) * np.uint16(257), photometric="separated", iccprofile=cmyk_profile()
@@ -390,7 +390,7 @@ def test_a_damaged_profile_is_noted():
     assert "profile is damaged" in picture.notes[0]
 
 
-def test_cmyk_of_jpeg_is_not_a_negative():
+def test_cmyk_jpeg_is_not_inverted():
     inks = np.zeros((16, 16, 4), np.uint8)
     inks[..., 0] = 255  # cyan, as Pillow writes it: inverted, with Adobe's mark
     content = pillow_file(Image.fromarray(inks, "CMYK"), "JPEG", quality=100)
@@ -400,7 +400,7 @@ def test_cmyk_of_jpeg_is_not_a_negative():
 
 
 @pytest.mark.parametrize("file_format", ["PNG", "JPEG", "TIFF", "WEBP"])
-def test_a_profile_of_rgb_does_not_change_pixels(file_format):
+def test_rgb_profile_does_not_change_pixels(file_format):
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     image = Image.fromarray(random_image((8, 8, 3)))
     options = {"lossless": True} if file_format == "WEBP" else {}
@@ -413,7 +413,7 @@ def test_a_profile_of_rgb_does_not_change_pixels(file_format):
 
 
 @pytest.mark.parametrize("file_format", ["QOI", "TGA", "BMP"])
-def test_more_formats_are_decoded(file_format):
+def test_further_formats_are_decoded(file_format):
     pixels = random_image((8, 13, 3))
     picture = decode(pillow_file(Image.fromarray(pixels), file_format))
     assert picture.format == file_format
@@ -421,7 +421,7 @@ def test_more_formats_are_decoded(file_format):
 
 
 @pytest.mark.parametrize("file_format", ["QOI", "TGA", "JPEG2000"])
-def test_more_formats_keep_alpha(file_format):
+def test_further_formats_keep_alpha(file_format):
     stored = random_image((8, 13, 4))
     picture = decode(pillow_file(Image.fromarray(stored), file_format))
     assert_planes(picture, *split(stored))
@@ -446,7 +446,7 @@ def bmp_file(size, bits, compression, body, masks=b"", palette=b"") -> bytes:
         (32, (0xFF0000, 0xFF00, 0xFF, 0xFF000000)),
     ],
 )
-def test_usual_bit_fields_of_bmp_are_read(bits, masks, top_down):
+def test_common_bmp_bit_fields_are_read(bits, masks, top_down):
     codes = np.random.default_rng(0).integers(0, 2**bits, (3, 6)).astype(f"<u{bits // 8}")
     body = codes if top_down else codes[::-1]
     content = bmp_file(
@@ -481,18 +481,18 @@ RARE_BMPS = {
 
 
 @pytest.mark.parametrize("words", RARE_BMPS)
-def test_rare_kinds_of_bmp_are_refused_by_name(words):
+def test_rare_bmp_variants_are_refused_by_name(words):
     message = refusal(RARE_BMPS[words])
     assert words in message and "convert it to PNG" in message
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_formats_that_are_not_read_are_refused_by_name_with_the_way_out(name):
+def test_unsupported_formats_are_refused_by_name_with_a_remedy(name):
     assert refusal(REFUSED[name]) == f"{name} is not read; convert it to PNG"
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_no_reader_takes_a_file_of_a_refused_format(name):
+def test_no_reader_accepts_a_refused_format(name):
     assert not [each.name for each in READERS if each.signature.match(REFUSED[name])]
 
 
@@ -535,7 +535,7 @@ def test_extreme_sizes_are_decoded(size, file_format):
 
 
 @pytest.mark.parametrize("bits", [1, 2, 4])
-def test_a_transparent_gray_of_few_bits_becomes_alpha(bits):
+def test_transparent_gray_below_8_bits_becomes_alpha(bits):
     codes = codes_of(bits, (5, 8))
     rows = packed(codes, bits)
     body = zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows))
@@ -602,17 +602,17 @@ def test_large_images_are_refused_at_once(name):
     ],
     ids=["png", "bmp", "jpeg", "tiff", "qoi"],
 )
-def test_images_without_pixels_are_refused_by_name(content):
+def test_images_of_zero_size_are_refused_by_name(content):
     assert refusal(content) == "the image has no pixels: its width or height is 0"
 
 
-def test_a_jpeg_2000_of_two_sizes_is_refused():
+def test_jpeg_2000_with_two_component_sizes_is_refused():
     content = imagecodecs.jpeg2k_encode(np.zeros((5, 5, 3), np.uint16), level=0, codecformat="jp2")
     large = patched(content, b"\xff\x4f\xff\x51", 8, ">II", 60_000, 60_000)
     assert "two sizes" in refusal(large)
 
 
-def test_a_tiff_of_too_many_samples_is_refused():
+def test_tiff_with_too_many_samples_is_refused():
     entries = {**ONE_PIXEL, 256: 5000, 257: 5000, 258: 16, 277: 65535, 278: 5000}
     assert refusal(b"II*\0\x08\0\0\0" + tiff_directory(entries)) == (
         "65535 samples per pixel are not supported"
@@ -626,7 +626,7 @@ def swelling() -> bytes:
 
 @pytest.mark.parametrize("kind", [b"iCCP", b"zTXt", b"iTXt"])
 @pytest.mark.parametrize("depth", [8, 16])
-def test_compressed_metadata_that_swells_is_left_out(kind, depth):
+def test_metadata_decompression_bombs_are_left_out(kind, depth):
     start = b"x\0\1\0\0\0" if kind == b"iTXt" else b"x\0\0"
     pixel = png_chunk(b"IDAT", zlib.compress(bytes(1 + 3 * depth // 8)))
     content = png_file(1, 1, depth, 2, png_chunk(kind, start + swelling()), pixel)
@@ -638,7 +638,7 @@ def test_compressed_metadata_that_swells_is_left_out(kind, depth):
     assert picture.notes == ("what stands beside the pixels is damaged and was left out",)
 
 
-def test_what_is_not_carried_over_is_noted():
+def test_dropped_content_is_noted():
     picture = Image.fromarray(random_image((9, 8, 3)))
     jpeg = pillow_file(picture, "JPEG", comment=b"by hand")
     assert decode(jpeg).notes == ("a comment was left out",)
@@ -683,7 +683,7 @@ def test_truncated_files_are_refused(name):
 @pytest.mark.parametrize("name", TRUNCATABLE)
 @settings(quick, max_examples=25)
 @given(data=st.data())
-def test_damage_ends_in_a_picture_or_an_image_error(name, data):
+def test_damaged_file_decodes_or_raises_image_error(name, data):
     damaged = bytearray(TRUNCATABLE[name])
     position = data.draw(st.integers(0, min(400, len(damaged) - 1)))
     damaged[position] = data.draw(st.integers(0, 255))
@@ -697,7 +697,7 @@ def test_damage_ends_in_a_picture_or_an_image_error(name, data):
 
 
 @pytest.mark.parametrize("options", [{}, {"progressive": True}], ids=["baseline", "progressive"])
-def test_a_jpeg_cut_anywhere_is_refused(photo, options):
+def test_jpeg_truncated_at_any_position_is_refused(photo, options):
     content = pillow_file(Image.fromarray(photo[:75, :100, ::-1].copy()), "JPEG", **options)
     for length in [*range(len(content) - 40, len(content)), *range(700, len(content), 97)]:
         assert "truncated" in refusal(content[:length])

@@ -52,12 +52,12 @@ steps = st.builds("add={},spread={}".format, amounts, st.integers(0, 10))
 
 @quick
 @given(st.lists(steps, max_size=3), st.lists(steps, max_size=3))
-def test_the_text_form_is_read_back(before, after):
+def test_chain_round_trips_through_its_text_form(before, after):
     first = parse_steps(" ".join([*before, "shrink", *after]))
     assert parse_steps(" ".join(map(str, first))) == first
 
 
-def test_the_default_is_shrinking_alone():
+def test_default_chain_only_shrinks():
     assert parse_steps("shrink") == SHRINK
     assert str(Degradation("opencv", 3, "bicubic")) == "x3 bicubic (opencv)"
     assert str(chain("add=3 shrink")) == "x2 bilinear, add=3 shrink (opencv)"
@@ -96,14 +96,14 @@ def test_impossible_chains_are_refused(text, message):
         ("shrink", 1, "at scale 1 nothing is shrunk"),
     ],
 )
-def test_a_chain_shrinks_once_and_at_scale_1_not_at_all(text, scale, message):
+def test_chain_shrinks_exactly_once_and_never_at_scale_1(text, scale, message):
     with pytest.raises(ValueError, match=message):
         check_steps(parse_steps(text), scale)
     check_steps(parse_steps("blur=1 jpeg=50"), 1)
     check_steps(parse_steps("blur=1 shrink jpeg=50"), 2)
 
 
-def test_an_image_draws_the_same_in_every_run_and_another_image_something_else():
+def test_draws_are_fixed_per_image_and_differ_between_images():
     degradation, image = chain("add=0..50 shrink add=0..9"), random_image((20, 30, 3))
     drawn = degradation.drawn(1, "a/b.png")
     assert drawn == degradation.drawn(1, "a/b.png")
@@ -117,21 +117,21 @@ def test_an_image_draws_the_same_in_every_run_and_another_image_something_else()
     assert not np.array_equal(first, degradation.apply(image, 1, "b.png"))
 
 
-def test_what_was_drawn_says_exactly_what_was_done():
+def test_recorded_draw_reproduces_the_degradation():
     degradation, image = chain("add=0..50,spread=3 shrink"), random_image((20, 30, 3))
     drawn = degradation.drawn(7, "x.png")
     again = chain(drawn.text)
     assert np.array_equal(again.apply(image, 7, "x.png"), degradation.apply(image, 7, "x.png"))
 
 
-def test_draws_are_spread_over_the_range():
+def test_draws_cover_the_range():
     degradation = chain("add=20..40 shrink")
     values = [degradation.drawn(0, f"{n}.png").steps[0].ranges[0][0] for n in range(300)]
     assert 20 <= min(values) < 21 and 39 < max(values) <= 40
     assert np.mean(values) == pytest.approx(30, abs=1)
 
 
-def test_several_words_are_drawn_from():
+def test_words_are_drawn_from_the_given_alternatives():
     degradation = chain("shrink=area|bicubic jpeg=50,subsampling=444|420")
     assert degradation.text == "shrink=area|bicubic jpeg=50,subsampling=444|420"
     drawn = {degradation.drawn(0, str(n)).text for n in range(40)}
@@ -142,7 +142,7 @@ def test_several_words_are_drawn_from():
     }
 
 
-def test_whole_numbers_are_drawn_whole_and_numbers_are_columns():
+def test_integer_parameters_are_drawn_as_integers_and_become_columns():
     drawn = [chain("noise=3 shrink jpeg=40..43").drawn(0, str(n)).numbers() for n in range(40)]
     assert {numbers["jpeg"] for numbers in drawn} == {40, 41, 42, 43}
     assert {numbers["noise"] for numbers in drawn} == {3}
@@ -152,7 +152,7 @@ def test_whole_numbers_are_drawn_whole_and_numbers_are_columns():
 
 @pytest.mark.parametrize("sigma", [0.3, 0.6, 1.2, 3])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_blur_is_a_gaussian_of_that_many_pixels(photo, sigma, dtype):
+def test_blur_is_a_gaussian_of_the_given_sigma(photo, sigma, dtype):
     image = photo[:60, :70].astype(dtype) * (np.iinfo(dtype).max // 255)
     blurred = chain(f"blur={sigma}", 1).apply(image)
     expected = scipy.ndimage.gaussian_filter(
@@ -165,7 +165,7 @@ def test_blur_is_a_gaussian_of_that_many_pixels(photo, sigma, dtype):
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("shape", [(300, 200), (200, 150, 3)])
-def test_noise_has_its_deviation_in_8_bit_codes_in_every_channel(dtype, shape):
+def test_noise_has_the_given_deviation_in_every_channel(dtype, shape):
     unit = np.iinfo(dtype).max // 255
     image = np.full(shape, 128 * unit, dtype)
     noise = (chain("noise=7", 1).apply(image, path="a").astype(float) - image) / unit
@@ -176,12 +176,12 @@ def test_noise_has_its_deviation_in_8_bit_codes_in_every_channel(dtype, shape):
 
 
 @pytest.mark.parametrize("text", ["noise=0", "blur=0", "blur=0 noise=0"])
-def test_nothing_of_a_step_changes_nothing(photo, text):
+def test_step_of_zero_strength_changes_nothing(photo, text):
     assert np.array_equal(chain(text, 1).apply(photo[:20, :30]), photo[:20, :30])
 
 
 @pytest.mark.parametrize(("subsampling", "code"), [("420", 2), ("422", 1), ("444", 0)])
-def test_jpeg_is_the_jpeg_of_libjpeg(photo, subsampling, code):
+def test_jpeg_step_equals_libjpeg(photo, subsampling, code):
     image = photo[:61, :75]
     file = io.BytesIO()
     Image.fromarray(image[..., ::-1]).save(file, "JPEG", quality=60, subsampling=code)
@@ -191,7 +191,7 @@ def test_jpeg_is_the_jpeg_of_libjpeg(photo, subsampling, code):
 
 
 @pytest.mark.parametrize("gray", [False, True])
-def test_jpeg_of_16_bits_is_that_of_their_upper_8(photo, gray):
+def test_jpeg_step_of_16_bits_uses_the_upper_8(photo, gray):
     image = photo[:61, :75, 1] if gray else photo[:61, :75]
     deep = image.astype(np.uint16) * 257
     noisy = (deep + random_image(deep.shape) % 100).clip(0, 65535).astype(np.uint16)
@@ -201,14 +201,14 @@ def test_jpeg_of_16_bits_is_that_of_their_upper_8(photo, gray):
         )
 
 
-def test_a_side_that_jpeg_does_not_hold_is_an_error_of_the_image():
+def test_image_too_long_for_jpeg_is_an_image_error():
     with pytest.raises(DegradationError, match="65500"):
         chain("jpeg=60", 1).apply(np.zeros((1, 65_501), np.uint8))
 
 
 @pytest.mark.parametrize("protocol", ["opencv", "matlab"])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_antialiased_shrinking_gives_what_tools_give(photo, protocol, dtype):
+def test_antialiased_shrinking_equals_common_tools(photo, protocol, dtype):
     image = photo[:60, :72].astype(dtype) * (np.iinfo(dtype).max // 255)
     area, bicubic = (
         Degradation(protocol, 3, "bicubic", parse_steps(f"shrink={kernel}")).apply(image)
@@ -222,7 +222,7 @@ def test_antialiased_shrinking_gives_what_tools_give(photo, protocol, dtype):
     assert area.dtype == bicubic.dtype == dtype
 
 
-def test_behind_matlabs_shrink_the_picture_is_an_image_of_rounded_codes(photo):
+def test_steps_after_matlab_shrinking_work_on_rounded_codes(photo):
     """The small picture becomes a file, as a camera writes it, and its luma is taken afterwards."""
     image = photo[:60, :72]
     steps = {text: Degradation("matlab", 2, "bicubic", parse_steps(text)) for text in

@@ -26,7 +26,7 @@ DOCUMENTS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 NAMES = [str(page.relative_to(ROOT)) for page in DOCUMENTS]
 
 
-def test_the_report_page_documents_every_column():
+def test_report_page_documents_every_column():
     page = (ROOT / "docs/report.md").read_text()
     table = re.findall(r"^\| `(\w+)` \| (.+?) \| (.+) \|$", page, re.MULTILINE)
     documented = {name: (kind, text) for name, kind, text in table}
@@ -75,7 +75,7 @@ def test_every_exit_code_is_in_its_page_and_in_the_help():
         assert re.search(rf"\b{code}\b", build_parser().epilog)
 
 
-def test_the_changelog_speaks_of_this_version():
+def test_changelog_covers_this_version():
     assert f"## {VERSION}" in (ROOT / "CHANGELOG.md").read_text()
 
 
@@ -136,13 +136,13 @@ def test_the_picture_of_the_readme_is_made_by_its_command(tmp_path):
     np.testing.assert_array_equal(made[upper], shown[upper])
 
 
-def test_the_scheduled_configuration_is_valid():
+def test_scheduled_configuration_is_valid():
     config = load_config({}, str(ROOT / "deploy/schedule/srcnn-nightly.yaml"))
     assert config.fail_on_empty
 
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="needs systemd-analyze")
-def test_the_units_are_valid(tmp_path):
+def test_systemd_units_are_valid(tmp_path):
     for unit in (ROOT / "deploy/schedule").glob("srcnn-nightly.[st]*"):
         if unit.suffix in (".service", ".timer"):
             text = unit.read_text().replace("/opt/srcnn-beam/.venv/bin/python", sys.executable)
@@ -170,7 +170,7 @@ def messages_of_the_code() -> list[str]:
     return texts
 
 
-def test_the_page_about_trouble_quotes_messages_as_they_are():
+def test_troubleshooting_page_quotes_real_messages():
     page = (ROOT / "docs/troubleshooting.md").read_text()
     quoted = re.findall(r"^\| `(.+?)` \| ", page, re.MULTILINE)
     texts = messages_of_the_code()

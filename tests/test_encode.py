@@ -97,7 +97,7 @@ def kept_id(case) -> str:
 @example(height=1, width=1, seed=0)
 @example(height=1, width=3001, seed=0)
 @example(height=3001, width=1, seed=0)
-def test_what_a_format_holds_is_read_back_exactly(case, height, width, seed):
+def test_supported_pictures_round_trip_exactly(case, height, width, seed):
     suffix, dtype, channels, has_alpha = case
     pixels, alpha = picture((height, width), channels, dtype, has_alpha, seed)
     if has_alpha and suffix == ".webp":
@@ -111,7 +111,7 @@ def test_what_a_format_holds_is_read_back_exactly(case, height, width, seed):
 
 @pytest.mark.parametrize("suffix", [".png", ".tif", ".bmp", ".webp"])
 @pytest.mark.parametrize("has_alpha", [False, True])
-def test_opencv_and_pillow_see_the_same(suffix, has_alpha):
+def test_opencv_and_pillow_read_the_same_pixels(suffix, has_alpha):
     pixels, alpha = picture((9, 14), has_alpha=has_alpha)
     content = content_of(pixels, alpha, suffix)
     expected = stacked(pixels, alpha)
@@ -123,7 +123,7 @@ def test_opencv_and_pillow_see_the_same(suffix, has_alpha):
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
-def test_opencv_reads_deep_pictures_with_alpha(suffix):
+def test_opencv_reads_16_bit_alpha(suffix):
     pixels, alpha = picture((9, 14), dtype=np.uint16, has_alpha=True)
     found = by_opencv(content_of(pixels, alpha, suffix))
     np.testing.assert_array_equal(found, np.dstack([pixels, alpha]))
@@ -140,12 +140,12 @@ def test_opencv_reads_deep_pictures_with_alpha(suffix):
         (COLOUR, np.uint8, True, "RGBA"),
     ],
 )
-def test_pillow_sees_what_kind_of_picture_it_is(suffix, channels, dtype, has_alpha, mode):
+def test_pillow_reports_the_expected_mode(suffix, channels, dtype, has_alpha, mode):
     pixels, alpha = picture((4, 5), channels, dtype, has_alpha)
     assert Image.open(io.BytesIO(content_of(pixels, alpha, suffix))).mode == mode
 
 
-def test_gray_with_alpha_stays_gray_in_deep_tiff():
+def test_gray_with_alpha_stays_gray_in_16_bit_tiff():
     pixels, alpha = picture((4, 5), GRAY, np.uint16, True)
     with tifffile.TiffFile(io.BytesIO(content_of(pixels, alpha, ".tif"))) as file:
         page = file.pages.first
@@ -157,7 +157,7 @@ def test_gray_with_alpha_stays_gray_in_deep_tiff():
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (5, 1), (33, 700)])
-def test_gray_becomes_colour_of_the_same_values_in_webp(shape):
+def test_gray_becomes_equal_channels_in_webp(shape):
     for has_alpha in (False, True):
         pixels, alpha = picture(shape, GRAY, has_alpha=has_alpha)
         found = by_pillow(content_of(pixels, alpha, ".webp"))
@@ -165,13 +165,13 @@ def test_gray_becomes_colour_of_the_same_values_in_webp(shape):
             np.testing.assert_array_equal(found[..., channel], pixels)
 
 
-def test_webp_keeps_colours_that_cannot_be_seen():
+def test_webp_keeps_colours_under_full_transparency():
     pixels, _ = picture((8, 8))
     found = by_pillow(content_of(pixels, np.zeros((8, 8), np.uint8), ".webp"))
     np.testing.assert_array_equal(found[..., :3], pixels[..., ::-1])
 
 
-def test_alpha_in_bmp_is_told_by_its_header():
+def test_bmp_header_declares_alpha():
     pixels, alpha = picture((3, 4), has_alpha=True)
     content = content_of(pixels, alpha, ".bmp")
     assert struct.unpack_from("<I", content, 14) == (108,)  # BITMAPV4HEADER
@@ -198,7 +198,7 @@ def test_transparency_is_flattened_onto_white(suffix):
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("channels", [GRAY, COLOUR])
-def test_flattening_is_exact_to_the_last_code(dtype, channels):
+def test_flattening_is_exact(dtype, channels):
     pixels, alpha = picture((300, 40), channels, dtype, True)
     peak = np.iinfo(dtype).max
     pixels[:2], alpha[0], alpha[1] = peak, peak, 0
@@ -209,7 +209,7 @@ def test_flattening_is_exact_to_the_last_code(dtype, channels):
 
 
 @pytest.mark.parametrize(("suffix", "name"), [(".bmp", "BMP"), (".webp", "WebP")])
-def test_sixteen_bits_are_rounded_to_eight(suffix, name):
+def test_16_bits_are_rounded_to_8(suffix, name):
     pixels = np.arange(65536, dtype=np.uint16).reshape(256, 256)
     encoded = encode_image(pixels, None, suffix)
     assert encoded.notes == (f"16 bits per sample were rounded to 8: {name} cannot hold them",)
@@ -218,14 +218,14 @@ def test_sixteen_bits_are_rounded_to_eight(suffix, name):
     np.testing.assert_array_equal(found, np.floor(pixels * (255 / 65535) + 0.5))
 
 
-def test_deep_alpha_is_rounded_with_the_colours():
+def test_16_bit_alpha_is_rounded_with_the_colours():
     pixels, alpha = picture((9, 8), dtype=np.uint16, has_alpha=True)
     found = by_pillow(encode_image(pixels, alpha, ".bmp").content)
     expected = np.floor(stacked(pixels, alpha) * (255 / 65535) + 0.5)
     np.testing.assert_array_equal(found, expected)
 
 
-def test_both_are_noted():
+def test_depth_reduction_and_flattening_are_both_noted():
     pixels, alpha = picture((8, 8), dtype=np.uint16, has_alpha=True)
     notes = encode_image(pixels, alpha, ".jpg").notes
     assert [re.sub(":.*", "", note) for note in notes] == [
@@ -247,7 +247,7 @@ def test_gray_with_alpha_becomes_colour_in_bmp():
         (".jpg", 65_501, "65501 x 1 pixels are too many for JPEG: a side has at most 65,500"),
     ],
 )
-def test_what_is_too_wide_for_a_format_is_refused(suffix, side, message):
+def test_images_too_large_for_a_format_are_refused(suffix, side, message):
     with pytest.raises(ImageError, match=f"^{re.escape(message)}$"):
         encode_image(np.zeros((1, side, 3), np.uint8), None, suffix)
     with pytest.raises(ImageError, match="too many"):
@@ -256,7 +256,7 @@ def test_what_is_too_wide_for_a_format_is_refused(suffix, side, message):
 
 
 @pytest.mark.parametrize("suffix", [".tif", ".bmp"])
-def test_more_than_four_gibibytes_are_refused(suffix, monkeypatch):
+def test_files_over_4_gib_are_refused(suffix, monkeypatch):
     pixel = np.zeros((1, 1, 3), np.uint8)
     huge = np.lib.stride_tricks.as_strided(pixel, (40_000, 40_000, 3), (0, 0, 0))
     monkeypatch.setattr("codec.encode.cv2.cvtColor", lambda pixels, code: pixels)
@@ -284,18 +284,18 @@ def jpeg_content(tables=(), channels=COLOUR, **chosen) -> bytes:
 
 
 @pytest.mark.parametrize("source", [None, 30, 75, 95])
-def test_jpeg_is_of_quality_95_where_the_source_is_no_better(source):
+def test_jpeg_quality_is_95_for_sources_up_to_95(source):
     tables = () if source is None else tuple(map(tuple, tables_of(jpeg(source))))
     assert tables_of(jpeg_content(tables)) == tables_of(jpeg(95))
 
 
 @pytest.mark.parametrize("source", [97, 100])
-def test_jpeg_is_as_fine_as_a_better_source(source):
+def test_jpeg_quality_follows_a_better_source(source):
     fine = tables_of(jpeg(source))
     assert tables_of(jpeg_content(tuple(map(tuple, fine)))) == fine
 
 
-def test_jpeg_is_no_coarser_than_the_source_at_any_frequency():
+def test_jpeg_quantises_no_frequency_coarser_than_the_source():
     luma = tuple(1 if index % 2 else 200 for index in range(64))
     chroma = tuple(200 if index % 2 else 1 for index in range(64))
     expected = [
@@ -305,12 +305,12 @@ def test_jpeg_is_no_coarser_than_the_source_at_any_frequency():
     assert tables_of(jpeg_content((luma, chroma))) == expected
 
 
-def test_one_table_counts_for_luma_and_chroma():
+def test_single_quantisation_table_serves_luma_and_chroma():
     table = (1,) * 64
     assert tables_of(jpeg_content((table,))) == [[1] * 64] * 2
 
 
-def test_of_two_chroma_tables_the_finer_one_counts():
+def test_finer_of_two_chroma_tables_is_used():
     one, two = (tuple(1 if index % 2 == odd else 99 for index in range(64)) for odd in (0, 1))
     assert tables_of(jpeg_content(((9,) * 64, one, two)))[1] == [1] * 64
 
@@ -321,14 +321,14 @@ def test_quality_can_be_chosen(quality):
 
 
 @pytest.mark.parametrize("quality", [None, 70])
-def test_jpeg_keeps_gray_and_the_resolution_of_chroma(quality):
+def test_jpeg_keeps_gray_and_full_chroma_resolution(quality):
     gray = Image.open(io.BytesIO(jpeg_content(channels=GRAY, quality=quality)))
     colour = Image.open(io.BytesIO(jpeg_content(quality=quality)))
     assert gray.mode == "L"
     assert {layer[1:3] for layer in colour.layer} == {(1, 1)}
 
 
-def test_webp_is_lossless_unless_a_quality_is_chosen():
+def test_webp_is_lossless_by_default():
     pixels, _ = picture((64, 64))
     sizes = [
         len(content_of(pixels, None, ".webp", settings=EncodeSettings(quality=quality)))
@@ -340,7 +340,7 @@ def test_webp_is_lossless_unless_a_quality_is_chosen():
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
-def test_effort_makes_files_smaller_and_changes_no_pixel(suffix):
+def test_compression_effort_changes_size_not_pixels(suffix):
     pixels = cv2.GaussianBlur(random_image((200, 300, 3)), (0, 0), 3)
     sizes = {}
     for level in range(10):
@@ -357,7 +357,7 @@ def test_effort_makes_files_smaller_and_changes_no_pixel(suffix):
 
 
 @pytest.mark.parametrize("suffix", sorted(WRITABLE_SUFFIXES))
-def test_the_same_picture_gives_the_same_bytes(suffix):
+def test_encoding_is_deterministic(suffix):
     pixels, alpha = picture((40, 30), has_alpha=True)
     contents = {encode_image(pixels.copy(), alpha, suffix).content for _ in range(2)}
     assert len(contents) == 1
@@ -374,14 +374,14 @@ def test_the_same_picture_gives_the_same_bytes(suffix):
         ((".ppm", ".pgm", ".pnm"), "PPM"),
     ],
 )
-def test_endings_name_formats(suffixes, file_format):
+def test_suffixes_map_to_formats(suffixes, file_format):
     pixels, _ = picture((4, 5))
     for suffix in suffixes:
         content = content_of(pixels, None, suffix)
         assert Image.open(io.BytesIO(content)).format == file_format
 
 
-def test_formats_name_endings():
+def test_formats_map_to_suffixes():
     assert SUFFIXES_OF == {
         "png": (".png",),
         "jpeg": (".jpg", ".jpeg", ".jpe", ".jfif"),
@@ -393,7 +393,7 @@ def test_formats_name_endings():
 
 @pytest.mark.parametrize("suffix", sorted(WRITABLE_SUFFIXES))
 @pytest.mark.parametrize("channels", [GRAY, COLOUR])
-def test_the_picture_itself_is_left_as_it_is(suffix, channels):
+def test_encoding_does_not_modify_the_picture(suffix, channels):
     pixels, alpha = picture((7, 6), channels, np.uint16, True)
     before = pixels.copy(), alpha.copy()
     encode_image(pixels, alpha, suffix)

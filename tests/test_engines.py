@@ -37,14 +37,12 @@ def installed(monkeypatch, *names: str, gpu: bool = False) -> None:
         (("openvino",), True, "openvino"),
     ],
 )
-def test_auto_takes_the_fastest_for_the_hardware(monkeypatch, there, gpu, chosen):
+def test_auto_chooses_the_fastest_engine_for_the_hardware(monkeypatch, there, gpu, chosen):
     installed(monkeypatch, *there, gpu=gpu)
     assert choose_engine("auto") == chosen
 
 
-def test_an_engine_that_is_not_installed_is_refused_before_anything_runs(
-    run_job, tmp_path, photo, monkeypatch
-):
+def test_missing_engine_is_refused_before_the_run(run_job, tmp_path, photo, monkeypatch):
     write_images(tmp_path / "in", {"a.png": photo[:20, :20]})
     installed(monkeypatch, "tensorflow")
     job = run_job("--input", f"{tmp_path}/in/*", "--engine", "openvino")
@@ -58,7 +56,7 @@ def test_an_engine_that_is_not_installed_is_refused_before_anything_runs(
 
 @pytest.mark.parametrize("name", ENGINES)
 @pytest.mark.parametrize("threads", [1, None])
-def test_threads_may_call_at_the_same_time(name, threads):
+def test_concurrent_calls_give_correct_results(name, threads):
     engine = create_engine(name, random_weights(stack((5, 4), (3, 1))), threads)
     rng = np.random.default_rng(0)
     batches = [np.float32(rng.random((1, 40 + i, 50 - i, 1))) for i in range(12)]
@@ -80,7 +78,7 @@ def test_threads_may_call_at_the_same_time(name, threads):
 
 
 @pytest.mark.parametrize("name", ["subpixel-small", "photo-small"])
-def test_an_ensemble_turns_with_its_picture_and_is_the_mean_of_eight(name):
+def test_ensemble_is_the_mean_of_eight_and_commutes_with_rotation(name):
     architecture = architecture_for(name, 2)
     weights = random_weights(architecture, seed=3)
     one = create_engine("openvino", weights, 1)
@@ -101,7 +99,7 @@ def _both_hands(batch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return batch, batch[:, :, ::-1]
 
 
-def test_a_result_is_the_callers_own():
+def test_results_are_not_overwritten_by_later_calls():
     engine = create_engine("openvino", random_weights(stack((3, 1))))
     batch = np.random.default_rng(0).random((1, 20, 20, 1), np.float32)
     first = engine.run(batch)
@@ -111,7 +109,7 @@ def test_a_result_is_the_callers_own():
 
 
 @pytest.mark.slow
-def test_a_run_with_openvino_imports_no_tensorflow_and_gives_the_same_images(
+def test_openvino_runs_without_tensorflow_and_gives_the_same_images(
     run_job, tmp_path, photo, tiny_weights
 ):
     write_images(tmp_path / "in", {"a.png": photo[:90, :120], "b.png": photo[100:, 200:]})

@@ -58,7 +58,7 @@ def check_outputs(job, name: str, capfd) -> str:
     return page
 
 
-def test_every_section_has_a_block_that_a_test_runs():
+def test_every_section_of_the_page_is_executed_by_a_test():
     assert len(BLOCKS) == TEXT.count("```python") == TEXT.count("\n## ") == 6
 
 
@@ -70,7 +70,7 @@ def test_every_section_has_a_block_that_a_test_runs():
         ("A network on the small picture", "subpixel-tiny"),
     ],
 )
-def test_a_network_is_trained_and_runs_in_the_job(
+def test_documented_network_is_trained_and_runs_in_the_job(
     run_job, folder, tmp_path, capfd, photo, section, name
 ):
     add(section)
@@ -91,7 +91,7 @@ def test_a_network_is_trained_and_runs_in_the_job(
     assert not (tmp_path / "none").exists()
 
 
-def test_a_degradation_step_is_drawn_for_each_image(run_job, folder, tmp_path, capfd):
+def test_documented_degradation_step_is_drawn_for_each_image(run_job, folder, tmp_path, capfd):
     add("A degradation step")
     words = ["--input", f"{folder}/*.png", "--comparisons", 2]
     plain = run_job(*words, output=tmp_path / "plain")
@@ -116,9 +116,7 @@ def test_a_degradation_step_is_drawn_for_each_image(run_job, folder, tmp_path, c
         ("A figure without a reference", "restore", "sharpness"),
     ],
 )
-def test_a_figure_is_found_wherever_figures_are_shown(
-    run_job, folder, capfd, section, mode, column
-):
+def test_documented_figure_is_shown_everywhere(run_job, folder, capfd, section, mode, column):
     add(section)
     title = "MAE" if mode == "evaluate" else "sharpness"
     job = run_job("--mode", mode, "--input", f"{folder}/*.png", "--comparisons", 2)
@@ -128,7 +126,7 @@ def test_a_figure_is_found_wherever_figures_are_shown(
     assert title in page and title in job.out
 
 
-def test_a_runner_is_taken_by_its_name(run_job, folder, tmp_path, capfd):
+def test_documented_runner_is_found_by_name(run_job, folder, tmp_path, capfd):
     add("A runner")
     words = ["--input", f"{folder}/*.png", "--comparisons", 2]
     job = run_job(*words, "--runner", "SingleThread", output=tmp_path / "one")

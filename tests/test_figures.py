@@ -41,7 +41,7 @@ def shown(run_job, folder, capfd, *arguments):
 
 
 @pytest.mark.slow
-def test_a_figure_with_a_reference_is_one_entry(run_job, folder, monkeypatch, capfd):
+def test_figure_with_a_reference_needs_one_entry(run_job, folder, monkeypatch, capfd):
     run_job("--input", f"{folder}/*.png", "--run_id", "old")
     monkeypatch.setitem(FIGURES, "mae", MAE)
     run_job("--input", f"{folder}/*.png", "--run_id", "a", "--force")
@@ -68,7 +68,7 @@ def test_a_figure_with_a_reference_is_one_entry(run_job, folder, monkeypatch, ca
     assert "psnr_enhanced" in found.means
 
 
-def test_a_figure_without_a_reference_loads_its_model_once(run_job, folder, monkeypatch, capfd):
+def test_figure_without_a_reference_loads_its_model_once(run_job, folder, monkeypatch, capfd):
     loaded = []
 
     def load():
@@ -97,7 +97,7 @@ def test_a_figure_without_a_reference_loads_its_model_once(run_job, folder, monk
 
 
 @pytest.mark.slow
-def test_rows_of_before_lack_the_figure_until_the_images_are_redone(run_job, folder, monkeypatch):
+def test_earlier_rows_lack_a_new_figure_until_images_are_redone(run_job, folder, monkeypatch):
     run_job("--input", f"{folder}/*.png", "--run_id", "old")
     monkeypatch.setitem(FIGURES, "mae", MAE)
     job = run_job("--input", f"{folder}/*.png", "--run_id", "skipped")
@@ -110,14 +110,14 @@ def test_rows_of_before_lack_the_figure_until_the_images_are_redone(run_job, fol
     assert known.to_dict() == {"old": 0, "skipped": 0, "redone": 2}
 
 
-def test_a_figure_that_should_be_lower_gains_where_it_falls():
+def test_gain_is_positive_where_a_lower_is_better_figure_falls():
     assert MAE.improvement(3.0, 1.0) == 2.0
     assert MAE.improvement(None, 1.0) is None
     assert FIGURES["psnr"].improvement(30.0, 31.0) == 1.0
     assert FIGURES["psnr"].improvement(np.inf, np.inf) is None
 
 
-def test_each_figure_has_its_columns_once_and_rows_without_figures_have_none():
+def test_figure_columns_are_unique_and_null_without_figures():
     names = [column.name for column in columns()]
     assert len(names) == len(set(names))
     assert ReportRow().figure(names[0]) is None

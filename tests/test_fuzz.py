@@ -4,7 +4,7 @@ from benchmarks import fuzz
 from codec.picture import Picture
 
 
-def test_a_thousand_damaged_files_end_as_they_should(capsys, tmp_path):
+def test_damaged_files_decode_or_are_refused(capsys, tmp_path):
     assert fuzz.main(["--inputs", "1000", "--seed", "7", "--keep", str(tmp_path / "kept")]) == 0
     table = capsys.readouterr().out
     for name in ("png", "jpg", "tif", "webp", "bmp", "gif", "jp2", "avif", "heic"):
@@ -13,7 +13,7 @@ def test_a_thousand_damaged_files_end_as_they_should(capsys, tmp_path):
     assert not [file for file in tmp_path.glob("kept/*") if file.suffix != ".heic"]
 
 
-def test_the_fuzzer_finds_what_is_wrong(monkeypatch, capsys, tmp_path):
+def test_fuzzer_detects_planted_faults(monkeypatch, capsys, tmp_path):
     decode = fuzz.decode_apart
 
     def careless(*arguments) -> Picture:
@@ -26,6 +26,6 @@ def test_the_fuzzer_finds_what_is_wrong(monkeypatch, capsys, tmp_path):
     assert any((tmp_path / "kept").iterdir())
 
 
-def test_the_same_seed_gives_the_same_inputs():
+def test_fuzzer_inputs_follow_from_the_seed():
     first, again, other = (list(fuzz.inputs(50, seed)) for seed in (1, 1, 2))
     assert first == again != other

@@ -87,7 +87,7 @@ def contents(bucket, prefix: str) -> dict[str, bytes]:
     return {blob.name.removeprefix(prefix): blob.download_as_bytes() for blob in blobs}
 
 
-def test_objects_are_written_listed_read_and_removed(bucket, request):
+def test_objects_are_written_listed_read_and_deleted(bucket, request):
     names = ["a b.png", "ü/漢 字.png", "plus+x.png", "x//y"]
     if "fake-gcs" in request.node.name:  # the other takes odd names for URLs
         names += ["100%41.png", "h#1.png", "q?x.png"]
@@ -109,7 +109,7 @@ def test_objects_are_written_listed_read_and_removed(bucket, request):
 
 
 @pytest.mark.parametrize("size", [0, 1, 9 << 20])
-def test_objects_of_any_size_are_whole(bucket, size):
+def test_objects_of_any_size_are_read_whole(bucket, size):
     content = os.urandom(size)
     write_object(f"{OUT}/x.html", content)
     assert read_object(f"{OUT}/x.html") == content
@@ -119,12 +119,12 @@ def test_objects_of_any_size_are_whole(bucket, size):
         assert file.read() == content[size // 2 :]
 
 
-def test_a_bucket_that_is_not_there_is_said_so(bucket):
+def test_missing_bucket_is_reported(bucket):
     with pytest.raises(OSError, match="NoSuchBucket"):
         list(list_objects("gs://no-such-bucket/"))
 
 
-def test_more_than_a_page_is_listed(bucket, request):
+def test_listing_spans_several_pages(bucket, request):
     if "fake-gcs" not in request.node.name:
         pytest.skip("the emulator has no pages")
     for number in range(1005):
@@ -132,7 +132,7 @@ def test_more_than_a_page_is_listed(bucket, request):
     assert len(list(list_objects(f"{OUT}/"))) == 1005
 
 
-def test_one_run_at_a_time_has_the_output(bucket, request, monkeypatch):
+def test_one_run_at_a_time_claims_the_output(bucket, request, monkeypatch):
     """By a condition where the store knows it, else by a look at who wrote last."""
     monkeypatch.setattr("pipeline.claim._SETTLE_SECONDS", 0.0)
     conditional = "fake-gcs" in request.node.name
@@ -149,7 +149,7 @@ def test_one_run_at_a_time_has_the_output(bucket, request, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_job_makes_the_same_images_as_on_a_disk(bucket, run_job, tmp_path):
+def test_job_writes_the_same_images_as_on_disk(bucket, run_job, tmp_path):
     for seed, name in enumerate(["a b.png", "ü/c.png"]):
         content = cv2.imencode(".png", random_image((24, 20, 3), seed=seed))[1].tobytes()
         write_object(f"gs://{BUCKET}/in/{name}", content)
@@ -165,7 +165,7 @@ def test_a_job_makes_the_same_images_as_on_a_disk(bucket, run_job, tmp_path):
     assert done.code == 0 and json.loads(done.out)["counts"]["skipped"] == 2
 
 
-def test_an_upload_in_parts(bucket, monkeypatch):
+def test_multipart_upload_is_read_back_whole(bucket, monkeypatch):
     monkeypatch.setattr(objects, "_PART_BYTES", 1 << 18)
     content = bytes(range(256)) * 3000
     objects.upload_object(f"{OUT}/x.tar", io.BytesIO(content))

@@ -46,7 +46,7 @@ def test_counters_count_what_happened(job):
     assert counters["num_inferences"] == 3
 
 
-def test_stages_stand_in_the_graph_under_their_own_names_in_order(job):
+def test_graph_contains_the_stages_in_order_under_their_names(job):
     pipeline = beam.Pipeline(options=find_runner([]).options)
     build(pipeline, job, [])
     names = [t.unique_name for t in pipeline.to_runner_api().components.transforms.values()]
@@ -57,7 +57,7 @@ def test_stages_stand_in_the_graph_under_their_own_names_in_order(job):
     assert set(stages) <= set(names)
 
 
-def test_every_picture_between_the_stages_has_the_coder_that_does_not_pickle_for_size(job):
+def test_image_records_use_the_coder_that_estimates_size(job):
     pipeline = beam.Pipeline(options=find_runner([]).options)
     build(pipeline, job, [])
     components = pipeline.to_runner_api().components
@@ -72,7 +72,7 @@ def test_every_picture_between_the_stages_has_the_coder_that_does_not_pickle_for
     assert all("ImageRecordCoder" in coder for coder in coders)
 
 
-def test_the_coder_estimates_without_encoding(photo):
+def test_coder_estimates_size_without_encoding(photo):
     record = ImageRecord(ref=None, original=photo, source_shape=photo.shape[:2], luma=photo[..., 0])
     coder = ImageRecordCoder()
     assert coder.estimate_size(record) == photo.nbytes + photo[..., 0].size
@@ -80,7 +80,7 @@ def test_the_coder_estimates_without_encoding(photo):
     assert (again.original == photo).all()
 
 
-def test_the_estimate_of_a_huge_picture_fits_beams_counters():
+def test_size_estimate_of_a_huge_image_fits_beams_counters():
     huge = np.broadcast_to(np.uint8(0), (60_000, 60_000, 3))
     record = ImageRecord(ref=None, original=huge, source_shape=huge.shape[:2])
     coder = beam.coders.WindowedValueCoder(ImageRecordCoder())
@@ -88,7 +88,7 @@ def test_the_estimate_of_a_huge_picture_fits_beams_counters():
     assert size >= 1 << 30
 
 
-def test_run_columns_name_everything_that_makes_a_row_readable_alone(job):
+def test_run_columns_make_a_row_self_describing(job):
     columns = dataclasses.asdict(run_columns(job))
     named = {name for name, value in columns.items() if value is not None}
     assert named == {
@@ -99,7 +99,7 @@ def test_run_columns_name_everything_that_makes_a_row_readable_alone(job):
     assert named <= {field.name for field in dataclasses.fields(ReportRow)}
 
 
-def test_fingerprint_changes_with_what_changes_pixels_and_with_nothing_else(job):
+def test_fingerprint_changes_only_with_settings_that_change_pixels(job):
     def fingerprint(**changes):
         config = job.config.model_copy(update=changes)
         return dataclasses.replace(job, config=config).fingerprint
@@ -123,7 +123,7 @@ def test_fingerprint_changes_with_what_changes_pixels_and_with_nothing_else(job)
         (["--runner", "FlinkRunner"], "in_memory", 1),
     ],
 )
-def test_the_local_runner_takes_a_thread_per_core(monkeypatch, arguments, mode, workers):
+def test_local_runner_uses_a_thread_per_core(monkeypatch, arguments, mode, workers):
     monkeypatch.setattr(local, "cores", lambda: 3)
     options = find_runner(arguments).options.view_as(DirectOptions)
     assert (options.direct_running_mode, options.direct_num_workers) == (mode, workers)
@@ -138,7 +138,7 @@ class _SlowToWrite:
 
 
 @pytest.mark.slow
-def test_no_element_is_cut_in_two_while_it_is_written():
+def test_elements_are_written_whole():
     with beam.Pipeline(options=find_runner(["--direct_num_workers=1"]).options) as pipeline:
         _ = (
             pipeline

@@ -25,7 +25,7 @@ def samples(picture: Picture) -> np.ndarray:
 @pytest.mark.parametrize(
     ("name", "bits", "channels"), [("8-bit", 8, 3), ("10-bit", 10, 3), ("alpha", 8, 4)]
 )
-def test_heic_keeps_every_code_in_its_depth(name, bits, channels):
+def test_heic_is_exact_at_its_bit_depth(name, bits, channels):
     picture = decode_image(HEIC[name], 1)
     expected = heic_scene(bits, channels)
     np.testing.assert_array_equal(samples(picture), expected)
@@ -34,7 +34,7 @@ def test_heic_keeps_every_code_in_its_depth(name, bits, channels):
     assert picture.metadata.icc is None and picture.metadata.png_colour == ()
 
 
-def test_a_turned_heic_is_turned_once_and_brings_exif_xmp_and_profile():
+def test_rotated_heic_is_upright_and_keeps_exif_xmp_and_profile():
     """The file says it twice, as phones do: in a box that libheif applies, and in EXIF."""
     content = HEIC["10-bit-turned"]
     picture = decode_image(content, 1)
@@ -50,7 +50,7 @@ def test_a_turned_heic_is_turned_once_and_brings_exif_xmp_and_profile():
     assert (header.width, header.height) == (16, 24)
 
 
-def test_colours_that_are_not_srgb_are_stated_as_png_states_them():
+def test_nclx_colours_are_written_as_png_colour_chunks():
     content = HEIC["8-bit"]
     place = content.index(b"nclx") + 4
     assert content[place : place + 4] == b"\0\1\0\x0d"
@@ -58,13 +58,13 @@ def test_colours_that_are_not_srgb_are_stated_as_png_states_them():
     assert decode_image(wide, 1).metadata.png_colour == ((b"cICP", b"\x0c\x0d\0\1"),)
 
 
-def test_without_the_extra_a_heic_is_refused_with_the_command_that_installs_it(monkeypatch):
+def test_heic_without_the_extra_is_refused_with_the_install_command(monkeypatch):
     monkeypatch.setitem(sys.modules, "pi_heif", None)
     with pytest.raises(ImageError, match=r"pip install 'srcnn-beam\[heif\]'"):
         decode_image(HEIC["8-bit"], 1)
 
 
-def test_a_heif_of_another_codec_or_of_nothing_is_refused():
+def test_heif_with_another_codec_or_no_image_is_refused():
     for content in (b"\0\0\0\x18ftypheic" + bytes(100), b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic"):
         with pytest.raises(ImageError, match="header is damaged"):
             decode_image(content, 1)
@@ -80,7 +80,7 @@ def of_size(side: int, cropped: bool) -> bytes:
     return bytes(content)
 
 
-def test_a_heic_larger_than_allowed_is_refused_before_it_is_decoded():
+def test_oversized_heic_is_refused_before_decoding():
     huge = of_size(20_000, cropped=False)
     with pytest.raises(ImageError, match="20000 x 20000 pixels are more than the 256 megapixels"):
         decode_apart(huge, 256, 60)
@@ -90,18 +90,18 @@ def test_a_heic_larger_than_allowed_is_refused_before_it_is_decoded():
 
 @pytest.mark.parametrize("side", [1, 4, 30_000])
 @pytest.mark.parametrize("cropped", [False, True])
-def test_a_heic_whose_header_lies_about_its_size_is_refused(side, cropped):
+def test_heic_with_a_wrong_size_in_its_header_is_refused(side, cropped):
     with pytest.raises(ImageError):
         decode_apart(of_size(side, cropped), 1000, 60)
 
 
 @pytest.mark.parametrize("name", HEIC)
-def test_the_header_of_a_heic_is_read_in_the_child(name):
+def test_heic_header_is_read_in_the_child_process(name):
     header = read_header_apart(io.BytesIO(HEIC[name]))
     assert header == read_header(HEIC[name])
 
 
-def test_a_heic_on_which_the_library_crashes_costs_a_child_and_not_the_dry_run():
+def test_heic_that_crashes_the_library_does_not_end_the_dry_run():
     content = bytearray(HEIC["10-bit-turned"])
     place = content.index(b"Exif")
     content[place : place + 2] = b"\xff\0"  # no text, which the library does not expect
@@ -112,7 +112,7 @@ def test_a_heic_on_which_the_library_crashes_costs_a_child_and_not_the_dry_run()
 
 
 @pytest.mark.parametrize("name", HEIC)
-def test_truncated_and_damaged_heics_end_in_a_picture_or_an_image_error(name):
+def test_truncated_or_damaged_heic_decodes_or_raises_image_error(name):
     content = HEIC[name]
     for share in (0.02, 0.3, 0.6, 0.9, 0.99):
         with pytest.raises(ImageError):

@@ -39,7 +39,7 @@ def rows_of(output, run_id) -> pd.DataFrame:
     return rows.set_index("relative_path").sort_index()
 
 
-def test_new_weights_compare_as_pandas_says(run_job, folder, other_weights, capfd, tmp_path):
+def test_comparison_of_two_weights_equals_pandas(run_job, folder, other_weights, capfd, tmp_path):
     run_job("--input", f"{folder}/*.png", "--run_id", "a")
     job = run_job("--input", f"{folder}/*.png", "--run_id", "b", "--weights", other_weights)
     a, b = (rows_of(job.output, run) for run in "ab")
@@ -74,7 +74,7 @@ def test_new_weights_compare_as_pandas_says(run_job, folder, other_weights, capf
     assert content["means"]["psnr_gain"][2] == pytest.approx((b.psnr_gain - a.psnr_gain).mean())
 
 
-def test_skipped_images_stand_for_the_rows_that_were_written(run_job, folder, photo):
+def test_skipped_images_are_compared_by_their_written_rows(run_job, folder, photo):
     run_job("--input", f"{folder}/*.png", "--run_id", "a")
     good = (folder / "01.png").read_bytes()
     write_images(folder, {"new.png": photo[:30, :30], "02.png": photo[50:90, :50]})
@@ -98,7 +98,7 @@ def test_skipped_images_stand_for_the_rows_that_were_written(run_job, folder, ph
     assert gates(bc, 0.0, 0.0) == []
 
 
-def test_runs_that_measure_different_things_are_not_compared(run_job, folder, capfd):
+def test_runs_with_different_measurements_are_not_compared(run_job, folder, capfd):
     run_job("--input", f"{folder}/*.png", "--run_id", "a")
     job = run_job("--input", f"{folder}/*.png", "--run_id", "b", "--protocol", "matlab",
                   "--kernel", "bicubic")  # fmt: skip
@@ -107,7 +107,7 @@ def test_runs_that_measure_different_things_are_not_compared(run_job, folder, ca
     assert "protocol is 'opencv' in a and 'matlab' in b" in capfd.readouterr().err
 
 
-def test_infinite_figures_are_equal_or_left_out(tmp_path):
+def test_infinite_figures_count_as_equal_or_are_left_out(tmp_path):
     def rows(*values):
         return pd.DataFrame(
             {"relative_path": [f"{i}.png" for i in range(len(values))], "source_uri": "x",
@@ -123,14 +123,14 @@ def test_infinite_figures_are_equal_or_left_out(tmp_path):
     assert "-inf" in gates(found, None, 1.0)[0]
 
 
-def test_one_path_of_two_sources_is_told_apart(tmp_path):
+def test_equal_paths_of_different_sources_are_distinguished(tmp_path):
     names = {"relative_path": ["x.png", "x.png"], "source_uri": ["a/x.png", "b/x.png"]}
     a = pd.DataFrame(names | {"status": "written", "psnr_enhanced": [10.0, 20.0]})
     b = pd.DataFrame(names | {"status": "written", "psnr_enhanced": [11.0, 19.0]})
     assert list(joined(a, b, PSNR, {}).images.difference) == [-1.0, 1.0]
 
 
-def test_the_list_shows_how_runs_ended(run_job, folder, capfd):
+def test_list_shows_the_state_of_each_run(run_job, folder, capfd):
     job = run_job("--input", f"{folder}/*.png", "--run_id", "a")
     for name, manifest in (("b", "{"), ("c", '{"state": 1}')):
         (job.output / "runs" / name).mkdir()
@@ -150,7 +150,7 @@ def test_the_list_shows_how_runs_ended(run_job, folder, capfd):
 
 
 @pytest.mark.parametrize("name", ["nothing", "a-", "latest"])
-def test_runs_that_are_not_there_are_refused_with_those_that_are(tmp_path, name, capfd):
+def test_unknown_runs_are_refused_listing_the_existing_ones(tmp_path, name, capfd):
     store = OutputStore(str(tmp_path), "")
     for run_id in ("a-1", "a-2"):
         store.write(f"runs/{run_id}/manifest.json", b"{}")
@@ -158,6 +158,6 @@ def test_runs_that_are_not_there_are_refused_with_those_that_are(tmp_path, name,
     assert "a-1, a-2" in capfd.readouterr().err
 
 
-def test_an_output_without_runs(tmp_path, capfd):
+def test_output_without_runs_is_reported(tmp_path, capfd):
     assert history.main([str(tmp_path)]) == 2
     assert "has no runs" in capfd.readouterr().err

@@ -122,7 +122,7 @@ def test_hostile_yaml_is_refused(tmp_path, monkeypatch, name):
     assert not (tmp_path / "owned").exists()
 
 
-def test_training_reads_yaml_by_the_same_loader(tmp_path):
+def test_training_uses_the_same_yaml_loader(tmp_path):
     path = tmp_path / "c.yaml"
     for name in ("billion laughs", "python tag", "key twice", "huge number"):
         content, words = HOSTILE_YAML[name]
@@ -148,7 +148,7 @@ def test_impossible_numbers_are_refused(tmp_path, read, error, name, value):
     assert f"{name}: " in refused(error, read, tmp_path / "c.yaml")
 
 
-def test_a_key_with_a_dash_and_an_underscore_is_refused(tmp_path):
+def test_key_given_with_dash_and_underscore_is_refused(tmp_path):
     (tmp_path / "c.yaml").write_text("max-failures: 1\nmax_failures: 2")
     assert "'max_failures' is given twice" in refused(UsageError, job, tmp_path / "c.yaml")
 
@@ -176,12 +176,12 @@ NO_FILES = {
 
 @READERS
 @pytest.mark.parametrize(("make", "words"), NO_FILES.values(), ids=NO_FILES)
-def test_what_is_no_regular_file_is_not_a_configuration(tmp_path, read, error, make, words):
+def test_configuration_must_be_a_regular_file(tmp_path, read, error, make, words):
     message = refused(error, read, make(tmp_path / "c.yaml"))
     assert any(word in message for word in words.split("|"))
 
 
-def test_a_pipe_as_standard_input_is_not_waited_for(tmp_path):
+def test_configuration_from_a_pipe_is_refused_without_waiting(tmp_path):
     reading, writing = os.pipe()
     try:
         message = refused(UsageError, job, Path(f"/dev/fd/{reading}"))
@@ -269,7 +269,7 @@ def test_hostile_cards_are_refused(saved, edit, words):
 
 @pytest.mark.parametrize("kind", ["pipe", "link to a device", "directory", "missing"])
 @pytest.mark.parametrize("part", ["card", "weights"])
-def test_what_is_no_regular_file_is_not_weights(saved, kind, part):
+def test_weights_and_card_must_be_regular_files(saved, kind, part):
     make, words = NO_FILES[kind]
     path = saved if part == "weights" else card_path(saved)
     path.unlink()
@@ -286,7 +286,7 @@ def sign(path: Path) -> None:
     card_path(path).write_text(json.dumps(card))
 
 
-def test_hdf5_sees_only_bytes_that_the_card_vouches_for(saved, monkeypatch):
+def test_hdf5_opens_only_bytes_with_the_hash_on_the_card(saved, monkeypatch):
     content = saved.read_bytes()
     opened = []
     monkeypatch.setattr(weights, "parse_apart", lambda *_: opened.append(1))
@@ -295,7 +295,7 @@ def test_hdf5_sees_only_bytes_that_the_card_vouches_for(saved, monkeypatch):
     assert not opened
 
 
-def test_what_was_hashed_is_what_is_parsed(saved, monkeypatch):
+def test_parsed_bytes_are_the_hashed_bytes(saved, monkeypatch):
     """The file is exchanged between the check and the parsing."""
     expected = load_weights(saved).tensors[0][0]
 
@@ -420,7 +420,7 @@ def loop(content: bytes) -> bytes:
     return content[:position] + struct.pack("<Q", first) + content[position + 8 :]
 
 
-def test_a_file_on_which_hdf5_never_ends_is_refused(saved, tmp_path):
+def test_file_that_loops_hdf5_is_refused(saved, tmp_path):
     saved.write_bytes(loop(saved.read_bytes()))
     sign(saved)
     assert "damaged" in refused(WeightsError, load_weights, saved)
@@ -437,12 +437,12 @@ def crash(path: Path, content: bytes):
 
 
 @pytest.mark.parametrize(("parse", "words"), [(sleep, "not parsed after 0.5"), (crash, "with -6")])
-def test_a_parser_that_hangs_or_crashes_is_a_refusal(monkeypatch, parse, words):
+def test_hang_or_crash_of_the_parser_is_a_refusal(monkeypatch, parse, words):
     monkeypatch.setattr(isolated, "_SECONDS", 0.5 if parse is sleep else 300)
     assert words in refused(WeightsError, parse_apart, parse, Path("a.h5"), b"")
 
 
-def test_a_file_too_large_for_its_network_is_refused_unread(saved):
+def test_file_too_large_for_its_network_is_refused_unread(saved):
     with saved.open("r+b") as file:
         file.truncate(2**40)  # sparse
     assert "larger than 1,05" in refused(WeightsError, load_weights, saved)
@@ -481,7 +481,7 @@ def import_file(path: Path) -> Path:
 
 
 @pytest.mark.parametrize(("edit", "words"), HOSTILE_DATASETS.values(), ids=HOSTILE_DATASETS)
-def test_hostile_datasets_of_keras_1_are_refused(tmp_path, edit, words):
+def test_hostile_keras_1_datasets_are_refused(tmp_path, edit, words):
     path = tmp_path / "k.h5"
     path.write_bytes(keras1(random_tensors(SMALL)))
     with h5py.File(path, "r+") as file:
@@ -525,7 +525,7 @@ HOSTILE_NAMES = {
 
 
 @pytest.mark.parametrize(("edit", "words"), HOSTILE_NAMES.values(), ids=HOSTILE_NAMES)
-def test_hostile_names_of_keras_1_are_refused(tmp_path, edit, words):
+def test_hostile_keras_1_names_are_refused(tmp_path, edit, words):
     path = tmp_path / "k.h5"
     path.write_bytes(keras1(random_tensors(SMALL)))
     with h5py.File(path, "r+") as file:
@@ -653,7 +653,7 @@ FOREIGN = {
 
 @pytest.mark.parametrize("name", ["k.h5", "k.pkl"])
 @pytest.mark.parametrize(("make", "words"), FOREIGN.values(), ids=FOREIGN)
-def test_other_kinds_of_files_are_refused_by_name(tmp_path, saved, make, words, name):
+def test_other_file_types_are_refused_by_name(tmp_path, saved, make, words, name):
     content = make(Owned(tmp_path / "owned"))
     (tmp_path / name).write_bytes(content)
     assert words in refused(WeightsError, import_file, tmp_path / name)
@@ -665,7 +665,7 @@ def test_other_kinds_of_files_are_refused_by_name(tmp_path, saved, make, words, 
 
 @pytest.mark.parametrize("name", ["k.h5", "m.mat"])
 @pytest.mark.parametrize(("make", "words"), NO_FILES.values(), ids=NO_FILES)
-def test_what_is_no_regular_file_is_not_imported(tmp_path, capsys, make, words, name):
+def test_imported_file_must_be_a_regular_file(tmp_path, capsys, make, words, name):
     path = make(tmp_path / name)
     code = convert.main([str(path), "--output", str(tmp_path / "out"), "--scale", "2"])
     err = capsys.readouterr().err
@@ -673,7 +673,7 @@ def test_what_is_no_regular_file_is_not_imported(tmp_path, capsys, make, words, 
     assert any(word in err for word in words.split("|"))
 
 
-def test_a_huge_file_is_not_imported(tmp_path):
+def test_huge_file_is_not_imported(tmp_path):
     with (tmp_path / "k.h5").open("wb") as file:
         file.truncate(2**40)  # sparse
     assert "larger than 33,048,576 bytes" in refused(WeightsError, import_file, tmp_path / "k.h5")

@@ -107,7 +107,7 @@ def times(directory) -> dict[str, int]:
     return {name: (directory / name).stat().st_mtime_ns for name in files_below(directory)}
 
 
-def test_a_second_run_does_nothing_and_says_so(done):
+def test_second_run_skips_everything_and_reports_it(done):
     before = times(done.output / "images")
     job, rows, totals = done()
     assert job.code == 0
@@ -122,7 +122,7 @@ def test_a_second_run_does_nothing_and_says_so(done):
     assert set(rows.done_run_id) == {"night-0"}, "the run that wrote them, not one that skipped"
 
 
-def test_new_changed_and_removed_sources_are_told_apart(done, photo):
+def test_new_changed_and_removed_sources_are_distinguished(done, photo):
     folder, first = done.folder, done.rows("night-0")
     write_images(folder, {f"new-{i}.png": photo[:30, i : i + 30] for i in range(4)})
     write_images(folder, {"003.png": photo[100:140, :50], "005.png": photo[100:150, :50]})
@@ -147,7 +147,7 @@ def test_new_changed_and_removed_sources_are_told_apart(done, photo):
     assert first.loc["005.png", "height"] == 40
 
 
-def test_prune_removes_the_results_of_removed_sources_after_a_dry_run_said_so(done):
+def test_prune_removes_results_of_removed_sources_as_announced_by_the_dry_run(done):
     comparison = done.output / "comparisons/007.png.png"
     comparison.parent.mkdir()
     comparison.touch()
@@ -168,7 +168,7 @@ def test_prune_removes_the_results_of_removed_sources_after_a_dry_run_said_so(do
     assert "007.png" not in rows.index
 
 
-def test_results_of_other_inputs_are_not_taken_for_vanished(run_job, done, tmp_path, photo):
+def test_results_of_other_inputs_are_not_reported_as_vanished(run_job, done, tmp_path, photo):
     write_images(tmp_path / "other", {"x.png": photo[:30, :30]})
     (done.folder / "001.png").unlink()
     job = run_job("--input", f"{tmp_path}/other/*.png", "--prune", output=done.output)
@@ -195,7 +195,7 @@ RESTORE_ONLY = {"fit", "without"}
 PLACES = {"input", "input_root", "output", "model", "weights"}
 
 
-def test_the_fingerprint_is_of_the_settings_that_change_pixels(tiny_weights, monkeypatch):
+def test_fingerprint_covers_exactly_the_settings_that_change_pixels(tiny_weights, monkeypatch):
     assert {*CHANGES_PIXELS, *CHANGES_NO_PIXEL, *CHANGES_SHARDS, *PLACES} == set(
         JobConfig.model_fields
     )
@@ -214,7 +214,7 @@ def test_the_fingerprint_is_of_the_settings_that_change_pixels(tiny_weights, mon
     assert len({replace(job, config=chain).fingerprint for chain in chains}) == 2
 
 
-def test_settings_that_change_pixels_redo_everything(done):
+def test_changed_pixel_settings_redo_every_image(done):
     _, rows, _ = done("--border", "shave")
     assert set(rows.status) == {"written"}
     assert set(rows.change) == {"settings changed"}
@@ -222,7 +222,7 @@ def test_settings_that_change_pixels_redo_everything(done):
     assert set(rows.change) == {"settings changed"}, "the files are now those of the other settings"
 
 
-def test_settings_that_change_no_pixel_redo_nothing(done):
+def test_other_changed_settings_redo_nothing(done):
     _, rows, _ = done("--tile", 64, "--comparisons", 3, "--direct_num_workers", 1)
     assert set(rows.status) == {"skipped"}
 
@@ -241,7 +241,7 @@ def test_new_weights_redo_every_image(done, tmp_path):
     pd.testing.assert_series_equal(second.psnr_degraded, first.psnr_degraded)
 
 
-def test_missing_and_damaged_results_are_made_again(done):
+def test_missing_and_damaged_results_are_regenerated(done):
     whole = contents(done.output / "images")
     (done.output / "images/002.png").unlink()
     (done.output / "images/004.png").write_bytes(b"cut")
@@ -251,13 +251,13 @@ def test_missing_and_damaged_results_are_made_again(done):
     assert contents(done.output / "images") == whole
 
 
-def test_force_redoes_everything(done):
+def test_force_redoes_every_image(done):
     _, rows, _ = done("--force")
     assert set(rows.status) == {"written"}
     assert set(rows.change) == {"forced"}
 
 
-def test_failed_images_are_tried_again_and_alone_if_that_is_asked_for(night, folder, photo):
+def test_failed_images_are_retried_and_retry_failed_does_only_those(night, folder, photo):
     good = (folder / "001.png").read_bytes()
     for name in ("001.png", "002.png"):
         (folder / name).write_bytes(good[:50])
@@ -279,7 +279,7 @@ def test_failed_images_are_tried_again_and_alone_if_that_is_asked_for(night, fol
     }  # fmt: skip
 
 
-def test_a_source_that_changes_and_then_fails_is_not_taken_for_done(done):
+def test_changed_source_that_fails_is_not_skipped_afterwards(done):
     path = done.folder / "001.png"
     path.write_bytes(path.read_bytes()[:50])
     _, rows, _ = done()
@@ -290,7 +290,7 @@ def test_a_source_that_changes_and_then_fails_is_not_taken_for_done(done):
     )  # fmt: skip
 
 
-def test_names_that_are_not_unicode_are_known_again(run_job, tmp_path, photo):
+def test_non_unicode_names_are_recognised_by_the_next_run(run_job, tmp_path, photo):
     name = os.fsdecode(b"in/caf\xe9.png")
     write_images(tmp_path / "in", {"plain.png": photo[:30, :30]})
     os.rename(tmp_path / "in/plain.png", tmp_path / name)
@@ -299,7 +299,7 @@ def test_names_that_are_not_unicode_are_known_again(run_job, tmp_path, photo):
     assert list(job.rows[job.rows.run_id == "b"].status) == ["skipped"]
 
 
-def test_a_dry_run_says_what_is_new(done, photo):
+def test_dry_run_reports_new_images(done, photo):
     write_images(done.folder, {"new.png": photo[:30, :30]})
     before = contents(done.output)
     plan, _, _ = done("--dry_run")
@@ -309,7 +309,7 @@ def test_a_dry_run_says_what_is_new(done, photo):
     assert contents(done.output) == before
 
 
-def test_a_run_id_is_used_once(done):
+def test_run_id_cannot_be_reused(done):
     job, _, _ = done("--run_id", "night-0")
     assert job.code == 2
     assert "run_id: 'night-0' is a run" in job.err
@@ -329,7 +329,7 @@ def test_force_and_retry_failed_contradict_each_other(run_job, folder):
     assert "contradicts" in job.err
 
 
-def test_the_rows_of_a_run_that_crashed_at_its_end_are_not_lost(night, monkeypatch):
+def test_rows_survive_a_crash_at_the_end_of_a_run(night, monkeypatch):
     def crash(*_):
         raise RuntimeError("at the worst moment")
 
@@ -351,7 +351,7 @@ def test_the_rows_of_a_run_that_crashed_at_its_end_are_not_lost(night, monkeypat
     assert not (job.output / "runs/night-0/rows").exists()
 
 
-def test_a_run_that_was_killed_while_it_was_finishing_is_finished(night, monkeypatch):
+def test_run_killed_while_concluding_is_concluded_by_the_next(night, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr("pipeline.conclude.remove_journal", lambda *_: None)
         job, _, _ = night()
@@ -364,7 +364,7 @@ def test_a_run_that_was_killed_while_it_was_finishing_is_finished(night, monkeyp
     assert len(pd.read_parquet(job.output / "metrics/run_id=night-0")) == COUNT
 
 
-def test_journal_files_that_a_power_loss_cut_are_left_out(night, monkeypatch):
+def test_truncated_journal_files_are_left_out(night, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr("pipeline.conclude.compact_journal", lambda *_: 1 / 0)
         job, _, _ = night("--direct_num_workers", "1")
@@ -379,7 +379,7 @@ def test_journal_files_that_a_power_loss_cut_are_left_out(night, monkeypatch):
     }  # fmt: skip
 
 
-def test_a_damaged_report_ends_the_run_with_the_way_out(done):
+def test_damaged_report_ends_the_run_with_a_remedy(done):
     (path,) = (done.output / "metrics/run_id=night-0").iterdir()
     path.write_bytes(path.read_bytes()[:-7])
     job, _, _ = done()
@@ -392,7 +392,7 @@ def test_a_damaged_report_ends_the_run_with_the_way_out(done):
     assert done()[0].code == 0
 
 
-def test_a_crash_is_one_line_and_its_traceback_is_kept(night, monkeypatch):
+def test_crash_prints_one_line_and_keeps_its_traceback(night, monkeypatch):
     def crash(*_):
         raise KeyError("nobody thought of this")
 
@@ -410,7 +410,7 @@ def test_a_crash_is_one_line_and_its_traceback_is_kept(night, monkeypatch):
     assert "Traceback" in job.err
 
 
-def test_a_full_disk_ends_the_run_clearly_and_the_next_completes_it(night, monkeypatch, tmp_path):
+def test_full_disk_ends_the_run_and_the_next_completes_it(night, monkeypatch, tmp_path):
     store_write, written = OutputStore.write, []
 
     def write(store, path, content):
@@ -437,7 +437,7 @@ def test_a_full_disk_ends_the_run_clearly_and_the_next_completes_it(night, monke
     assert len(files_below(job.output / "images")) == COUNT
 
 
-def test_old_rows_without_the_present_columns_are_read(done):
+def test_old_rows_without_newer_columns_are_read(done):
     (path,) = (done.output / "metrics/run_id=night-0").iterdir()
     table = report.pq.read_table(path).drop_columns(["fingerprint", "output_path", "change"])
     report.pq.write_table(table, path)
@@ -479,12 +479,12 @@ def past(status="written", finished=0.0, **changes) -> PastRow:
         ([past(finished=2.0), past(finished=1.0, same_settings=False)], 9, "unchanged"),
     ],
 )
-def test_the_change_follows_from_the_last_rows_and_the_size_of_the_result(rows, size, change):
+def test_change_follows_from_the_last_rows_and_the_size_of_the_result(rows, size, change):
     assert change_of(REF, rows, size) == change
     assert change_of(REF, rows[::-1], size) == change
 
 
-def test_the_last_written_row_is_the_one_that_made_the_file():
+def test_last_written_row_describes_the_file():
     assert last_written([]) is None
     assert last_written([past("failed")]) is None
     assert last_written([past(finished=2.0, run_id="b"), past(run_id="a")]).run_id == "b"
@@ -506,13 +506,13 @@ def test_the_last_written_row_is_the_one_that_made_the_file():
         ("in/[ab]?.png", "in/a1.png", True),
     ],
 )
-def test_a_pattern_matches_as_a_glob_does(pattern, uri, matching):
+def test_pattern_matching_equals_globbing(pattern, uri, matching):
     assert matches(pattern, uri) == matching
 
 
 @quick
 @given(st.lists(st.sampled_from(["a", "b.png", "**", "*"]), min_size=1, max_size=5), st.data())
-def test_matches_agrees_with_what_a_glob_finds(tmp_path_factory, pattern, data):
+def test_random_patterns_match_exactly_the_globbed_paths(tmp_path_factory, pattern, data):
     root = tmp_path_factory.mktemp("tree")
     parts = data.draw(st.lists(st.sampled_from(["a", "b.png", "c"]), min_size=1, max_size=4))
     path = Path(root, *parts)

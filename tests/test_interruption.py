@@ -75,7 +75,9 @@ def slow(*values):
         slow("in_memory", signal.SIGTERM, 143),
     ],
 )
-def test_a_signal_ends_everything(folder, tmp_path, tiny_weights, temporary, mode, number, code):
+def test_signal_ends_all_processes_and_removes_temporary_files(
+    folder, tmp_path, tiny_weights, temporary, mode, number, code
+):
     output = tmp_path / "out"
     process = run_in_background(folder, output, tiny_weights, *MODES[mode], temporary=temporary)
     wait_for_images(process, output)
@@ -90,7 +92,9 @@ def test_a_signal_ends_everything(folder, tmp_path, tiny_weights, temporary, mod
 
 
 @pytest.mark.parametrize("delay", [slow(0.5), 2.0, slow(4.0)])
-def test_a_signal_during_start_up_ends_everything(folder, tmp_path, tiny_weights, temporary, delay):
+def test_signal_during_start_up_ends_all_processes(
+    folder, tmp_path, tiny_weights, temporary, delay
+):
     process = run_in_background(
         folder, tmp_path / "out", tiny_weights, *MODES["multi_processing"], temporary=temporary
     )
@@ -103,7 +107,7 @@ def test_a_signal_during_start_up_ends_everything(folder, tmp_path, tiny_weights
     assert not list(temporary.glob("srcnn-beam-*"))
 
 
-def test_a_signal_before_the_job_ends_child_processes():
+def test_signal_before_the_job_ends_child_processes():
     """Such as the one that parses the weights."""
     program = """
 import subprocess, time
@@ -167,7 +171,7 @@ def assert_ended_for_want_of_a_worker(process, output, children, temporary):
     assert_nothing_is_left(output, children, temporary, "failed")
 
 
-def test_a_killed_worker_ends_the_run_and_the_next_completes_it(
+def test_killed_worker_ends_the_run_and_the_next_completes_it(
     tmp_path, tiny_weights, photo, run_job, temporary
 ):
     folder, output = tmp_path / "in", tmp_path / "out"
@@ -191,7 +195,7 @@ def test_a_killed_worker_ends_the_run_and_the_next_completes_it(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["python", "sh"])
-def test_a_worker_killed_during_start_up_ends_the_run(
+def test_worker_killed_during_start_up_ends_the_run(
     folder, tmp_path, tiny_weights, temporary, name
 ):
     """Its shell, too: the worker itself would go on without a parent."""
@@ -206,7 +210,7 @@ def test_a_worker_killed_during_start_up_ends_the_run(
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_other_children_and_threads_may_die(capfd):
+def test_death_of_other_children_and_threads_is_ignored(capfd):
     def fail():
         raise RuntimeError("a helper failed")
 
@@ -220,7 +224,7 @@ def test_other_children_and_threads_may_die(capfd):
         assert "worker" not in capfd.readouterr().err
 
 
-def test_a_worker_that_dies_when_the_work_is_done_does_no_harm(capfd):
+def test_worker_death_after_the_work_is_only_a_warning(capfd):
     def fail():
         raise RuntimeError("exited with return code 139")
 

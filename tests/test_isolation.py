@@ -95,7 +95,7 @@ def sabotage(tmp_path, monkeypatch):
         (LOOP, "decoding took longer than it may"),
     ],
 )
-def test_the_death_of_a_decoder_is_the_images_error(sabotage, deed, message):
+def test_decoder_crash_is_an_image_error(sabotage, deed, message):
     good = random_image((30, 40, 3))
     for _ in range(1 if deed == LOOP else 2):  # with a child that has done well, and a new one
         np.testing.assert_array_equal(decode_apart(png(good), 1, 60).pixels, good)
@@ -103,20 +103,20 @@ def test_the_death_of_a_decoder_is_the_images_error(sabotage, deed, message):
             decode_apart(png(sabotaged(deed)), 1, 1 if deed == LOOP else 60)
 
 
-def test_a_decoder_that_takes_all_memory_is_stopped(sabotage):
+def test_decoder_that_exhausts_memory_is_stopped(sabotage):
     with pytest.raises((MemoryError, ImageError)):
         decode_apart(png(sabotaged(DEVOUR)), 1, 60)
     good = random_image((30, 40, 3))
     np.testing.assert_array_equal(decode_apart(png(good), 1, 60).pixels, good)
 
 
-def test_a_decoder_killed_twice_is_the_images_error(sabotage):
+def test_decoder_killed_twice_is_an_image_error(sabotage):
     """As by the kernel when memory runs out."""
     with pytest.raises(ImageError, match="killed while it read the file, most likely for want of"):
         decode_apart(png(sabotaged(KILL)), 1, 60)
 
 
-def test_what_one_kill_interrupts_is_tried_again(sabotage, tmp_path, monkeypatch):
+def test_decoding_is_retried_after_one_kill(sabotage, tmp_path, monkeypatch):
     """The kernel may take a child for memory that another process took."""
     monkeypatch.setenv("KILLED_ONCE", str(tmp_path / "killed"))
     image = sabotaged(KILL_ONCE)
@@ -125,7 +125,7 @@ def test_what_one_kill_interrupts_is_tried_again(sabotage, tmp_path, monkeypatch
 
 
 @pytest.mark.slow
-def test_the_run_goes_on_when_the_decoder_dies(sabotage, tmp_path, run_job):
+def test_run_continues_when_decoders_die(sabotage, tmp_path, run_job):
     good = {f"good/{index}.png": random_image((40, 50, 3), seed=index) for index in range(5)}
     bad = {f"bad/{deed}.png": sabotaged(deed) for deed in range(SEGFAULT, KILL + 1)}
     write_images(tmp_path / "in", good | bad)
@@ -140,7 +140,7 @@ def test_the_run_goes_on_when_the_decoder_dies(sabotage, tmp_path, run_job):
     assert "memory" in failed.loc["bad/204.png", "error_message"]
 
 
-def test_a_decoder_that_does_not_start_is_no_images_fault(tmp_path, monkeypatch):
+def test_decoder_that_does_not_start_is_not_an_image_error(tmp_path, monkeypatch):
     (tmp_path / "sitecustomize.py").write_text("import os\nos._exit(9)\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.setattr(apart, "_idle", [])
@@ -148,7 +148,7 @@ def test_a_decoder_that_does_not_start_is_no_images_fault(tmp_path, monkeypatch)
         decode_apart(png(random_image((9, 9, 3))), 1, 60)
 
 
-def test_a_programming_error_in_the_child_is_loud(tmp_path, monkeypatch):
+def test_programming_error_in_the_child_is_raised(tmp_path, monkeypatch):
     (tmp_path / "sitecustomize.py").write_text(
         "import codec.decode\ncodec.decode.decode_image = lambda content, limit: 1 / 0\n"
     )
@@ -159,7 +159,7 @@ def test_a_programming_error_in_the_child_is_loud(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("content", [b"", b"text", png(random_image((60, 60, 3)))[:200]])
-def test_refusals_are_those_of_the_decoder_and_cost_no_child(content):
+def test_refusals_equal_in_process_decoding_and_keep_the_child(content):
     with pytest.raises(ImageError) as expected:
         decode_image(content, 1)
     for _ in range(2):
@@ -171,12 +171,12 @@ def test_refusals_are_those_of_the_decoder_and_cost_no_child(content):
     assert [child._process.pid for child in apart._idle] == children
 
 
-def test_the_limits_on_size_reach_the_child():
+def test_size_limit_applies_in_the_child():
     with pytest.raises(ImageError, match="megapixels allowed"):
         decode_apart(png(random_image((100, 100, 3))), 0.001, 60)
 
 
-def test_threads_have_children_of_their_own(monkeypatch):
+def test_concurrent_threads_use_separate_children(monkeypatch):
     monkeypatch.setattr(apart, "_idle", [])
     images = [random_image((200, 300, 3), seed=seed) for seed in range(4)]
     wrong = []
@@ -217,7 +217,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 @pytest.mark.parametrize("shape", [(5, 7), (5, 7, 3), (1, 1)])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("has_alpha", [False, True])
-def test_a_picture_arrives_as_it_was_sent(shape, dtype, has_alpha):
+def test_pictures_are_transferred_unchanged(shape, dtype, has_alpha):
     sent = Picture(
         pixels=random_image(shape, dtype),
         alpha=random_image(shape[:2], dtype, 1) if has_alpha else None,

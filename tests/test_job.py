@@ -92,7 +92,7 @@ def evaluated(tmp_path_factory, photo, tiny_weights) -> Evaluated:
     return Evaluated(photos, before, job)
 
 
-def test_start_up_alone_looks_for_no_garbage(run_job, photos, monkeypatch):
+def test_garbage_collection_is_off_only_during_start_up(run_job, photos, monkeypatch):
     seen = {}
 
     def watch(place, function):
@@ -112,7 +112,7 @@ def test_start_up_alone_looks_for_no_garbage(run_job, photos, monkeypatch):
     assert gc.isenabled()
 
 
-def test_evaluate_writes_the_tree_and_one_row_per_image(evaluated):
+def test_evaluate_mirrors_the_tree_and_writes_one_row_per_image(evaluated):
     job, names = evaluated.job, set(evaluated.before)
     assert files_below(job.output / "images") == names
     assert files_below(job.output / "comparisons") == {f"{name}.png" for name in names}
@@ -173,7 +173,7 @@ def with_chroma_taps(weights: Path, directory: Path, taps: tuple[float, ...]) ->
 
 
 @pytest.mark.parametrize(("mode", "protocol"), [("evaluate", "opencv"), ("restore", "matlab")])
-def test_the_cards_filter_sharpens_the_chroma_and_nothing_else(
+def test_chroma_filter_of_the_card_changes_only_the_chroma(
     run_job, tmp_path, tiny_weights, mode, protocol
 ):
     # Colour that changes where the luma does not, far from the ends of the range.
@@ -204,7 +204,7 @@ def test_the_cards_filter_sharpens_the_chroma_and_nothing_else(
 
 @pytest.mark.parametrize("protocol", ["opencv", "matlab"])
 @pytest.mark.parametrize("border", ["keep", "shave"])
-def test_rows_equal_a_direct_computation_bit_for_bit(
+def test_evaluate_equals_a_direct_computation_bit_for_bit(
     run_job, photos, tiny_weights, tmp_path, protocol, border
 ):
     kernel, chroma_taps = "bicubic", (1.4, -0.3, 0.1)
@@ -228,7 +228,7 @@ def test_rows_equal_a_direct_computation_bit_for_bit(
         assert written == encode_image(record.restored, record.alpha, ".png").content
 
 
-def test_restored_rows_equal_a_direct_computation_bit_for_bit(run_job, photos, tiny_weights):
+def test_restore_equals_a_direct_computation_bit_for_bit(run_job, photos, tiny_weights):
     job = run_job("--mode", "restore", "--input", f"{photos}/**/*.png")
     weights = load_weights(tiny_weights)
     engine, restoration = create_engine("auto", weights), restoration_of(weights.card)
@@ -247,7 +247,7 @@ def test_restored_rows_equal_a_direct_computation_bit_for_bit(run_job, photos, t
 
 @pytest.mark.parametrize("mode", ["evaluate", "restore"])
 @pytest.mark.parametrize("protocol", ["opencv", "matlab"])
-def test_colours_under_transparency_do_not_bleed_into_what_is_seen(
+def test_colours_under_transparency_do_not_bleed_into_visible_pixels(
     run_job, tmp_path, mode, protocol
 ):
     picture = np.full((40, 40, 4), (90, 90, 90, 255), np.uint8)
@@ -270,7 +270,7 @@ def test_colours_under_transparency_do_not_bleed_into_what_is_seen(
         (lambda batch: batch * 0, "one even plane"),
     ],
 )
-def test_output_that_is_no_picture_is_a_failed_row(
+def test_implausible_network_output_is_a_failed_row(
     run_job, tmp_path, photo, monkeypatch, values, message
 ):
     even = np.full((30, 30), 7, np.uint8)
@@ -299,9 +299,7 @@ class Clock(threading.local):
         return self.now
 
 
-def test_an_image_that_takes_too_long_to_restore_is_a_failed_row(
-    run_job, tmp_path, photo, monkeypatch
-):
+def test_image_that_exceeds_max_seconds_is_a_failed_row(run_job, tmp_path, photo, monkeypatch):
     clock = Clock()
     monkeypatch.setattr(restore, "time", clock)
     write_images(tmp_path / "in", {"large.png": photo[:200, :300], "small.png": photo[:20, :20]})
@@ -326,7 +324,7 @@ def test_an_image_that_takes_too_long_to_restore_is_a_failed_row(
     assert files_below(job.output / "images") == {"small.png"}
 
 
-def test_the_format_and_what_stands_beside_the_pixels_are_options(run_job, tmp_path, photo):
+def test_output_format_quality_and_metadata_options_take_effect(run_job, tmp_path, photo):
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     exif = Image.Exif()
     exif[0x010F], exif[0x0112] = "Maker", 6
@@ -366,7 +364,7 @@ def test_the_format_and_what_stands_beside_the_pixels_are_options(run_job, tmp_p
     assert sizes[0] < sizes[1]
 
 
-def test_many_small_images_share_batches_and_keep_their_order(run_job, tmp_path, photo):
+def test_batched_thumbnails_get_their_own_results(run_job, tmp_path, photo):
     """Every thumbnail must get its own result back, whatever was batched with it."""
     thumbnails = {
         f"{y:03}_{x:03}.png": photo[y : y + 32, x : x + 32 - (x % 3)]
@@ -431,20 +429,18 @@ def test_bad_images_become_failed_rows_and_the_others_are_written(
     assert {f["count"] for f in job.summary["failures"]} == {1}
 
 
-def test_failures_within_the_budget_end_well(run_job, photos):
+def test_failures_within_max_failures_exit_with_0(run_job, photos):
     (photos / "empty.png").touch()
     assert run_job("--input", f"{photos}/**/*.png", "--max_failures", "20%").code == 0
 
 
 @pytest.mark.parametrize(("budget", "allowed"), [("1", 1), ("20%", 1), ("19%", 0.95), ("0", 0)])
-def test_a_budget_of_failures_is_a_number_or_a_share(budget, allowed):
+def test_max_failures_is_a_number_or_a_percentage(budget, allowed):
     config = load_config({"input": "a.png", "output": "out", "max_failures": budget})
     assert config.allowed_failures(5) == allowed
 
 
-def test_clashing_outputs_keep_the_first_input_and_an_image_found_twice_is_one(
-    run_job, tmp_path, photo
-):
+def test_clashing_outputs_keep_the_first_input_and_duplicates_count_once(run_job, tmp_path, photo):
     write_images(tmp_path, {"a/x.png": photo[:40, :40], "b/x.png": photo[:50, :50]})
     globs = ("--input", f"{tmp_path}/b/*.png", "--input", f"{tmp_path}/a/*.png")
     job = run_job(*globs, "--input", f"{tmp_path}/b/x*")
@@ -457,7 +453,7 @@ def test_clashing_outputs_keep_the_first_input_and_an_image_found_twice_is_one(
     assert cv2.imread(str(job.output / "images/x.png")).shape == (50, 50, 3)
 
 
-def test_sources_are_not_changed(evaluated):
+def test_sources_are_not_modified(evaluated):
     assert contents_and_times(evaluated.photos) == evaluated.before
 
 
@@ -476,7 +472,7 @@ def test_report_has_the_documented_schema(evaluated):
     assert 0 < row.infer_seconds < row.total_seconds
 
 
-def test_means_of_the_summary_are_those_of_the_rows(evaluated):
+def test_summary_means_equal_the_means_of_the_rows(evaluated):
     job = evaluated.job
     for name in ("psnr_degraded", "psnr_gain", "ssim_enhanced", "mse_enhanced", "psnr_y_enhanced"):
         mean = job.summary["means"][name]
@@ -489,7 +485,7 @@ def test_means_of_the_summary_are_those_of_the_rows(evaluated):
     assert manifest["configuration"]["kernel"] == "bilinear"
 
 
-def test_identical_images_are_infinite_in_the_row_and_left_out_of_the_mean(run_job, tmp_path):
+def test_infinite_psnr_is_in_the_row_and_left_out_of_the_mean(run_job, tmp_path):
     flat = np.full((40, 40, 3), 128, np.uint8)
     noise = np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8)
     write_images(tmp_path / "in", {"flat.png": flat, "noise.png": noise})
@@ -501,7 +497,7 @@ def test_identical_images_are_infinite_in_the_row_and_left_out_of_the_mean(run_j
     assert "leave out infinite PSNR" in job.out
 
 
-def test_comparisons_are_of_the_worst_the_best_and_the_middle(run_job, tmp_path, photo):
+def test_comparisons_show_the_worst_the_best_and_a_middle_image(run_job, tmp_path, photo):
     write_images(
         tmp_path / "in", {f"{i:02}.png": photo[i * 9 : i * 9 + 40, :60] for i in range(12)}
     )
@@ -516,7 +512,7 @@ def test_comparisons_are_of_the_worst_the_best_and_the_middle(run_job, tmp_path,
         assert picture.width > 1000
 
 
-def test_dry_run_lists_and_touches_nothing(run_job, photos):
+def test_dry_run_lists_images_and_writes_nothing(run_job, photos):
     (photos / "empty.png").touch()
     job = run_job("--input", f"{photos}/**/*.png", "--dry-run")
     assert job.code == 0
@@ -528,7 +524,7 @@ def test_dry_run_lists_and_touches_nothing(run_job, photos):
     assert "5 images matched, 0.1 megapixels" in job.out
 
 
-def test_names_that_are_no_unicode_are_printed_escaped(tmp_path, photo, tiny_weights):
+def test_non_unicode_names_are_printed_escaped(tmp_path, photo, tiny_weights):
     write_images(tmp_path / "in", {"a.png": photo[:40, :40]})
     os.rename(tmp_path / "in/a.png", os.fsencode(tmp_path / "in") + b"/\xff.png")
     job = start_job(
@@ -540,14 +536,14 @@ def test_names_that_are_no_unicode_are_printed_escaped(tmp_path, photo, tiny_wei
     assert "/in/\\udcff.png  40 x 40" in out
 
 
-def test_a_huge_image_is_refused_before_it_is_decoded(run_job, photos):
+def test_oversized_image_is_refused_before_decoding(run_job, photos):
     job = run_job("--input", f"{photos}/**/*.png", "--max_megapixels", "0.01")
     assert job.code == 3
     assert (job.rows.stage == "read").all()
     assert job.rows.error_message.str.contains("megapixels allowed").all()
 
 
-def test_a_programming_error_crashes_loudly(run_job, photos, monkeypatch):
+def test_programming_error_ends_the_run_with_code_1(run_job, photos, monkeypatch):
     def broken(*_):
         raise ZeroDivisionError("a bug")
 
@@ -560,7 +556,7 @@ def test_a_programming_error_crashes_loudly(run_job, photos, monkeypatch):
 
 
 @pytest.mark.slow
-def test_two_worker_processes_give_the_same(run_job, evaluated):
+def test_two_worker_processes_give_the_same_results(run_job, evaluated):
     """Worker processes import the package from wherever the command was started."""
     one = evaluated.job
     two = run_job(
@@ -576,7 +572,7 @@ def test_two_worker_processes_give_the_same(run_job, evaluated):
     assert one.rows[figures].equals(two.rows[figures])
 
 
-def test_no_picture_is_ever_encoded_to_cross_a_shuffle(run_job, photos, monkeypatch):
+def test_no_image_is_encoded_to_cross_a_shuffle(run_job, photos, monkeypatch):
     def refuse(*_):
         raise AssertionError("a picture crosses a shuffle, or is pickled to tell its size")
 
@@ -584,17 +580,17 @@ def test_no_picture_is_ever_encoded_to_cross_a_shuffle(run_job, photos, monkeypa
     assert run_job("--input", f"{photos}/**/*.*").code == 0
 
 
-def test_json_prints_the_summary_and_nothing_else_there(evaluated):
+def test_json_prints_only_the_summary(evaluated):
     assert json.loads(evaluated.job.out) == evaluated.job.summary
 
 
-def test_quiet_says_nothing_but_what_is_wrong(run_job, photos):
+def test_quiet_prints_only_errors(run_job, photos):
     (photos / "empty.png").touch()
     job = run_job("--input", f"{photos}/**/*.*", "--quiet")
     assert (job.code, job.out) == (3, "")
     assert job.err.splitlines()[-1].startswith("error: 1 images failed")
 
 
-def test_a_plan_is_not_json(run_job, photos):
+def test_json_with_dry_run_is_refused(run_job, photos):
     job = run_job("--input", f"{photos}/**/*.*", "--json", "--dry_run")
     assert (job.code, job.output.exists()) == (2, False)

@@ -23,7 +23,7 @@ def folder(tmp_path, photo):
 
 
 @pytest.mark.parametrize("protocol", ["opencv", "matlab"])
-def test_random_chains_are_the_same_on_any_number_of_workers(run_job, folder, tmp_path, protocol):
+def test_random_chains_do_not_depend_on_the_number_of_workers(run_job, folder, tmp_path, protocol):
     words = ["--input", f"{folder}/*.png", "--degrade", CHAIN, "--seed", 3]
     words += ["--protocol", protocol, "--kernel", "bicubic"]
     jobs = [
@@ -47,14 +47,14 @@ def test_random_chains_are_the_same_on_any_number_of_workers(run_job, folder, tm
         assert f"blur={row.blur:g} " in row.degradation and f"jpeg={row.jpeg:g}" in row.degradation
 
 
-def test_a_plain_run_has_no_drawn_numbers(run_job, folder):
+def test_run_without_chain_has_no_drawn_columns(run_job, folder):
     job = run_job("--input", f"{folder}/?.png")
     assert job.rows[["blur", "noise", "jpeg"]].isna().all(axis=None)
     page = (job.run / "index.html").read_text()
     assert "against size" in page and "against noise" not in page
 
 
-def test_the_preset_stress_evaluates_over_the_chain(run_job, folder):
+def test_stress_preset_evaluates_with_its_chain(run_job, folder):
     job = run_job("--config", ROOT / "configs/stress.yaml", "--input", f"{folder}/*.png")
     assert job.code == 0, job.err
     assert (job.rows.status == "written").all() and (job.rows.protocol == "matlab").all()
@@ -63,9 +63,7 @@ def test_the_preset_stress_evaluates_over_the_chain(run_job, folder):
 
 
 @pytest.mark.parametrize("protocol", ["opencv", "matlab"])
-def test_scale_1_measures_what_cleaning_brings_to_the_original(
-    run_job, folder, tmp_path, photo, protocol
-):
+def test_scale_1_measures_cleaning_against_the_original(run_job, folder, tmp_path, photo, protocol):
     network = stack("tiny-511", (5, 4), (1, 3), (1, 1))
     weights = save_weights(
         tmp_path, near_identity(network), name="tiny-511_x1_photos", architecture=network,
@@ -86,7 +84,7 @@ def test_scale_1_measures_what_cleaning_brings_to_the_original(
         assert job.rows.psnr_enhanced["0.png"] == psnr_of_mse(mse(original, written))
 
 
-def test_an_image_too_long_for_jpeg_is_a_failed_row(run_job, tmp_path):
+def test_image_too_long_for_jpeg_is_a_failed_row(run_job, tmp_path):
     write_images(tmp_path / "in", {"long.png": np.zeros((2, 65_501), np.uint8)})
     job = run_job("--input", f"{tmp_path}/in/*", "--degrade", "jpeg=50 shrink")
     assert job.code == 3

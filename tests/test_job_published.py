@@ -31,7 +31,7 @@ def matlab_weights() -> list:
 
 
 @pytest.mark.parametrize("border", ["keep", "shave"])
-def test_bird_of_the_tutorial(run_job, shared, imported, border):
+def test_tutorial_figures_of_the_bird_are_reproduced(run_job, shared, imported, border):
     job = run_job(
         "--input", shared / "data/Set5/bird_GT.bmp", "--border", border,
         "--weights", imported / "3051crop_weight_200_x2_bilinear.weights.h5",
@@ -56,7 +56,7 @@ def test_bird_of_the_tutorial(run_job, shared, imported, border):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", matlab_weights())
-def test_tables_of_the_paper(run_job, shared, imported, name):
+def test_tables_of_the_paper_are_reproduced(run_job, shared, imported, name):
     """Every set of the authors' weights on Set5 and Set14, within 0.01 dB."""
     golden = json.loads((shared / "golden/paper_luma_psnr.json").read_text())[name]
     scale = name[-1]

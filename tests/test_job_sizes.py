@@ -32,7 +32,7 @@ def written(job, name: str) -> np.ndarray:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("protocol", ["opencv", "matlab"])
-def test_strength_0_is_the_interpolation_and_1_the_network(run_job, folder, tmp_path, protocol):
+def test_strength_blends_interpolation_and_network(run_job, folder, tmp_path, protocol):
     words = ["--input", f"{folder}/*.png", "--protocol", protocol, "--kernel", "bilinear"]
     jobs = {
         s: run_job(*words, *(["--strength", s] if s else []), output=tmp_path / f"s{s}")
@@ -57,7 +57,7 @@ def test_strength_0_is_the_interpolation_and_1_the_network(run_job, folder, tmp_
     assert "  strength" not in jobs[""].out
 
 
-def test_python_has_the_same_dial(photo, tiny_weights):
+def test_strength_in_python_equals_the_option(photo, tiny_weights):
     model, image = load_model(tiny_weights), photo[:30, :40]
     none, half, full = (model.enlarge(image, strength=s) for s in (0, 0.5, 1))
     np.testing.assert_array_equal(half, blend(none, full, 0.5))
@@ -78,11 +78,11 @@ def test_python_has_the_same_dial(photo, tiny_weights):
         ((333, 1000), (100, 33), (33, 99)),
     ],
 )
-def test_a_picture_fits_inside_and_keeps_its_shape(shape, box, expected):
+def test_picture_fits_inside_and_keeps_its_aspect_ratio(shape, box, expected):
     assert size_inside(shape, box) == expected
 
 
-def test_results_are_brought_to_fit_and_never_enlarged(run_job, folder):
+def test_results_are_shrunk_to_fit_and_never_enlarged(run_job, folder):
     words = ["--mode", "restore", "--input", f"{folder}/*.png", "--comparisons", 9]
     whole = run_job(*words, output=folder.parent / "whole")
     fitted = run_job(*words, "--fit", "160X200")
@@ -105,7 +105,7 @@ def test_results_are_brought_to_fit_and_never_enlarged(run_job, folder):
     assert written(smaller, "deep.png").dtype == np.uint16
 
 
-def test_what_is_large_enough_is_skipped_and_said(run_job, folder):
+def test_images_already_large_enough_are_skipped_and_counted(run_job, folder):
     words = ["--mode", "restore", "--input", f"{folder}/*.png"]
     job = run_job(*words, "--skip_above", "0.05 mp")
     assert job.code == 0, job.err
@@ -128,7 +128,7 @@ def test_what_is_large_enough_is_skipped_and_said(run_job, folder):
     )
 
 
-def test_figures_without_a_reference_are_measured_and_shown(run_job, tmp_path, photo):
+def test_no_reference_figures_are_measured_and_shown(run_job, tmp_path, photo):
     jpeg = cv2.imdecode(cv2.imencode(".jpg", photo, [cv2.IMWRITE_JPEG_QUALITY, 20])[1], 1)
     noise = np.random.default_rng(0).normal(0, 8, photo.shape)
     images = {

@@ -53,16 +53,16 @@ def problems(found: list[Listed]) -> dict[str, str]:
         (b"\xff.png\n", ["\udcff.png"]),
     ],
 )
-def test_a_line_of_a_text_is_a_uri_whatever_it_holds(tmp_path, content, expected):
+def test_each_text_line_is_one_uri(tmp_path, content, expected):
     assert uris(tmp_path / "list", content) == expected
 
 
-def test_a_line_without_an_end_is_cut_and_the_next_one_read(tmp_path):
+def test_overlong_line_is_cut_and_reading_continues(tmp_path):
     found = uris(tmp_path / "list", b"x" * 200_000 + b"\nnext\n")
     assert [len(uri) for uri in found] == [1 << 16, 4]
 
 
-def test_a_zero_byte_is_no_name(tmp_path):
+def test_zero_byte_in_a_name_is_refused(tmp_path):
     found = entries(tmp_path / "list", "a" * 2000 + "\nb\0c\nd\n")
     assert problems(found) == {
         f"{tmp_path}/list:byte 2001": "bad line: no name holds a zero byte: b\0c"
@@ -77,7 +77,7 @@ def test_a_zero_byte_is_no_name(tmp_path):
     st.sampled_from([b"\n", b"\r\n"]),
     st.booleans(),
 )
-def test_parts_of_a_text_are_the_whole(tmp_path_factory, names, size, end, ended):
+def test_text_read_in_parts_equals_the_whole(tmp_path_factory, names, size, end, ended):
     path = tmp_path_factory.mktemp("parts") / "list"
     path.write_bytes(end.join(names) + (end if ended else b""))
     length = path.stat().st_size
@@ -109,7 +109,7 @@ def test_csv_lists_are_read(tmp_path, content, expected):
     assert entries(tmp_path / "list.csv", content) == expected
 
 
-def test_bad_lines_of_csv_are_told_and_the_others_read(tmp_path):
+def test_bad_csv_lines_are_reported_and_the_others_read(tmp_path):
     lines = [
         "uri,size,modified", "a,1,2", "b,1", ",1,2", "c,many,2", "d,-1,2", "e,1,inf", "f,1,noon",
         f"g,{1 << 63},2", 'h,1"2,3', '"i" x,1,2', "j,1,2", '"k,1,2', "",
@@ -128,7 +128,7 @@ def test_bad_lines_of_csv_are_told_and_the_others_read(tmp_path):
 
 @pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.binary()])
 @pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
-def test_parquet_lists_are_read_whatever_their_types(tmp_path, kind, unit):
+def test_parquet_lists_of_any_column_type_are_read(tmp_path, kind, unit):
     path = str(tmp_path / "list.parquet")
     seconds = pa.array([1_500_000_000, None, 3])
     table = pa.table(
@@ -148,7 +148,7 @@ def test_parquet_lists_are_read_whatever_their_types(tmp_path, kind, unit):
     ]
 
 
-def test_parquet_text_that_is_no_unicode_and_dictionaries(tmp_path):
+def test_parquet_binary_and_dictionary_columns_are_read(tmp_path):
     path = str(tmp_path / "list.parquet")
     odd = pa.array([b"\xff", b"\xff"]).view(pa.string()).dictionary_encode()
     pq.write_table(pa.table({"uri": odd, "modified": [1.5, 2.5], "size": [1, 2]}), path)
@@ -159,7 +159,7 @@ def test_parquet_text_that_is_no_unicode_and_dictionaries(tmp_path):
     ]
 
 
-def test_a_list_that_is_damaged_within_ends_with_a_problem(tmp_path):
+def test_damage_inside_a_list_is_reported(tmp_path):
     path = tmp_path / "list.parquet"
     pq.write_table(pa.table({"uri": [f"{i:099}" for i in range(500)]}), path, compression="none")
     content = bytearray(path.read_bytes())
@@ -179,7 +179,7 @@ def test_a_list_that_is_damaged_within_ends_with_a_problem(tmp_path):
         ("list.csv.gz", b"\x1f\x8b", "compressed"),
     ],
 )
-def test_what_is_no_list_is_refused(tmp_path, name, content, message):
+def test_unreadable_lists_are_refused(tmp_path, name, content, message):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ListError, match=message):
         check_list(str(tmp_path / name))
@@ -194,14 +194,14 @@ def test_what_is_no_list_is_refused(tmp_path, name, content, message):
         ({"uri": ["a"], "modified": ["noon"]}, "'modified' is string, not a timestamp"),
     ],
 )
-def test_columns_of_another_type_are_refused(tmp_path, columns, message):
+def test_columns_of_unusable_types_are_refused(tmp_path, columns, message):
     path = str(tmp_path / "list.parquet")
     pq.write_table(pa.table(columns), path)
     with pytest.raises(ListError, match=message):
         check_list(path)
 
 
-def test_shards_are_listed_in_order_and_a_missing_list_is_told(tmp_path):
+def test_list_globs_are_sorted_and_missing_lists_reported(tmp_path):
     for name in ("b.csv", "a.csv", "c.txt"):
         (tmp_path / name).touch()
     assert list_files(f"{tmp_path}/*.csv") == [f"{tmp_path}/a.csv", f"{tmp_path}/b.csv"]
@@ -231,7 +231,7 @@ def test_shards_are_listed_in_order_and_a_missing_list_is_told(tmp_path):
         (Listed("/photos/a.png", "x//./y.png"), "", "x/y.png"),
     ],
 )
-def test_the_relative_path_of_an_entry(listed, root, expected):
+def test_relative_path_depends_on_the_entry_alone(listed, root, expected):
     assert ListRules(root).relative_path(listed) == expected
 
 
@@ -250,7 +250,7 @@ def test_the_relative_path_of_an_entry(listed, root, expected):
         (Listed("/photos-2/a.png"), "/photos", "does not lie below"),
     ],
 )
-def test_no_entry_leads_out_of_the_output(listed, root, message):
+def test_no_entry_leads_outside_the_output(listed, root, message):
     with pytest.raises(ImageError, match=message):
         ListRules(root).relative_path(listed)
 
@@ -274,7 +274,7 @@ def test_entries_become_references_or_are_refused(tmp_path):
     assert "does not lie below" in messages[5] and messages[6] == "bad line: so"
 
 
-def test_a_relative_entry_is_refused_where_it_means_something_else(tmp_path, monkeypatch):
+def test_relative_entry_is_refused_for_remote_workers(tmp_path, monkeypatch):
     (tmp_path / "a.png").write_bytes(b"1")
     monkeypatch.chdir(tmp_path)
     here, elsewhere = ListRules(directory=str(tmp_path)), ListRules(directory="/other")
@@ -284,7 +284,7 @@ def test_a_relative_entry_is_refused_where_it_means_something_else(tmp_path, mon
     assert [ref.size for ref in refer([Listed(f"{tmp_path}/a.png")], 0, elsewhere)] == [1]
 
 
-def test_what_a_list_knows_is_not_looked_up(monkeypatch):
+def test_sizes_and_times_in_a_list_are_not_looked_up(monkeypatch):
     def refuse(*_):
         raise AssertionError("looked up")
 
@@ -295,13 +295,13 @@ def test_what_a_list_knows_is_not_looked_up(monkeypatch):
         list(refer([Listed("/none/a.png", None, 7)], 0, ListRules()))
 
 
-def test_a_list_covers_what_lies_below_its_root():
+def test_list_covers_paths_below_its_root():
     assert covered(("a/*",), "") == ("a/*",)
     assert set(covered((), "s3://b[1]/x/")) == {"s3://b[[]1]/x/**"}
     assert set(covered((), "x")) == {"x/**", f"{os.getcwd()}/x/**"}
 
 
-def test_the_references_of_one_list_are_spread_over_all_workers(tmp_path):
+def test_references_of_one_list_are_spread_over_all_workers(tmp_path):
     (tmp_path / "list.txt").write_text("".join(f"/none/{i}.png\n" for i in range(40)))
     write = tmp_path / "seen"
     policy = Policy(OutputStore(str(tmp_path / "out"), "run"), "x")
@@ -324,7 +324,7 @@ def folder(tmp_path, photo) -> Path:
     return tmp_path / "in"
 
 
-def test_a_job_over_lists_and_globs(run_job, folder, tmp_path):
+def test_job_reads_lists_and_globs_together(run_job, folder, tmp_path):
     (tmp_path / "a.txt").write_text(f"{folder}/d/0.png\n{folder}/d/1.png\n{folder}/d/none.png\n")
     (tmp_path / "b.csv").write_text(f"uri,relative_path\n{folder}/d/1.png,d/1.png\nx\n")
     arguments = (
@@ -346,7 +346,7 @@ def test_a_job_over_lists_and_globs(run_job, folder, tmp_path):
     assert "would fail" in again.out
 
 
-def test_a_list_says_nothing_of_what_it_leaves_out_without_a_root(run_job, folder, tmp_path):
+def test_list_without_root_reports_nothing_as_vanished(run_job, folder, tmp_path):
     path = tmp_path / "list.txt"
     path.write_text("".join(f"{folder}/d/{i}.png\n" for i in range(4)))
     command = ("--input_list", path, "--input_root", folder)
@@ -379,7 +379,7 @@ def test_a_list_says_nothing_of_what_it_leaves_out_without_a_root(run_job, folde
         ((), 2, "or a list of URIs with input_list"),
     ],
 )  # fmt: skip
-def test_lists_are_checked_before_anything_is_touched(run_job, tmp_path, arguments, code, message):
+def test_lists_are_checked_before_the_run(run_job, tmp_path, arguments, code, message):
     (tmp_path / "empty.txt").write_text("\n")
     pq.write_table(pa.table({"uri": ["a"]}), tmp_path / "good.parquet")
     pq.write_table(pa.table({"url": ["a"]}), tmp_path / "bad.parquet")
@@ -389,7 +389,7 @@ def test_lists_are_checked_before_anything_is_touched(run_job, tmp_path, argumen
     assert not job.output.exists()
 
 
-def test_two_nights_of_references_without_pixels(tmp_path):
+def test_nights_of_the_list_benchmark_have_the_expected_counts(tmp_path):
     count = 300
     for night, expected in enumerate(references.expected_counts(count)):
         references.write_lists(tmp_path, night, count)
@@ -398,7 +398,7 @@ def test_two_nights_of_references_without_pixels(tmp_path):
         assert (tmp_path / f"out/runs/night-{night}/index.html").stat().st_size > 1000
 
 
-def test_large_files_are_read_in_parts(tmp_path, monkeypatch):
+def test_large_lists_are_read_in_parts(tmp_path, monkeypatch):
     monkeypatch.setattr(lists, "_PART_BYTES", 10)
     (tmp_path / "list.txt").write_text("".join(f"{i:07}\n" for i in range(5)))
     parts = list(lists.parts_of(str(tmp_path / "list.txt")))

@@ -67,7 +67,7 @@ def test_the_fixed_prefix_ends_before_the_first_wildcard(pattern, prefix):
         ("b.webp.bak", "b.webp.bak.png"),
     ],
 )
-def test_a_result_lies_where_its_source_does_with_a_writable_ending(relative, output):
+def test_output_path_mirrors_the_source_with_a_writable_suffix(relative, output):
     assert output_path_of(relative) == output
 
 
@@ -83,7 +83,7 @@ def test_a_result_lies_where_its_source_does_with_a_writable_ending(relative, ou
         ("b", "tiff", "b.tif"),
     ],
 )
-def test_a_chosen_format_adds_its_ending(relative, output_format, output):
+def test_output_format_appends_its_suffix(relative, output_format, output):
     assert output_path_of(relative, output_format) == output
 
 
@@ -141,7 +141,7 @@ def relative_paths(pattern: str) -> list[str]:
         ("photos/deep/er/../*.png", ["c.png"]),
     ],
 )
-def test_a_glob_finds_what_it_says(tree, pattern, expected):
+def test_glob_finds_the_matching_files(tree, pattern, expected):
     assert relative_paths(pattern) == expected
     assert relative_paths(f"{tree}/{pattern}") == expected
 
@@ -169,7 +169,7 @@ def odd_tree(tmp_path_factory) -> Path:
     ),
     st.sampled_from(["", "/"]),
 )
-def test_patterns_mean_what_they_mean_to_python(odd_tree, parts, end):
+def test_glob_semantics_equal_pythons(odd_tree, parts, end):
     pattern = f"{odd_tree}/{'/'.join(parts)}{end}"
     # Python's ** also finds `file/`.
     expected = {path for path in glob.iglob(pattern, recursive=True) if os.path.exists(path)}
@@ -182,7 +182,7 @@ def test_patterns_mean_what_they_mean_to_python(odd_tree, parts, end):
     assert found == expected
 
 
-def test_everything_below(tree):
+def test_double_star_matches_everything_below(tree):
     assert relative_paths("photos/**") == [
         "a.png",
         "b.jpg",
@@ -194,7 +194,7 @@ def test_everything_below(tree):
     assert "folder.png" in relative_paths("photos/**/*.png"), "the report is to name it"
 
 
-def test_a_reference_holds_what_is_known_without_reading(tree):
+def test_reference_holds_size_and_time_without_reading(tree):
     os.utime("photos/deep/er/d.png", (1.5e9, 1.6e9))
     (ref,) = expand_glob("photos/**/d.png", order=3)
     assert ref == ImageRef(
@@ -207,7 +207,7 @@ def test_a_reference_holds_what_is_known_without_reading(tree):
     )
 
 
-def test_links_are_followed_and_dangling_ones_listed(tree):
+def test_links_are_followed_and_dangling_links_listed(tree):
     os.symlink("a.png", "photos/link.png")
     os.symlink("nowhere", "photos/lost.png")
     by_name = {ref.relative_path: ref for ref in expand_glob("photos/*.png")}
@@ -215,7 +215,7 @@ def test_links_are_followed_and_dangling_ones_listed(tree):
     assert (by_name["lost.png"].size, by_name["lost.png"].modified) == (0, 0.0)
 
 
-def test_a_loop_of_links_is_walked_once(tree):
+def test_link_loops_are_walked_once(tree):
     os.symlink("..", "photos/deep/up")
     os.symlink(".", "photos/deep/er/here")
     os.symlink("itself", "photos/itself")
@@ -226,7 +226,7 @@ def test_a_loop_of_links_is_walked_once(tree):
     assert relative_paths("**/d.png") == ["photos/deep/er/d.png"]
 
 
-def test_a_linked_directory_is_followed_and_the_real_path_preferred(tree):
+def test_linked_directory_is_followed_and_the_real_path_preferred(tree):
     os.mkdir("elsewhere")
     Path("elsewhere/z.png").touch()
     for name in ("1st", "zzz"):
@@ -244,7 +244,7 @@ def failures(pattern: str, output: str | None = None) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("pattern", ["photos/**/*.png", "photos/*/*.png", "photos/**"])
-def test_a_directory_that_cannot_be_read_is_named(tree, pattern, monkeypatch):
+def test_unreadable_directory_is_reported(tree, pattern, monkeypatch):
     scandir = os.scandir
 
     def refuse(path):
@@ -258,7 +258,7 @@ def test_a_directory_that_cannot_be_read_is_named(tree, pattern, monkeypatch):
     assert "with space/ü.png" in {ref.relative_path for ref in refs}
 
 
-def test_a_directory_that_may_not_be_looked_into_is_named(tree, monkeypatch):
+def test_directory_without_search_permission_is_reported(tree, monkeypatch):
     def refuse(path, **_):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
 
@@ -280,7 +280,7 @@ def abyss(tmp_path, monkeypatch) -> Path:
     subprocess.run(["rm", "-rf", tmp_path / "d"], check=True)  # shutil's recursion has an end
 
 
-def test_a_tree_deeper_than_paths_are_long(abyss):
+def test_tree_deeper_than_path_max_is_reported(abyss):
     outcomes = list(expand_glob("**/*.png"))
     (refused,) = [outcome for outcome in outcomes if isinstance(outcome, ReportRow)]
     assert refused.error_message == os.strerror(errno.ENAMETOOLONG)
@@ -306,22 +306,22 @@ def test_links_into_the_output_are_refused(tree):
     assert failures("photos/**/x.png") == {}
 
 
-def test_output_paths_are_given_a_writable_ending(tree):
+def test_output_paths_get_a_writable_suffix(tree):
     Path("other/x.gif").write_bytes(b"x")
     assert {ref.output_path for ref in expand_glob("other/*")} == {"a.png", "x.gif.png"}
 
 
 @pytest.mark.parametrize("pattern", ["photos//*.jpg", "photos//**/*.jpg", "./photos//*.jpg"])
-def test_doubled_slashes_do_not_matter(tree, pattern):
+def test_doubled_slashes_are_ignored(tree, pattern):
     assert relative_paths(pattern) == ["b.jpg"]
 
 
-def test_no_relative_path_leads_out_of_the_output(tree):
+def test_no_relative_path_leads_outside_the_output(tree):
     with pytest.raises(ValueError, match="behind a wildcard"):
         relative_paths("photos/*/../../other/*")
 
 
-def test_claims_where_names_fold():
+def test_claim_key_folds_case_and_composition():
     names = ["a/X.png", "A/x.PNG", "a/\u00e9.png", "a/E\u0301.png", "a/\udcff.png"]
     refs = [ref_of(name, output=name) for name in names]
     assert [claim_key(ref.output_path, names_fold=False) for ref in refs] == names
@@ -343,24 +343,24 @@ def claims(*refs: ImageRef) -> tuple[list[str], dict[str, str]]:
     return kept, {row.source_uri: row.error_message for row in refused}
 
 
-def test_a_place_of_its_own_is_kept():
+def test_uncontested_output_is_kept():
     assert claims(ref_of("a")) == (["a"], {})
 
 
-def test_the_first_input_keeps_a_contested_place():
+def test_first_input_keeps_a_contested_output():
     kept, refused = claims(ref_of("a/x.png", 1), ref_of("b/x.png", 0), ref_of("c/x.png", 1))
     assert kept == ["b/x.png"]
     message = "would write the same output as b/x.png"
     assert refused == {"a/x.png": message, "c/x.png": message}
 
 
-def test_within_one_input_the_alphabetically_first_keeps_it():
+def test_alphabetically_first_source_of_one_input_keeps_the_output():
     kept, refused = claims(ref_of("x.gif.png"), ref_of("x.gif"))
     assert kept == ["x.gif"]
     assert list(refused) == ["x.gif.png"]
 
 
-def test_a_source_matched_twice_counts_once():
+def test_source_matched_twice_counts_once():
     assert claims(ref_of("a", 1), ref_of("a", 0), ref_of("a", 0)) == (["a"], {})
     kept, refused = claims(ref_of("b", 1), ref_of("a", 0), ref_of("b", 2))
     assert kept == ["a"] and list(refused) == ["b"]
@@ -372,7 +372,7 @@ def test_a_source_matched_twice_counts_once():
         lambda refs: st.tuples(st.just(refs), st.permutations(refs))
     )
 )
-def test_claims_do_not_depend_on_the_order_of_arrival(orders):
+def test_clash_resolution_does_not_depend_on_arrival_order(orders):
     first, second = (claims(*(ref_of(uri, order) for uri, order in refs)) for refs in orders)
     assert first == second
     kept, refused = first
@@ -382,7 +382,7 @@ def test_claims_do_not_depend_on_the_order_of_arrival(orders):
 
 @given(st.integers(1, 3000), st.integers(2, 16), st.integers(0, 999))
 @quick
-def test_workers_that_take_references_in_turn_get_as_much_to_do(count, workers, seed):
+def test_references_are_dealt_evenly_over_workers(count, workers, seed):
     draw = random.Random(seed)
     sizes = [int(draw.lognormvariate(12, 1)) for _ in range(count)]
     found = [ImageRef(f"/{n}", f"{n}", f"{n}", size, 0.0, 0) for n, size in enumerate(sizes)]

@@ -214,7 +214,7 @@ EXIF_SUFFIXES = [".png", ".jpg", ".webp", ".tif"]
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("suffix", EXIF_SUFFIXES)
 @pytest.mark.parametrize("source", ["JPEG", "PNG", "WEBP", "AVIF"])
-def test_exif_is_kept_but_what_would_be_wrong(order, suffix, source):
+def test_exif_is_kept_except_stale_tags(order, suffix, source):
     content = file_of(source, exif=exif_block(order, orientation=3))
     before = directories(Image.open(io.BytesIO(content)).getexif())
     assert all(before.values()) or source == "AVIF"  # which Pillow writes without thumbnails
@@ -235,7 +235,7 @@ def test_exif_is_kept_but_what_would_be_wrong(order, suffix, source):
 
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("suffix", EXIF_SUFFIXES)
-def test_text_types_and_maker_notes_are_kept_to_the_byte(order, suffix):
+def test_exif_texts_and_maker_notes_are_kept_byte_for_byte(order, suffix):
     content = written(suffix, read(file_of("JPEG", exif=exif_block(order))))
     for value in (
         "Jürgen Müller\0".encode(),
@@ -249,7 +249,7 @@ def test_text_types_and_maker_notes_are_kept_to_the_byte(order, suffix):
     assert b"THUMBNAIL" not in content
 
 
-def test_sizes_in_the_main_directory_are_corrected_too():
+def test_sizes_in_the_main_ifd_are_corrected():
     exif = Image.Exif()
     exif[256], exif[257] = 40, 24
     metadata = read(file_of("WEBP", exif=exif.tobytes()))
@@ -258,7 +258,7 @@ def test_sizes_in_the_main_directory_are_corrected_too():
     assert EXIF not in main
 
 
-def test_maker_notes_stay_where_they_were_for_the_sake_of_offsets_in_them():
+def test_maker_notes_keep_their_file_offset():
     block = exif_block(lead=100)
     metadata = read(file_of("JPEG", exif=block))
     note = b"Maker's own \0\1\2\xff"
@@ -267,7 +267,7 @@ def test_maker_notes_stay_where_they_were_for_the_sake_of_offsets_in_them():
 
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("suffix", EXIF_SUFFIXES)
-def test_tags_of_tiff_are_kept_but_those_of_its_structure(order, suffix):
+def test_tiff_tags_are_kept_except_structural_ones(order, suffix):
     extra = [
         (0x010E, 2, 10, b"A caption\0", True),
         (ARTIST, 2, 7, "Jürg\0\0".encode(), True),
@@ -302,7 +302,7 @@ def tiff_of(block: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
-def test_directories_below_tiff_are_kept(order):
+def test_tiff_sub_ifds_are_kept(order):
     block = exif_block(order, orientation=None)
     metadata = read(tiff_of(block))
     before, found = exif_of(block), exif_of(metadata.exif)
@@ -310,7 +310,7 @@ def test_directories_below_tiff_are_kept(order):
     assert found["exif"] == before["exif"]
 
 
-def test_a_tiff_file_with_exif_is_sound_and_starts_with_its_picture():
+def test_tiff_with_exif_is_valid_and_its_first_page_is_the_picture():
     pixels = random_image((48, 80, 3))
     metadata = read(file_of("JPEG", exif=exif_block(), icc_profile=SRGB, xmp=XMP))
     content = encode_image(pixels, None, ".tif", metadata).content
@@ -326,7 +326,7 @@ def test_a_tiff_file_with_exif_is_sound_and_starts_with_its_picture():
 
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("shape", [(1, 1), (700, 301)])
-def test_deep_tiff_of_many_strips_is_sound_in_either_byte_order(order, shape):
+def test_tiff_of_16_bits_and_many_strips_is_valid_in_either_byte_order(order, shape):
     pixels, alpha = random_image((*shape, 3), np.uint16), random_image(shape, np.uint16, 1)
     metadata = read(file_of("JPEG", exif=exif_block(order)))
     content = encode_image(pixels, alpha, ".tif", metadata).content
@@ -339,7 +339,7 @@ def test_deep_tiff_of_many_strips_is_sound_in_either_byte_order(order, shape):
 
 
 @pytest.mark.parametrize("width", range(1, 9))
-def test_directory_and_values_of_tiff_are_aligned(width):
+def test_tiff_ifds_and_values_are_aligned(width):
     metadata = Metadata(exif=read(file_of("WEBP", exif=exif_block())).exif, xmp=b"<a/>\n")
     content = written(".tif", metadata, (3, width, 3))
     assert struct.unpack_from("<I", content, 4)[0] % 2 == 0
@@ -348,12 +348,12 @@ def test_directory_and_values_of_tiff_are_aligned(width):
     assert all(offset % 2 == 0 for offset in offsets)
 
 
-def test_of_two_resolutions_tiff_states_the_one_of_the_picture():
+def test_tiff_states_the_resolution_of_the_picture_over_exif():
     metadata = Metadata(exif=read(file_of("WEBP", exif=exif_block())).exif, dpi=(600, 601))
     assert opened(written(".tif", metadata)).info["dpi"] == (600, 601)
 
 
-def test_exif_of_imagemagick_in_png_is_read():
+def test_exif_as_imagemagick_text_in_png_is_read():
     block = exif_block(orientation=3)
     digits = (b"Exif\0\0" + block).hex()
     lines = "\n".join(digits[i : i + 72] for i in range(0, len(digits), 72))
@@ -365,7 +365,7 @@ def test_exif_of_imagemagick_in_png_is_read():
 
 
 @pytest.mark.parametrize("behind", [False, True])
-def test_png_chunks_count_wherever_they_stand(behind):
+def test_png_metadata_chunks_are_read_before_and_after_the_pixels(behind):
     added = chunk(b"eXIf", exif_block()), chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + XMP)
     metadata = read(png_with(*added, behind=behind))
     assert exif_of(metadata.exif)["main"][0x010E] == "A caption"
@@ -377,7 +377,7 @@ def test_png_chunks_count_wherever_they_stand(behind):
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("source", ["JPEG", "PNG", "WEBP", "TIFF"])
-def test_resolution_turns_with_the_picture(orientation, source):
+def test_resolution_rotates_with_the_picture(orientation, source):
     block = exif_block(orientation=orientation)
     dpi = {} if source == "WEBP" else {"dpi": (300, 150)}
     content = tiff_of(block) if source == "TIFF" else file_of(source, exif=block, **dpi)
@@ -387,7 +387,7 @@ def test_resolution_turns_with_the_picture(orientation, source):
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif", ".bmp"])
 @pytest.mark.parametrize(("orientation", "expected"), [(1, (900, 450)), (6, (450, 900))])
-def test_a_scaled_and_turned_resolution_is_written_upright(suffix, orientation, expected):
+def test_scaled_and_rotated_resolution_is_written_upright(suffix, orientation, expected):
     metadata = read(file_of("JPEG", exif=exif_block(orientation=orientation), dpi=(300, 150)))
     image = opened(written(suffix, scaled(metadata, 3)))
     if suffix != ".webp":
@@ -403,7 +403,7 @@ def test_a_scaled_and_turned_resolution_is_written_upright(suffix, orientation, 
     [(".png", 0.0128), (".jpg", 0.5), (".tif", 1e-4), (".bmp", 0.0128)],
 )
 @pytest.mark.parametrize("dpi", [(72, 72), (71.9, 300.4), (96.012, 50), (4000, 3000)])
-def test_resolution_is_scaled_within_the_formats_rounding(suffix, tolerance, dpi):
+def test_resolution_is_scaled_to_format_precision(suffix, tolerance, dpi):
     found = opened(written(suffix, scaled(Metadata(dpi=dpi), 3))).info["dpi"]
     for value, expected in zip(found, dpi, strict=True):
         assert abs(value - 3 * expected) <= max(tolerance, 12e-6 * expected) + 1e-6
@@ -417,12 +417,12 @@ def test_resolution_is_read(source):
     )
 
 
-def test_resolution_of_jpeg_may_stand_in_exif_alone():
+def test_jpeg_resolution_is_read_from_exif_alone():
     assert read(file_of("JPEG", exif=exif_block(orientation=1))).dpi == (300, 150)
     assert read(file_of("JPEG", exif=exif_block())).dpi == (150, 300)
 
 
-def test_resolution_per_centimetre_is_understood():
+def test_resolution_per_centimetre_is_converted():
     block = exif_block(orientation=1)
     position = block.index(struct.pack("<HHI", UNIT, 3, 1))
     block = block[: position + 8] + b"\3" + block[position + 9 :]
@@ -430,20 +430,20 @@ def test_resolution_per_centimetre_is_understood():
 
 
 @pytest.mark.parametrize("numbers", [(0, 1), (1, 0), (2**32 - 1, 1), (0, 0)])
-def test_a_resolution_that_is_none_is_left_out(numbers):
+def test_invalid_resolution_is_left_out(numbers):
     metadata = read(file_of("WEBP", exif=exif_block(horizontal=numbers)))
     assert metadata.dpi is None
     assert metadata.exif is not None
     scaled(metadata, 4)
 
 
-def test_a_file_that_says_nothing_gets_no_resolution():
+def test_file_without_resolution_gets_none():
     for suffix in (".png", ".jpg", ".bmp", ".tif"):
         found = opened(written(suffix, Metadata())).info.get("dpi", (0, 0))
         assert found in ((0, 0), (0.0, 0.0)) or (suffix == ".tif" and found == (1, 1))
 
 
-def test_a_factor_of_one_changes_nothing():
+def test_scaling_by_1_changes_no_metadata():
     metadata = read(file_of("JPEG", exif=exif_block(), xmp=XMP, dpi=(72, 72)))
     assert scaled(metadata, 1) is metadata
 
@@ -466,7 +466,7 @@ def test_a_factor_of_one_changes_nothing():
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("source", ["JPEG", "WEBP", "PNG", "TIFF", "AVIF"])
-def test_xmp_is_kept_but_its_orientation(before, after, source):
+def test_xmp_is_kept_with_its_orientation_reset(before, after, source):
     if source == "PNG":
         content = png_with(chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + before))
     elif source == "TIFF":
@@ -482,17 +482,17 @@ def test_xmp_is_kept_but_its_orientation(before, after, source):
         assert opened(written(suffix, metadata)).info["xmp"] == (after or before)
 
 
-def test_zeros_behind_xmp_are_left_out():
+def test_trailing_zeros_of_xmp_are_left_out():
     buffer = io.BytesIO()
     tifffile.imwrite(buffer, random_image((9, 8)), extratags=[(700, 1, 6, b"<a/>\0\0", True)])
     assert read(buffer.getvalue()).xmp == b"<a/>"
 
 
-def test_orientation_in_xmp_alone_turns_the_resolution():
+def test_xmp_orientation_alone_rotates_the_resolution():
     assert read(file_of("JPEG", xmp=XMP, dpi=(300, 150))).dpi == (150, 300)
 
 
-def test_orientation_in_xmp_of_tiff_is_corrected():
+def test_xmp_orientation_in_tiff_is_reset():
     buffer = io.BytesIO()
     extra = [(700, 1, len(XMP), XMP, True)]
     options = {"resolution": (300, 150), "resolutionunit": 2}
@@ -502,7 +502,7 @@ def test_orientation_in_xmp_of_tiff_is_corrected():
     assert metadata.dpi == (150, 300)
 
 
-def test_resolution_in_xmp_is_scaled():
+def test_xmp_resolution_is_scaled():
     for before, after in (
         (b'<a tiff:XResolution="72/1"/>', b'<a tiff:XResolution="144/1"/>'),
         (b'<a tiff:YResolution="720000/10000"/>', b'<a tiff:YResolution="144/1"/>'),
@@ -513,7 +513,7 @@ def test_resolution_in_xmp_is_scaled():
         assert scaled(Metadata(xmp=before), 2).xmp == after
 
 
-def test_compressed_xmp_is_read_but_no_bomb():
+def test_compressed_xmp_is_read_up_to_a_limit():
     for xmp, expected in ((b"<a/>" * 100, b"<a/>" * 100), (b"<a/>" * 2**20, None)):
         body = b"XML:com.adobe.xmp\0\1\0\0\0" + zlib.compress(xmp)
         assert read(png_with_after(body)).xmp == expected
@@ -529,7 +529,7 @@ def png_with_after(body: bytes) -> bytes:
 
 @pytest.mark.parametrize("source", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])
 @pytest.mark.parametrize("suffix", EXIF_SUFFIXES)
-def test_profiles_are_kept_to_the_byte(source, suffix):
+def test_colour_profiles_are_kept_byte_for_byte(source, suffix):
     metadata = read(file_of(source, icc_profile=SRGB))
     assert metadata.icc == SRGB
     assert opened(written(suffix, metadata)).info["icc_profile"] == SRGB
@@ -537,7 +537,7 @@ def test_profiles_are_kept_to_the_byte(source, suffix):
 
 @pytest.mark.parametrize("source", ["JPEG", "PNG", "TIFF"])
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif"])
-def test_profiles_of_gray_are_kept_with_gray(source, suffix):
+def test_gray_profiles_are_kept_with_gray_images(source, suffix):
     metadata = read(file_of(source, mode="L", icc_profile=GRAY_PROFILE))
     assert metadata.icc == GRAY_PROFILE
     encoded = encode_image(random_image((9, 8)), None, suffix, metadata)
@@ -546,7 +546,7 @@ def test_profiles_of_gray_are_kept_with_gray(source, suffix):
 
 
 @pytest.mark.parametrize("size", [65_519, 65_520, 200_000])
-def test_large_profiles_are_spread_over_segments_of_jpeg(size):
+def test_large_profiles_span_several_jpeg_segments(size):
     icc = profile(b"RGB ", size)
     assert opened(written(".jpg", Metadata(icc=icc))).info["icc_profile"] == icc
 
@@ -560,7 +560,7 @@ def test_large_profiles_are_spread_over_segments_of_jpeg(size):
         ((8, 8, 3), ".png", profile(b"RGB ", 2**20 + 1), "1,048,577 bytes are too many for PNG"),
     ],
 )  # fmt: skip
-def test_a_profile_that_does_not_fit_is_left_out_with_a_note(shape, suffix, icc, note):
+def test_profile_that_does_not_fit_the_output_is_left_out_with_a_note(shape, suffix, icc, note):
     encoded = encode_image(random_image(shape), None, suffix, Metadata(icc=icc))
     assert encoded.notes == (f"the ICC profile was left out: {note}",)
     assert "icc_profile" not in opened(encoded.content).info
@@ -578,11 +578,11 @@ def test_a_profile_that_does_not_fit_is_left_out_with_a_note(shape, suffix, icc,
     ],
     ids=["header cut", "end cut", "no signature", "CMYK", "Lab", "false size"],
 )
-def test_what_is_no_profile_for_the_pixels_is_left_out(damaged):
+def test_invalid_profiles_are_left_out(damaged):
     assert read(file_of("WEBP", icc_profile=damaged)).icc is None
 
 
-def test_what_stands_behind_a_profile_is_left_out():
+def test_trailing_bytes_of_a_profile_are_left_out():
     assert read(file_of("WEBP", icc_profile=SRGB + b"\0\0\0")).icc == SRGB
 
 
@@ -600,7 +600,7 @@ AUTHOR = (b"zTXt", b"Author\0\0" + zlib.compress(b"An author"))
 COMMENT = (b"iTXt", b"Comment\0\0\0en\0Kommentar\0" + "Größe".encode())
 
 
-def test_colour_and_text_of_png_are_kept_in_png():
+def test_png_colour_and_text_chunks_are_kept_in_png():
     given_ = [GAMMA, CHROMATICITIES, PERCEPTUAL, CODING, TITLE, AUTHOR, COMMENT]
     metadata = read(png_with(*(chunk(*each) for each in given_)))
     found = chunks_of(written(".png", metadata))
@@ -609,13 +609,13 @@ def test_colour_and_text_of_png_are_kept_in_png():
     assert text == {"Title": "A title", "Author": "An author", "Comment": "Größe"}
 
 
-def test_a_profile_replaces_the_chunk_of_srgb():
+def test_profile_replaces_the_srgb_chunk():
     metadata = Metadata(icc=SRGB, png_colour=(PERCEPTUAL, GAMMA))
     kinds = [kind for kind, _ in chunks_of(written(".png", metadata))]
     assert kinds[:4] == [b"IHDR", b"gAMA", b"iCCP", b"IDAT"] and b"sRGB" not in kinds
 
 
-def test_damaged_chunks_of_png_are_left_out():
+def test_damaged_png_chunks_are_left_out():
     torn = chunk(*TITLE)[:-1] + b"\0"
     short = chunk(b"gAMA", b"\0\1")
     nameless = chunk(b"tEXt", b"\0text")
@@ -624,14 +624,14 @@ def test_damaged_chunks_of_png_are_left_out():
     assert read(png_with(short, behind=True)).png_colour == ()
 
 
-def test_a_png_whose_text_is_a_bomb_keeps_its_pixels_alone():
+def test_png_text_bomb_is_dropped_and_its_pixels_kept():
     bomb = chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(2**21)))
     picture = decode_image(png_with(bomb, chunk(*AUTHOR)), 1)
     assert picture.metadata == Metadata()
     assert picture.notes == ("what stands beside the pixels is damaged and was left out",)
 
 
-def test_what_other_formats_cannot_hold_of_png_is_noted():
+def test_png_chunks_lost_in_other_formats_are_noted():
     metadata = Metadata(png_colour=(GAMMA,), png_text=(TITLE,))
     assert encode_image(random_image((8, 8, 3)), None, ".jpg", metadata).notes == (
         "the colour information of PNG was left out: JPEG cannot hold it",
@@ -656,14 +656,14 @@ NAMES = {"exif": "EXIF", "xmp": "XMP", "icc": "the ICC profile", "dpi": "the res
         (".ppm", "PNM", ("exif", "xmp", "icc", "dpi")),
     ],
 )
-def test_what_a_format_cannot_hold_is_noted(suffix, name, lost):
+def test_metadata_a_format_cannot_hold_is_noted(suffix, name, lost):
     encoded = encode_image(random_image((8, 8, 3)), None, suffix, FULL)
     assert encoded.notes == tuple(
         f"{NAMES[each]} was left out: {name} cannot hold it" for each in lost
     )
 
 
-def test_webp_holds_a_resolution_only_in_exif():
+def test_webp_states_resolution_only_in_exif():
     pixels = random_image((8, 8, 3))
     encoded = encode_image(pixels, None, ".webp", Metadata(dpi=(72, 72)))
     assert encoded.notes == ("the resolution (dpi) was left out: WebP cannot hold it",)
@@ -675,7 +675,7 @@ def test_webp_holds_a_resolution_only_in_exif():
     assert encode_image(pixels, None, ".webp", without).notes == encoded.notes
 
 
-def test_blocks_too_large_for_a_segment_of_jpeg_are_left_out():
+def test_metadata_too_large_for_a_jpeg_segment_is_left_out():
     exif = Image.Exif()
     exif.load(exif_block(has_thumbnail=False))
     exif[PRIVATE] = b"x" * 65_000
@@ -691,7 +691,7 @@ def test_blocks_too_large_for_a_segment_of_jpeg_are_left_out():
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif"])
-def test_the_same_metadata_give_the_same_bytes(suffix):
+def test_metadata_encoding_is_deterministic(suffix):
     metadata = read(file_of("JPEG", exif=exif_block(), icc_profile=SRGB, xmp=XMP))
     assert written(suffix, metadata) == written(suffix, metadata)
 
@@ -715,7 +715,7 @@ def test_damaged_exif_is_left_out(block):
     assert read(png_with(chunk(b"eXIf", block))).exif is None
 
 
-def test_values_beyond_the_end_are_left_out_and_the_others_kept():
+def test_exif_values_beyond_the_end_are_dropped_and_the_others_kept():
     block = exif_block(has_thumbnail=False)
     gps = block.index(struct.pack("<H", 4) + struct.pack("<HHI", 0, 1, 4))
     found = exif_of(read(png_with(chunk(b"eXIf", block[: gps + 20]))).exif)
@@ -724,14 +724,14 @@ def test_values_beyond_the_end_are_left_out_and_the_others_kept():
     assert found["main"][0x010E] == "A caption"
 
 
-def test_a_value_cut_short_is_left_out():
+def test_truncated_exif_value_is_left_out():
     block = exif_block(has_thumbnail=False)
     assert block.endswith(b"text\0")
     found = exif_of(read(png_with(chunk(b"eXIf", block[:-3]))).exif)
     assert PRIVATE not in found["main"] and found["gps"] == exif_of(block)["gps"]
 
 
-def test_directories_that_lead_in_circles_end():
+def test_cyclic_ifds_terminate():
     block = bytearray(exif_block())
     position = block.index(struct.pack("<HHI", EXIF, 4, 1))
     struct.pack_into("<I", block, position + 8, 8)
@@ -739,7 +739,7 @@ def test_directories_that_lead_in_circles_end():
     assert found["main"][0x010E] == "A caption" and found["gps"]
 
 
-def test_directories_that_name_the_same_bytes_again_and_again_are_left_out():
+def test_ifds_that_repeat_the_same_bytes_are_left_out():
     count = 60_000
     size = 2**20
     table = b"".join(struct.pack("<HHII", tag, 7, size, 8) for tag in range(1000, 1000 + count))
@@ -747,7 +747,7 @@ def test_directories_that_name_the_same_bytes_again_and_again_are_left_out():
     assert fitted(Metadata(exif=block)).exif is None
 
 
-def test_huge_blocks_are_left_out():
+def test_huge_metadata_blocks_are_left_out():
     xmp = b" " * (LARGEST_BLOCK + 1)
     block = b"II*\0\x08\0\0\0\1\0" + struct.pack("<HHII", PRIVATE, 7, 2**24, 26)
     content = png_with(
@@ -759,7 +759,7 @@ def test_huge_blocks_are_left_out():
     assert metadata.xmp is None and metadata.exif is None
 
 
-def test_huge_xmp_of_tiff_is_left_out():
+def test_huge_tiff_xmp_is_left_out():
     for size, expected in ((LARGEST_BLOCK, LARGEST_BLOCK), (LARGEST_BLOCK + 1, 0)):
         buffer = io.BytesIO()
         extra = [(700, 1, size, b" " * size, True)]
@@ -767,20 +767,20 @@ def test_huge_xmp_of_tiff_is_left_out():
         assert len(read(buffer.getvalue()).xmp or b"") == expected
 
 
-def test_text_of_png_is_bounded():
+def test_png_text_is_bounded():
     text = [(b"tEXt", b"Comment\0" + b"x" * (LARGEST_BLOCK // 3))] * 4
     metadata = read(png_with(*(chunk(*each) for each in text)))
     assert len(metadata.png_text) == 2
 
 
-def test_xmp_in_an_encoding_that_cannot_be_searched_is_left_out():
+def test_xmp_in_an_unsupported_encoding_is_left_out():
     assert read(file_of("WEBP", xmp='<a tiff:Orientation="6"/>'.encode("utf-32"))).xmp is None
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
 @quick
 @given(data=st.data())
-def test_no_damage_to_metadata_raises(order, data):
+def test_damaged_metadata_never_raises(order, data):
     block = bytearray(exif_block(order))
     for _ in range(data.draw(st.integers(1, 8))):
         position = data.draw(st.integers(0, len(block) - 1))
@@ -793,7 +793,7 @@ def test_no_damage_to_metadata_raises(order, data):
 
 
 @pytest.mark.parametrize("source", ["JPEG", "PNG", "WEBP", "TIFF"])
-def test_no_damage_to_a_files_head_raises(source):
+def test_damaged_file_headers_never_raise_other_errors(source):
     options = {"xmp": XMP} if source in ("JPEG", "WEBP") else {}
     content = file_of(source, exif=exif_block(), icc_profile=SRGB, dpi=(72, 72), **options)
     generator = np.random.default_rng(0)
@@ -809,7 +809,7 @@ def test_no_damage_to_a_files_head_raises(source):
             encode_image(np.zeros((3, 4, 3), np.uint8), None, suffix, metadata)
 
 
-def test_factors_are_exact():
+def test_resolution_factors_are_exact():
     metadata = scaled(read(file_of("WEBP", exif=exif_block(orientation=1))), 1.5)
     resolution = exif_of(metadata.exif)["main"][X_RESOLUTION]
     assert (resolution.numerator, resolution.denominator) == (450, 1)

@@ -60,7 +60,7 @@ images = st.builds(
 @example(image=random_image((7, 30, 3)), window="uniform", seed=2)
 @example(image=random_image((11, 11)), window="gaussian", seed=3)
 @example(image=random_image((29, 11, 3), np.uint16), window="gaussian", seed=4)
-def test_ssim_is_that_of_scikit_image(image, window, seed):
+def test_ssim_equals_scikit_image(image, window, seed):
     assume(min(image.shape[:2]) >= SMALLEST[window])
     candidates = [noisy(image, seed), random_image(image.shape, image.dtype, seed + 1)]
     figures = metrics.ssim(image, candidates, window)
@@ -68,7 +68,7 @@ def test_ssim_is_that_of_scikit_image(image, window, seed):
     assert figures == pytest.approx(expected, abs=1e-10)
 
 
-def test_ssim_of_8_bits_is_scikit_images_default():
+def test_ssim_at_8_bits_equals_scikit_images_default():
     image = random_image((40, 30, 3))
     candidate = noisy(image, 1)
     expected = structural_similarity(image, candidate, channel_axis=2)
@@ -77,7 +77,7 @@ def test_ssim_of_8_bits_is_scikit_images_default():
 
 @pytest.mark.parametrize("window", WINDOWS)
 @pytest.mark.parametrize("height", [15, 16, 17, 22, 23, 26, 27, 32, 38, 42, 43, 200])
-def test_ssim_and_mse_of_strips_are_those_of_the_whole(window, height):
+def test_ssim_and_mse_do_not_depend_on_strips(window, height):
     image = random_image((height, 13, 3), seed=height)
     candidate = noisy(image, height)
     few = mock.patch.object(strips, "_SAMPLES", 1), mock.patch.object(metrics, "_COPIED_SAMPLES", 1)
@@ -90,7 +90,7 @@ def test_ssim_and_mse_of_strips_are_those_of_the_whole(window, height):
 
 
 @pytest.mark.parametrize("window", WINDOWS)
-def test_ssim_of_an_image_of_several_strips(window):
+def test_ssim_of_several_strips_equals_scikit_image(window):
     image = cv2.GaussianBlur(random_image((300, 900, 3)), (0, 0), 2)
     candidate = noisy(image, 0)
     expected = skimage_ssim(image, candidate, window)
@@ -98,7 +98,7 @@ def test_ssim_of_an_image_of_several_strips(window):
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_ssim_of_a_part_of_a_picture_and_of_the_largest_codes(dtype):
+def test_ssim_handles_views_and_the_largest_codes(dtype):
     image = random_image((60, 50, 3), dtype)
     image[20:40] = np.iinfo(dtype).max
     candidate = noisy(image, 3)
@@ -107,7 +107,7 @@ def test_ssim_of_a_part_of_a_picture_and_of_the_largest_codes(dtype):
     assert metrics.ssim(image[part], [candidate[part]]) == pytest.approx([expected], abs=1e-10)
 
 
-def test_what_is_compiled_need_not_be_kept(monkeypatch):
+def test_compiled_functions_work_without_a_cache(monkeypatch):
     monkeypatch.setattr("numba.core.caching.CacheImpl._locator_classes", [])
     double = compiled.compiled(lambda number: 2 * number)
     assert double(3) == 6
@@ -115,7 +115,7 @@ def test_what_is_compiled_need_not_be_kept(monkeypatch):
 
 @quick
 @given(image=images, seed=st.integers(0, 10**6))
-def test_mse_and_psnr_are_those_of_scikit_image(image, seed):
+def test_mse_and_psnr_equal_scikit_image(image, seed):
     candidate = noisy(image, seed)
     error = metrics.mse(image, candidate)
     x, y = on_eight_bit_scale(image), on_eight_bit_scale(candidate)
@@ -131,7 +131,7 @@ def test_opposite_images_have_the_largest_error(dtype):
     assert metrics.psnr_of_mse(255**2) == 0
 
 
-def test_one_code_of_difference():
+def test_psnr_of_a_difference_of_one_code():
     image = np.full((10, 10, 3), 100, np.uint8)
     assert metrics.mse(image, image + 1) == 1
     assert metrics.psnr_of_mse(1) == pytest.approx(48.1308036086791)
@@ -141,7 +141,7 @@ def test_one_code_of_difference():
 
 @pytest.mark.parametrize("window", WINDOWS)
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_identical_images(window, dtype):
+def test_psnr_of_identical_images_is_infinite(window, dtype):
     image = random_image((20, 20, 3), dtype)
     assert metrics.mse(image, image) == 0
     assert metrics.psnr_of_mse(0) == math.inf
@@ -150,7 +150,7 @@ def test_identical_images(window, dtype):
 
 @pytest.mark.parametrize("window", WINDOWS)
 @pytest.mark.parametrize("channels", [(), (3,)])
-def test_ssim_below_one_window_is_none(window, channels):
+def test_ssim_of_images_smaller_than_the_window_is_none(window, channels):
     side = SMALLEST[window]
     for shape in ((side - 1, 40), (40, side - 1), (1, 1)):
         image = random_image((*shape, *channels))
@@ -169,7 +169,7 @@ def test_ssim_below_one_window_is_none(window, channels):
     ],
     ids=["shape", "channels", "type", "empty"],
 )
-def test_what_cannot_be_compared_is_refused(reference, candidate):
+def test_incomparable_images_are_refused(reference, candidate):
     with pytest.raises(ValueError, match="cannot compare"):
         metrics.mse(reference, candidate)
     with pytest.raises(ValueError, match="cannot compare"):
@@ -184,7 +184,9 @@ def test_what_cannot_be_compared_is_refused(reference, candidate):
         (0, 6, "srcnn_reproduced_without_the_dropped_column", "degraded_"),
     ],
 )
-def test_published_figures_of_the_degraded_bird(shared, first_column, shave, entry, prefix):
+def test_published_figures_of_the_degraded_bird_are_reproduced(
+    shared, first_column, shave, entry, prefix
+):
     published = golden(shared, "seed_bird")[entry]
     original = cv2.imread(str(shared / "data/Set5/bird_GT.bmp"))
     degraded = degrade_opencv(original, 2, "bilinear")

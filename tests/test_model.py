@@ -14,7 +14,7 @@ from srcnn.errors import EngineError, WeightsError
 
 @pytest.mark.parametrize("kind", ["colour", "gray", "deep"])
 @pytest.mark.parametrize("name", ["srcnn-915_x2_bilinear", "srcnn-915_x3_bicubic"])
-def test_enlarge_gives_the_pixels_of_the_job(run_job, tmp_path, photo, kind, name):
+def test_enlarge_equals_the_job(run_job, tmp_path, photo, kind, name):
     image = photo[40:110, 100:181]
     if kind == "gray":
         image = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
@@ -39,7 +39,7 @@ def test_improve_keeps_the_size(run_job, tmp_path, photo):
     np.testing.assert_array_equal(model.improve(image), written)
 
 
-def test_views_of_arrays_are_images_too(tiny_weights, photo):
+def test_array_views_are_accepted(tiny_weights, photo):
     model = load_model(tiny_weights)
     turned = photo[:40, :50, ::-1]
     np.testing.assert_array_equal(model.enlarge(turned), model.enlarge(turned.copy()))
@@ -50,12 +50,12 @@ def test_views_of_arrays_are_images_too(tiny_weights, photo):
     [np.zeros((4, 4, 4), np.uint8), np.zeros((4, 4)), np.zeros((0, 4), np.uint8),
      np.zeros(4, np.uint8)],
 )  # fmt: skip
-def test_what_is_no_image_is_refused(tiny_weights, image):
+def test_invalid_arrays_are_refused(tiny_weights, image):
     with pytest.raises(ValueError, match="an image of"):
         load_model(tiny_weights).enlarge(image)
 
 
-def test_what_does_not_exist_is_refused(tmp_path):
+def test_unknown_models_are_refused(tmp_path):
     with pytest.raises(WeightsError, match="there are: photo-large_x1"):
         load_model("srcnn-955", scale=7)
     with pytest.raises(WeightsError, match="no model card"):
@@ -64,7 +64,7 @@ def test_what_does_not_exist_is_refused(tmp_path):
         load_model(engine="abacus")
 
 
-def test_importing_is_light_and_free_of_beam():
+def test_import_is_light_and_free_of_beam():
     script = (
         "import sys, srcnn; before = set(sys.modules); from srcnn import load_model; "
         "heavy = {'apache_beam', 'tensorflow', 'keras', 'pandas', 'matplotlib'}; "

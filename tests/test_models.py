@@ -30,7 +30,7 @@ from weights import DIRECTORY
         ({"model": "subpixel-small"}, "subpixel-small_x2_bilinear", "opencv", "bilinear"),
     ],
 )  # fmt: skip
-def test_where_no_model_is_named_the_best_for_what_is_asked_is_taken(asked, name, protocol, kernel):
+def test_default_model_is_the_best_for_the_task(asked, name, protocol, kernel):
     job = prepare_job(load_config({"input": "in/*", "output": "out", **asked}))
     assert job.weights.card.name == name
     assert (job.config.protocol, job.config.kernel) == (protocol, kernel)
@@ -63,7 +63,7 @@ def image(tmp_path, photo):
     return path
 
 
-def test_named_weights_bring_their_degradation(run_job, image, cubic_weights):
+def test_named_weights_set_their_degradation(run_job, image, cubic_weights):
     job = run_job("--input", image, "--weights", cubic_weights, "--mode", "restore")
     assert (job.code, job.err.count("warning")) == (0, 0)
     row = job.rows.iloc[0]
@@ -80,7 +80,7 @@ def test_named_weights_bring_their_degradation(run_job, image, cubic_weights):
         (["--mode", "restore", "--scale", "1"], (1, "bicubic", "matlab")),
     ],
 )
-def test_what_is_given_goes_before_the_card(run_job, image, cubic_weights, given, expected):
+def test_options_override_the_card(run_job, image, cubic_weights, given, expected):
     job = run_job("--input", image, "--weights", cubic_weights, *given)
     assert job.code == 0, job.err
     row = job.rows.iloc[0]
@@ -88,7 +88,7 @@ def test_what_is_given_goes_before_the_card(run_job, image, cubic_weights, given
     assert ("was made for x3 bicubic (matlab)" in job.err) == (expected[0] != 1)
 
 
-def test_a_whole_name_brings_its_degradation_too(run_job, image):
+def test_full_model_name_sets_its_degradation(run_job, image):
     card = list(list_weights(DIRECTORY).values())[-1]
     job = run_job("--input", image, "--model", card.name, "--dry_run")
     assert f"x{card.scale} {card.kernel}, protocol {card.protocol}" in job.out
@@ -108,7 +108,7 @@ def test_list_models_prints_every_shipped_model(capsys):
             assert f"{figures.get('psnr_enhanced', figures['psnr_y_enhanced']):.2f}" in line
 
 
-def test_the_table_shows_what_a_card_holds(cubic_weights):
+def test_model_table_shows_the_card(cubic_weights):
     header, _, row, *_ = describe_models(cubic_weights.parent).splitlines()
     assert header.split() == ["model", "undoes", "multiply-adds/px", "Set5,", "dB", "Set14,", "dB"]
     assert row.split() == [
@@ -116,7 +116,7 @@ def test_the_table_shows_what_a_card_holds(cubic_weights):
     ]  # fmt: skip
 
 
-def test_damaged_cards_are_told_not_listed(capsys, tmp_path, monkeypatch):
+def test_damaged_cards_are_reported_not_listed(capsys, tmp_path, monkeypatch):
     (tmp_path / "x.weights.h5").write_bytes(b"")
     (tmp_path / "x.json").write_text("{")
     monkeypatch.setattr("weights.DIRECTORY", tmp_path)
@@ -124,7 +124,7 @@ def test_damaged_cards_are_told_not_listed(capsys, tmp_path, monkeypatch):
     assert "x.json: bad model card" in capsys.readouterr().err
 
 
-def test_a_better_model_is_named_or_else_a_faster_one():
+def test_summary_suggests_a_better_or_a_faster_model():
     shipped = {card.name: card for card in list_weights(DIRECTORY).values()}
     cards = shipped.values()
     named = other_choice(shipped["srcnn-955_x2_bicubic"], cards)

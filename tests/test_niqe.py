@@ -57,7 +57,7 @@ def enlarged(image: np.ndarray) -> np.ndarray:
     return quantise_half_up(cv2.merge(planes), np.uint8)
 
 
-def test_the_published_model_gives_the_published_values(shared, published, set14):
+def test_published_model_gives_the_published_values(shared, published, set14):
     values = golden(shared, "niqe_set14")
     made = {
         "original": lambda i: i,
@@ -70,7 +70,7 @@ def test_the_published_model_gives_the_published_values(shared, published, set14
 
 
 @pytest.mark.slow
-def test_our_model_ranks_as_the_published_one(set14, published, ours):
+def test_own_model_ranks_like_the_published_one(set14, published, ours):
     for text in CASES:
         features = [
             blocks_of(degraded(image, text, name), ours.window).features
@@ -80,13 +80,13 @@ def test_our_model_ranks_as_the_published_one(set14, published, ours):
         assert spearmanr(*ranks).statistic >= 0.9, text
 
 
-def test_our_model_ranks_as_the_published_one_where_most_is_lost(set14, published, ours):
+def test_own_model_ranks_like_the_published_one_at_strong_degradations(set14, published, ours):
     features = [blocks_of(degraded(i, "jpeg=30"), ours.window).features for i in set14.values()]
     ranks = [[distance(one, model) for one in features] for model in (published, ours)]
     assert spearmanr(*ranks).statistic >= 0.9
 
 
-def test_16_bits_grays_and_strips_of_an_image_are_those_of_8_bits_and_colours(photo, ours):
+def test_niqe_does_not_depend_on_depth_channels_or_strips(photo, ours):
     value = niqe(photo, ours)
     assert niqe(photo.astype(np.uint16) * 257, ours) == pytest.approx(value, abs=0.1)
     gray = photo[..., 1]
@@ -94,15 +94,15 @@ def test_16_bits_grays_and_strips_of_an_image_are_those_of_8_bits_and_colours(ph
 
 
 @pytest.mark.parametrize("shape", [(95, 500), (96, 96), (1, 1), (300, 95, 3)])
-def test_below_two_blocks_there_is_no_niqe(shape, ours):
+def test_niqe_of_less_than_two_blocks_is_none(shape, ours):
     assert niqe(np.zeros(shape, np.uint8), ours) is None
 
 
-def test_of_an_even_picture_there_is_no_niqe(ours):
+def test_niqe_of_a_uniform_picture_is_none(ours):
     assert niqe(np.full((300, 300), 0, np.uint8), ours) is None
 
 
-def test_a_pristine_model_is_fitted_written_and_read_back(tmp_path, photo, capsys):
+def test_pristine_model_is_fitted_and_round_trips(tmp_path, photo, capsys):
     for name, image in (("a", photo), ("b", photo[::-1]), ("c", photo[:, ::-1])):
         for part in range(4):
             patch = cv2.resize(image, None, fx=2.5 - part / 4, fy=2.5, interpolation=cv2.INTER_AREA)
@@ -121,7 +121,7 @@ def test_too_few_blocks_are_refused(tmp_path, photo, capsys):
     assert not (tmp_path / "own.npz").exists()
 
 
-def test_a_damaged_pristine_model_is_refused(tmp_path):
+def test_damaged_pristine_model_is_refused(tmp_path):
     for ending in ("npz", "json"):
         shutil.copy(DIRECTORY / f"niqe.{ending}", tmp_path)
     content = bytearray((tmp_path / "niqe.npz").read_bytes())
@@ -152,7 +152,7 @@ def test_the_estimate_of_white_noise_is_its_deviation(side, level):
     assert noise_of(image) == pytest.approx(7, rel=0.08)
 
 
-def test_noise_is_in_8_bit_codes_and_none_of_a_picture_without_blocks(photo):
+def test_noise_is_in_8_bit_codes_and_none_without_blocks(photo):
     noisy = degraded(photo, "noise=8")
     assert noise_of(noisy) == pytest.approx(8, rel=0.15)
     assert noise_of(noisy.astype(np.uint16) * 257) == pytest.approx(noise_of(noisy), rel=1e-4)
@@ -160,7 +160,7 @@ def test_noise_is_in_8_bit_codes_and_none_of_a_picture_without_blocks(photo):
     assert noise_of(np.full((50, 50), 9, np.uint8)) == pytest.approx(0, abs=1e-3)
 
 
-def test_blockiness_grows_as_the_quality_of_jpeg_falls(set14):
+def test_blockiness_grows_as_jpeg_quality_falls(set14):
     grows = 0
     for image in set14.values():
         values = [blockiness_of(degraded(image, f"jpeg={q}")) for q in (90, 75, 50, 30, 10)]
@@ -168,7 +168,7 @@ def test_blockiness_grows_as_the_quality_of_jpeg_falls(set14):
     assert grows >= 0.9 * len(set14)
 
 
-def test_blocks_are_found_wherever_the_picture_was_cut(photo):
+def test_blocks_are_found_at_any_crop_offset(photo):
     jpeg = degraded(photo, "jpeg=20")
     assert blockiness_of(jpeg[3:, 5:]) == pytest.approx(blockiness_of(jpeg), rel=0.05)
     assert blockiness_of(jpeg) > 4 * blockiness_of(photo)

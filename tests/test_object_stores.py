@@ -105,7 +105,7 @@ def last_rows(s3) -> pd.DataFrame:
 # Single requests.
 
 
-def test_any_name_can_be_written_listed_and_read(s3):
+def test_any_key_can_be_written_listed_and_read(s3):
     for name in ODD:
         assert write_object(f"s3://{BUCKET}/{name}", name.encode())
     assert set(s3.files()) == set(ODD)
@@ -116,7 +116,7 @@ def test_any_name_can_be_written_listed_and_read(s3):
         assert read_object(one.uri).decode() == one.uri.removeprefix(f"s3://{BUCKET}/")
 
 
-def test_a_write_is_one_put_of_whatever_size(s3):
+def test_write_is_a_single_put(s3):
     for size in (0, 1, 6 << 20):
         s3.forget()
         write_object(f"{OUT}/x.html", bytes(size))
@@ -126,7 +126,7 @@ def test_a_write_is_one_put_of_whatever_size(s3):
     assert found["ContentType"] == "text/html"
 
 
-def test_more_than_a_page_is_listed(s3):
+def test_listing_spans_several_pages(s3):
     for name in (*(f"{number:04}.png" for number in range(1005)), "deep/x.png", ""):
         s3.put(f"many/{name}", b"")
     s3.forget()
@@ -155,7 +155,7 @@ def test_more_than_a_page_is_listed(s3):
         (".h/*", [".h/d.png"]),
     ],
 )
-def test_globs_mean_what_they_mean_on_a_disk(s3, tmp_path, pattern, found):
+def test_globs_match_as_on_disk(s3, tmp_path, pattern, found):
     for name in ("a.png", "n.txt", "x/b.png", "x/y/c.png", ".h/d.png", "x/.e.png"):
         s3.put(f"in/{name}", b"x")
         (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
@@ -167,7 +167,7 @@ def test_globs_mean_what_they_mean_on_a_disk(s3, tmp_path, pattern, found):
     assert sorted(local) == [ref.relative_path for ref in refs if ref.size]
 
 
-def test_a_key_that_is_no_path_fails_alone(s3):
+def test_key_that_is_no_path_fails_alone(s3):
     for key in ("in/a.png", "in/x//b.png", "in/e/x/../c.png"):
         s3.put(key, b"x")
     found = list(expand_glob(f"s3://{BUCKET}/in/**"))
@@ -176,7 +176,7 @@ def test_a_key_that_is_no_path_fails_alone(s3):
     assert [one.uri for one in found if isinstance(one, ImageRef)] == [f"s3://{BUCKET}/in/a.png"]
 
 
-def test_an_object_is_a_file_in_which_one_can_seek(s3):
+def test_opened_object_is_seekable(s3):
     content = bytes(range(256)) * 100
     write_object(f"{OUT}/x", content)
     with open_object(f"{OUT}/x") as file:
@@ -187,7 +187,7 @@ def test_an_object_is_a_file_in_which_one_can_seek(s3):
         assert file.read(7) == content[1000:1007]
 
 
-def test_what_is_there_is_not_written_over_where_it_is_to_be_new(s3):
+def test_only_new_does_not_overwrite(s3):
     assert write_object(f"{OUT}/x", b"1", only_new=True)
     assert not write_object(f"{OUT}/x", b"2", only_new=True)
     assert read_object(f"{OUT}/x") == b"1"
@@ -197,7 +197,7 @@ def test_what_is_there_is_not_written_over_where_it_is_to_be_new(s3):
 
 
 @pytest.mark.parametrize("fault", [503, 500, 429, "drop", "cut"])
-def test_what_may_go_well_is_tried_again(s3, hasty, fault):
+def test_temporary_faults_are_retried(s3, hasty, fault):
     content = bytes(100_000)
     write_object(f"{OUT}/x", content)
     s3.forget()
@@ -212,7 +212,7 @@ def test_what_may_go_well_is_tried_again(s3, hasty, fault):
     assert all(len(content) == 100_000 for content in s3.files("out/").values())
 
 
-def test_waits_grow_and_differ(s3, clock, monkeypatch):
+def test_retry_waits_grow_with_jitter(s3, clock, monkeypatch):
     waits = []
     monkeypatch.setattr(clock, "sleep", waits.append, raising=False)
     s3.fault = lambda method, path, before: 503 if before < 8 else None
@@ -225,7 +225,7 @@ def test_waits_grow_and_differ(s3, clock, monkeypatch):
     assert first != second
 
 
-def test_a_store_that_stays_busy_is_given_up_with_what_it_said(s3, impatient):
+def test_busy_store_is_given_up_with_its_answer(s3, impatient):
     s3.fault = lambda *_: 503
     with pytest.raises(StoreError, match=r"s3://bucket/out/x: .*SlowDown 503.*tried \d+ times"):
         write_object(f"{OUT}/x", b"")
@@ -240,20 +240,20 @@ def test_a_store_that_stays_busy_is_given_up_with_what_it_said(s3, impatient):
         ("s3://UPPER_case!/x", "bucket"),
     ],
 )
-def test_a_store_that_is_not_is_said_so(s3, uri, words):
+def test_invalid_buckets_and_schemes_are_reported(s3, uri, words):
     """In a list of URIs that is an entry's own error; not one that trying again would end."""
     with pytest.raises(OSError, match=words) as caught:
         read_object(uri)
     assert not may_pass(caught.value) and not isinstance(caught.value, FileNotFoundError)
 
 
-def test_credentials_that_expired_are_no_images_own_error(s3):
+def test_expired_credentials_are_not_an_image_error(s3):
     s3.fault = lambda *_: 400
     with pytest.raises(StoreError, match="ExpiredToken"):
         read_object(f"{OUT}/x")
 
 
-def test_answers_about_an_object_are_its_own(s3):
+def test_missing_and_denied_objects_are_image_errors(s3):
     with pytest.raises(FileNotFoundError):
         read_object(f"{OUT}/nothing")
     s3.fault = lambda *_: 403
@@ -261,7 +261,7 @@ def test_answers_about_an_object_are_its_own(s3):
         read_object(f"{OUT}/x")
 
 
-def test_sources_are_told_apart_alike_by_a_listing_and_by_a_look(s3, monkeypatch):
+def test_listing_and_head_give_the_same_identity(s3, monkeypatch):
     s3.put("in/a.png", b"x")
     uri = f"s3://{BUCKET}/in/a.png"
     assert next(list_objects(uri)) == find_object(uri)
@@ -281,7 +281,7 @@ def test_sources_are_told_apart_alike_by_a_listing_and_by_a_look(s3, monkeypatch
 # Whole jobs.
 
 
-def test_a_job_makes_the_same_images_as_on_a_disk(s3, run_job, tmp_path):
+def test_job_writes_the_same_images_as_on_disk(s3, run_job, tmp_path):
     names = [f"{number}/{name}" for number, name in enumerate(ODD)]
     for seed, name in enumerate(names):
         path = tmp_path / "in" / name
@@ -312,7 +312,7 @@ def test_a_job_makes_the_same_images_as_on_a_disk(s3, run_job, tmp_path):
     pd.testing.assert_frame_equal(ours, theirs.reset_index(drop=True))
 
 
-def test_a_second_run_skips_what_is_done_without_a_look_at_each(s3, photos, run_job):
+def test_second_run_skips_without_a_request_per_image(s3, photos, run_job):
     assert run_job("--input", photos, output=OUT).code == 0
     s3.forget()
     assert run_job("--input", photos, output=OUT).code == 0
@@ -323,7 +323,7 @@ def test_a_second_run_skips_what_is_done_without_a_look_at_each(s3, photos, run_
     assert len(listings) == 1
 
 
-def test_changed_new_gone_and_lost_files_are_seen(s3, photos, run_job):
+def test_changed_new_removed_and_lost_files_are_detected(s3, photos, run_job):
     assert run_job("--input", photos, output=OUT).code == 0
     client = s3.client()
     s3.put("in/a.png", png(9, 30))
@@ -348,7 +348,7 @@ def test_changed_new_gone_and_lost_files_are_seen(s3, photos, run_job):
     assert set(s3.files("out/images/")) == {"a.png", "b.png", "d.png"}
 
 
-def test_an_image_that_went_or_is_denied_is_a_failed_row(s3, photos, run_job):
+def test_missing_or_denied_image_is_a_failed_row(s3, photos, run_job):
     def fault(method, path, before):
         if method == "GET" and "/in/" in path and "list-type" not in path:
             return {"b.png": 404, "c.png": 403}.get(path.rsplit("/")[-1].split("?")[0])
@@ -364,7 +364,7 @@ def test_an_image_that_went_or_is_denied_is_a_failed_row(s3, photos, run_job):
     assert "access denied" in rows.error_message["deep/c.png"]
 
 
-def test_a_job_gets_through_a_store_that_fails_every_third_time(s3, photos, run_job, hasty):
+def test_job_completes_when_every_third_request_fails(s3, photos, run_job, hasty):
     count = iter(range(10_000))
     faults = [503, 500, "drop"]
 
@@ -381,7 +381,7 @@ def test_a_job_gets_through_a_store_that_fails_every_third_time(s3, photos, run_
     assert not [name for name in s3.files("out/") if "claim" in name or "/rows/" in name]
 
 
-def test_a_store_that_dies_in_mid_run_ends_it_and_the_next_goes_on(s3, photos, run_job, impatient):
+def test_store_failure_ends_the_run_and_the_next_continues(s3, photos, run_job, impatient):
     def fault(method, path, before):
         return 500 if method == "PUT" and "images/deep" in path else None
 
@@ -412,9 +412,7 @@ def test_a_store_that_dies_in_mid_run_ends_it_and_the_next_goes_on(s3, photos, r
         (["--input", "{photos}", "--s3_access_key_id", "x"], "AWS_ACCESS_KEY_ID"),
     ],
 )
-def test_what_cannot_work_is_refused_before_anything_is_written(
-    s3, photos, run_job, arguments, words
-):
+def test_impossible_settings_are_refused_before_writing(s3, photos, run_job, arguments, words):
     arguments = [word.format(photos=photos) for word in arguments]
     output = arguments.pop(arguments.index("--output") + 1) if "--output" in arguments else OUT
     refused = run_job(*[word for word in arguments if word != "--output"], output=output)
@@ -432,7 +430,7 @@ def test_what_cannot_work_is_refused_before_anything_is_written(
         (("PUT", "/out/"), "output: "),
     ],
 )
-def test_a_lack_of_rights_is_a_refusal_not_a_row_for_each_image(s3, photos, run_job, denied, words):
+def test_missing_permissions_refuse_the_run(s3, photos, run_job, denied, words):
     s3.fault = lambda method, path, _: 403 if method == denied[0] and denied[1] in path else None
     refused = run_job("--input", photos, output=OUT)
     assert refused.code == 2
@@ -440,7 +438,7 @@ def test_a_lack_of_rights_is_a_refusal_not_a_row_for_each_image(s3, photos, run_
     assert line.startswith(f"error: {words}") and "access denied (AccessDenied 403" in line
 
 
-def test_a_dead_endpoint_is_told_in_one_line_within_a_minute(s3, clock, run_job, tmp_path):
+def test_dead_endpoint_is_reported_in_one_line_within_a_minute(s3, clock, run_job, tmp_path):
     s3.close()
     done = run_job("--input", f"s3://{BUCKET}/*.png")
     assert done.code == 2
@@ -451,7 +449,7 @@ def test_a_dead_endpoint_is_told_in_one_line_within_a_minute(s3, clock, run_job,
     assert clock.now > 10 and not done.output.exists()
 
 
-def test_a_process_that_ends_does_not_wait_for_a_dead_store(s3, clock, monkeypatch):
+def test_ending_process_does_not_wait_for_a_dead_store(s3, clock, monkeypatch):
     s3.close()
     monkeypatch.setattr(objects, "_most_patience", objects._most_patience)
     objects.limit_retries()
@@ -460,7 +458,7 @@ def test_a_process_that_ends_does_not_wait_for_a_dead_store(s3, clock, monkeypat
     assert clock.now <= 2
 
 
-def test_weights_and_configuration_come_from_a_store(s3, photos, run_job, tiny_weights):
+def test_weights_and_configuration_are_read_from_a_store(s3, photos, run_job, tiny_weights):
     card = Path(str(tiny_weights).replace(".weights.h5", ".json"))
     s3.put("models/own.weights.h5", tiny_weights.read_bytes())
     s3.put("models/own.json", card.read_bytes())
@@ -476,7 +474,7 @@ def test_weights_and_configuration_come_from_a_store(s3, photos, run_job, tiny_w
     assert refused.code == 2 and f"{weights}: sha256" in refused.err
 
 
-def test_a_list_may_lie_on_a_store_and_its_bad_entries_fail_alone(s3, photos, run_job):
+def test_list_on_a_store_is_read_and_bad_entries_fail_alone(s3, photos, run_job):
     names = [f"s3://{BUCKET}/in/a.png", f"s3://{BUCKET}/in/none.png", "az://bucket/y.png"]
     s3.put("lists/1.txt", "\n".join([*names, "s3://no-such-bucket/x.png", ""]).encode())
     arguments = ["--input_list", f"s3://{BUCKET}/lists/*.txt", "--max_failures", 3]
@@ -489,7 +487,7 @@ def test_a_list_may_lie_on_a_store_and_its_bad_entries_fail_alone(s3, photos, ru
     }
 
 
-def test_runs_are_listed_and_pages_made_anew_from_a_store(s3, photos, run_job, capfd):
+def test_runs_are_listed_and_pages_regenerated_from_a_store(s3, photos, run_job, capfd):
     assert run_job("--input", photos, "--comparisons", 2, output=OUT).code == 0
     made = s3.files("out/")
     for name in made:
@@ -505,7 +503,7 @@ def test_runs_are_listed_and_pages_made_anew_from_a_store(s3, photos, run_job, c
     assert "NoSuchBucket" in capfd.readouterr().err
 
 
-def test_a_run_that_holds_the_output_is_found_there(s3, photos, run_job):
+def test_claim_on_a_store_is_respected(s3, photos, run_job):
     held = {"run_id": "other", "token": "x", "host": "elsewhere", "pid": 1, "renewed": 9e12}
     s3.put("out/.claim.json", json.dumps(held).encode())
     refused = run_job("--input", photos, output=OUT)
@@ -515,7 +513,7 @@ def test_a_run_that_holds_the_output_is_found_there(s3, photos, run_job):
     assert ".claim.json" not in s3.files("out/")
 
 
-def test_a_claim_whose_answer_was_lost_is_known_as_ones_own(s3, hasty):
+def test_claim_with_a_lost_answer_is_recognised_as_own(s3, hasty):
     s3.fault = lambda method, path, before: "lose" if method == "PUT" and not before else None
     with Claim(OutputStore(OUT, "run"), False, pytest.fail):
         s3.fault = lambda *_: None
@@ -524,7 +522,7 @@ def test_a_claim_whose_answer_was_lost_is_known_as_ones_own(s3, hasty):
     assert find_object(f"{OUT}/.claim.json") is None
 
 
-def test_pandas_reads_the_report_where_it_is(s3, photos, run_job):
+def test_pandas_reads_the_report_from_the_store(s3, photos, run_job):
     assert run_job("--input", photos, output=OUT).code == 0
     code = f"import pandas; print(len(pandas.read_parquet('{OUT}/metrics')))"
     done = subprocess.run(
@@ -533,7 +531,7 @@ def test_pandas_reads_the_report_where_it_is(s3, photos, run_job):
     assert done.stdout.strip() == "3", done.stderr
 
 
-def test_a_missing_extra_is_told_by_name(monkeypatch):
+def test_missing_extra_is_reported_by_name(monkeypatch):
     forget_clients()
     monkeypatch.setitem(sys.modules, "boto3", None)
     monkeypatch.setitem(sys.modules, "botocore", None)

@@ -51,7 +51,7 @@ def test_jpeg_xl_keeps_depth_and_channels(channels, bits):
     assert picture.notes == ()
 
 
-def test_a_jpeg_xl_in_boxes_brings_exif_and_xmp():
+def test_jpeg_xl_container_keeps_exif_and_xmp():
     codes = random_image((8, 8, 3))
     codestream = imagecodecs.jpegxl_encode(codes, lossless=True, usecontainer=False)
     exif = Image.Exif()
@@ -69,7 +69,7 @@ def test_a_jpeg_xl_in_boxes_brings_exif_and_xmp():
     assert picture.metadata.xmp == b"<x:xmpmeta/>"
 
 
-def test_jpeg_xls_that_are_not_read_say_why():
+def test_unsupported_jpeg_xl_files_are_refused_with_a_reason():
     codes = random_image((30, 30, 3))
     whole = imagecodecs.jpegxl_encode(codes)
     assert "floating-point" in refusal(imagecodecs.jpegxl_encode(np.float32(codes) / 255))
@@ -84,7 +84,7 @@ def test_jpeg_xls_that_are_not_read_say_why():
 # TIFF
 
 
-def test_a_palette_of_one_bit_shows_its_colours():
+def test_one_bit_palette_keeps_its_colours():
     bits = random_image((5, 9)) > 127
     image = Image.fromarray(bits.astype(np.uint8), "P")
     image.putpalette([10, 20, 30, 200, 100, 50])
@@ -101,7 +101,7 @@ def test_a_palette_of_one_bit_shows_its_colours():
     np.testing.assert_array_equal(rgb(decode(content)), shown)
 
 
-def test_ycbcr_of_a_tiff_is_read_as_jpeg_alone():
+def test_tiff_ycbcr_is_read_only_as_jpeg():
     image = Image.fromarray(random_image((16, 16, 3))).convert("YCbCr")
     assert decode(pillow_file(image, "TIFF", compression="jpeg")).pixels.shape == (16, 16, 3)
     assert "YCbCr that is no JPEG is not read" in refusal(
@@ -129,7 +129,7 @@ def test_short_palettes_of_grays_do_not_change_the_depth(bits, grays):
     np.testing.assert_array_equal(shown if shown.ndim == 2 else shown[..., 1], expected)
 
 
-def test_what_the_first_frame_of_a_gif_leaves_open_is_transparent():
+def test_uncovered_area_of_the_first_gif_frame_is_transparent():
     frame = Image.new("P", (2, 1), 1)
     frame.putpalette([0, 0, 255, 200, 100, 50])
     content = bytearray(pillow_file(frame, "GIF"))
@@ -146,7 +146,7 @@ def test_what_the_first_frame_of_a_gif_leaves_open_is_transparent():
 # Others
 
 
-def test_an_animated_png_of_16_bits_shows_its_picture_and_no_frame():
+def test_animated_png_of_16_bits_gives_its_default_picture():
     pixels = random_image((6, 6, 4), np.uint16)
     still = imagecodecs.png_encode(pixels)
     other = imagecodecs.png_encode(65535 - pixels)
@@ -163,7 +163,7 @@ def test_an_animated_png_of_16_bits_shows_its_picture_and_no_frame():
     np.testing.assert_array_equal(np.dstack([rgb(picture), picture.alpha]), pixels)
 
 
-def test_a_png_whose_animation_is_damaged_shows_its_picture():
+def test_png_with_a_damaged_animation_gives_its_picture():
     pixels = random_image((6, 6, 3))
     still = pillow_file(Image.fromarray(pixels), "PNG")
     broken = (
@@ -175,7 +175,7 @@ def test_a_png_whose_animation_is_damaged_shows_its_picture():
     assert picture.notes == ("the file holds 3 pictures, only the first was taken",)
 
 
-def test_transparency_that_hides_a_whole_tga_is_not_used():
+def test_fully_transparent_tga_alpha_is_ignored():
     pixels = random_image((4, 5, 4))
     pixels[..., 3] = 0
     picture = decode(pillow_file(Image.fromarray(pixels), "TGA"))
@@ -189,7 +189,7 @@ def test_transparency_that_hides_a_whole_tga_is_not_used():
 
 
 @pytest.mark.parametrize("byteorder", ["<", ">"])
-def test_exif_of_a_bigtiff_comes_along(byteorder):
+def test_bigtiff_exif_is_kept(byteorder):
     tags = [(271, "s", 0, "A maker of things", True), (315, "s", 0, "Me", True)]
     content = tiff_file(
         random_image((5, 6)), bigtiff=True, byteorder=byteorder, extratags=tags, metadata=None
@@ -200,7 +200,7 @@ def test_exif_of_a_bigtiff_comes_along(byteorder):
     assert 256 not in exif
 
 
-def test_what_stands_beside_the_pixels_of_a_jpeg_2000_comes_along():
+def test_jpeg_2000_metadata_is_kept():
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     exif = Image.Exif()
     exif[0x010F] = "A maker"
@@ -223,7 +223,7 @@ def test_what_stands_beside_the_pixels_of_a_jpeg_2000_comes_along():
     assert picture.metadata.icc == profile
 
 
-def test_extended_xmp_is_missed_aloud():
+def test_dropped_extended_xmp_is_noted():
     whole = pillow_file(Image.new("RGB", (3, 2)), "JPEG", xmp=b"<x:xmpmeta/>")
     body = b"http://ns.adobe.com/xmp/extension/\0" + bytes(60)
     segment = b"\xff\xe1" + struct.pack(">H", 2 + len(body)) + body

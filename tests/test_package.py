@@ -25,7 +25,7 @@ def built(tmp_path_factory) -> Path:
     return directory
 
 
-def test_the_source_distribution_has_the_package_and_the_weights(built):
+def test_source_distribution_contains_package_and_weights(built):
     (archive,) = built.glob("*.tar.gz")
     assert re.fullmatch(r"srcnn[-_]beam-.+\.tar\.gz", archive.name), "as the Dockerfiles copy it"
     with tarfile.open(archive) as file:
@@ -71,7 +71,7 @@ def run_away(installed: Path, directory: Path, *command: object) -> str:
     ).stdout  # fmt: skip
 
 
-def test_the_job_runs_with_its_weights_and_pages(installed, tmp_path, photo):
+def test_installed_package_runs_the_job(installed, tmp_path, photo):
     write_images(tmp_path / "in", {"a.png": photo[:80, :90], "b/c.png": photo[50:120, :64]})
     run_away(
         installed, tmp_path, "srcnn-beam", "--input", "in/**/*.png", "--output", "out",
@@ -87,7 +87,7 @@ def test_the_job_runs_with_its_weights_and_pages(installed, tmp_path, photo):
 
 
 @pytest.mark.slow
-def test_nothing_is_taken_from_the_checkout(installed, tmp_path):
+def test_installed_package_uses_nothing_from_the_checkout(installed, tmp_path):
     program = (
         "import codec.worker, pipeline.run, pipeline.worker_pool, run_pipeline, srcnn.train\n"
         "import weights, sys\n"

@@ -71,7 +71,7 @@ def evaluated(tmp_path_factory, folder, tiny_weights) -> Outcome:
 
 
 @pytest.mark.parametrize("mode", ["evaluate", "restore"])
-def test_the_page_of_a_run(evaluated, folder, tmp_path, tiny_weights, mode):
+def test_run_page_shows_the_figures_of_the_run(evaluated, folder, tmp_path, tiny_weights, mode):
     job = evaluated
     if mode == "restore":
         job = run_with_pages(folder, tiny_weights, tmp_path / "out", mode)
@@ -105,7 +105,7 @@ def test_the_page_of_a_run(evaluated, folder, tmp_path, tiny_weights, mode):
     assert worst["data-path"] == job.rows[figure].idxmin()
 
 
-def test_details_are_the_pixels_themselves(evaluated, folder):
+def test_details_show_unscaled_pixels(evaluated, folder):
     job = evaluated
     for card in (card for card in page_of(job).all("button") if "data-path" in card):
         original, _, restored = (
@@ -118,7 +118,7 @@ def test_details_are_the_pixels_themselves(evaluated, folder):
             assert (windows[:, :, 0] == detail).all(axis=(2, 3, 4)).any(), side
 
 
-def test_a_name_is_never_taken_for_markup(run_job, folder):
+def test_names_are_escaped_in_html(run_job, folder):
     job = run_job("--input", f"{folder}/a/*.png", "--comparisons", 12)
     text = (job.run / "index.html").read_text()
     assert "<script>alert" not in text
@@ -128,7 +128,7 @@ def test_a_name_is_never_taken_for_markup(run_job, folder):
     assert len(page.all("script")) == 1
 
 
-def test_a_page_needs_nothing_but_what_lies_beside_it(evaluated):
+def test_pages_load_only_local_files(evaluated):
     job = evaluated
     for directory, path in ((job.run, "index.html"), (job.output, "index.html")):
         page = Page((directory / path).read_text())
@@ -138,7 +138,7 @@ def test_a_page_needs_nothing_but_what_lies_beside_it(evaluated):
         assert not re.search(r"@import|url\(", (directory / path).read_text())
 
 
-def test_a_run_without_pictures_or_figures_has_a_page(run_job, folder):
+def test_run_without_pictures_or_figures_has_a_page(run_job, folder):
     job = run_job("--input", f"{folder}/b/broken.png", "--comparisons", "none")
     page = page_of(job)
     assert "1 matched = 0 written + 0 skipped + 1 failed" in page.text
@@ -146,7 +146,7 @@ def test_a_run_without_pictures_or_figures_has_a_page(run_job, folder):
 
 
 @pytest.mark.parametrize("mode", ["evaluate", "restore"])
-def test_infinite_figures_have_a_place_in_the_gallery(run_job, tmp_path, mode):
+def test_infinite_figures_are_shown_in_the_gallery(run_job, tmp_path, mode):
     flat = np.full((40, 40, 3), 128, np.uint8)
     write_images(tmp_path / "in", {"flat.png": flat, "black.png": flat * 0})
     job = run_job("--input", f"{tmp_path}/in/*.png", "--mode", mode, "--comparisons", 3)
@@ -154,7 +154,7 @@ def test_infinite_figures_have_a_place_in_the_gallery(run_job, tmp_path, mode):
     assert "flat.png" in page_of(job).text
 
 
-def test_the_page_of_an_output_lists_its_runs(run_job, folder):
+def test_output_page_lists_its_runs(run_job, folder):
     job = run_job("--input", f"{folder}/a/00.png", "--run_id", "one")
     run_job("--input", f"{folder}/a/0*.png", "--run_id", "two")
     page = Page((job.output / "index.html").read_text())
@@ -169,7 +169,7 @@ def test_the_page_of_an_output_lists_its_runs(run_job, folder):
     assert "runs/one/index.html" not in page.targets
 
 
-def test_the_command_makes_the_same_page_again(evaluated, capfd):
+def test_command_regenerates_the_same_pages(evaluated, capfd):
     job = evaluated
     before = (job.run / "index.html").read_bytes()
     (job.run / "index.html").unlink()
@@ -182,7 +182,7 @@ def test_the_command_makes_the_same_page_again(evaluated, capfd):
     assert "is no run" in capfd.readouterr().err
 
 
-def test_the_page_does_not_grow_with_the_rows(tmp_path):
+def test_page_size_does_not_grow_with_the_rows(tmp_path):
     sizes = []
     for number in (2_000, 10_000):
         store = OutputStore(str(tmp_path / str(number)), "run")

@@ -32,7 +32,7 @@ def failing(function, calls: Counter, times: int, number: int, key: int):
 
 
 @pytest.mark.parametrize("number", [errno.ETIMEDOUT, errno.ESTALE, errno.EIO])
-def test_reading_is_tried_again_and_the_report_says_so(run_job, folder, monkeypatch, number):
+def test_reading_is_retried_and_reported(run_job, folder, monkeypatch, number):
     calls = Counter()
     monkeypatch.setattr(read, "read_file", failing(read.read_file, calls, 2, number, 0))
     job = run_job("--input", f"{folder}/*.png")
@@ -43,7 +43,7 @@ def test_reading_is_tried_again_and_the_report_says_so(run_job, folder, monkeypa
     assert "tried again" in job.out
 
 
-def test_writing_is_tried_again(run_job, folder, monkeypatch):
+def test_writing_is_retried(run_job, folder, monkeypatch):
     calls, write = Counter(), OutputStore.write
     monkeypatch.setattr(OutputStore, "write", failing(write, calls, 1, errno.ESTALE, 1))
     job = run_job("--input", f"{folder}/*.png")
@@ -51,7 +51,9 @@ def test_writing_is_tried_again(run_job, folder, monkeypatch):
     assert "tried again: Stale file handle" in job.rows.warnings.iloc[0]
 
 
-def test_what_does_not_pass_is_a_failed_row_and_the_next_run_tries_it(run_job, folder, monkeypatch):
+def test_persistent_storage_error_is_a_failed_row_retried_by_the_next_run(
+    run_job, folder, monkeypatch
+):
     calls = Counter()
     with monkeypatch.context() as patch:
         patch.setattr(read, "read_file", failing(read.read_file, calls, 99, errno.ETIMEDOUT, 0))
@@ -62,7 +64,7 @@ def test_what_does_not_pass_is_a_failed_row_and_the_next_run_tries_it(run_job, f
     assert run_job("--input", f"{folder}/*.png", "--run_id", "b").code == 0
 
 
-def test_a_bad_image_is_not_tried_again(run_job, folder, monkeypatch):
+def test_bad_image_is_not_retried(run_job, folder, monkeypatch):
     calls = Counter()
     monkeypatch.setattr(read, "read_file", failing(read.read_file, calls, 0, 0, 0))
     (folder / "0.png").write_bytes(b"no image")

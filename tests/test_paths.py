@@ -49,7 +49,7 @@ def snapshot(directory) -> dict[str, tuple]:
     }
 
 
-def test_odd_names_go_through_all_of_the_job(run_job, tmp_path, small, recwarn):
+def test_odd_names_pass_through_the_whole_job(run_job, tmp_path, small, recwarn):
     write_under(tmp_path / "in", ODD, small)
     (tmp_path / "in" / "bad\n\x1b[31m.png").touch()
     before = snapshot(tmp_path / "in")
@@ -76,7 +76,7 @@ def test_odd_names_go_through_all_of_the_job(run_job, tmp_path, small, recwarn):
     assert reported == {*escaped, "plain.png", "bad\n\x1b[31m.png"}
 
 
-def test_names_of_directories_that_are_not_unicode(run_job, tmp_path, small, monkeypatch):
+def test_non_unicode_directory_names_pass_through_the_job(run_job, tmp_path, small, monkeypatch):
     odd = os.fsdecode(b"\xff\xfe")
     write_under(tmp_path / odd, ["a.png"], small)
     job = run_job("--input", tmp_path / odd / "a.png", output=tmp_path / f"out{odd}")
@@ -87,7 +87,7 @@ def test_names_of_directories_that_are_not_unicode(run_job, tmp_path, small, mon
     assert uri.endswith("/\\udcff\\udcfe/a.png")
 
 
-def test_loops_of_links_and_what_cannot_be_read_end_in_rows(run_job, tmp_path, small, monkeypatch):
+def test_link_loops_and_unreadable_files_become_rows(run_job, tmp_path, small, monkeypatch):
     folder = tmp_path / "in"
     write_under(folder, ["sub/a.png", "locked/b.png", "n" * 251 + ".gif"], small)
     write_under(tmp_path / "elsewhere", ["c.png"], small)
@@ -124,7 +124,7 @@ def test_loops_of_links_and_what_cannot_be_read_end_in_rows(run_job, tmp_path, s
     assert job.summary["counts"]["matched"] == len(rows) == 8
 
 
-def test_a_tree_deeper_than_paths_are_long(run_job, tmp_path, small, monkeypatch):
+def test_tree_deeper_than_path_max_becomes_a_row(run_job, tmp_path, small, monkeypatch):
     content = cv2.imencode(".png", small)[1].tobytes()
     (tmp_path / "in").mkdir()
     monkeypatch.chdir(tmp_path / "in")
@@ -152,7 +152,7 @@ def test_a_tree_deeper_than_paths_are_long(run_job, tmp_path, small, monkeypatch
 TWINS = {"A.png", "a.png", "sub/b.png", "Sub/b.png", "\u00e9.png", "e\u0301.png"}
 
 
-def test_names_that_differ_in_case_or_composition_are_different(run_job, tmp_path, small):
+def test_names_differing_in_case_or_composition_stay_distinct(run_job, tmp_path, small):
     write_under(tmp_path / "in", TWINS, small)
     if _names_fold(str(tmp_path)):
         pytest.skip("this file system takes them for the same")
@@ -161,7 +161,7 @@ def test_names_that_differ_in_case_or_composition_are_different(run_job, tmp_pat
     assert files_below(job.output / "images") == {*TWINS, "plain.png"}
 
 
-def test_where_names_fold_the_first_keeps_the_place(run_job, tmp_path, small, monkeypatch):
+def test_first_name_keeps_the_output_on_folding_file_systems(run_job, tmp_path, small, monkeypatch):
     write_under(tmp_path / "in", TWINS, small)
     lexists, before = os.path.lexists, files_below(tmp_path)
 
@@ -209,7 +209,7 @@ def test_links_in_the_output_are_replaced_or_refused_never_followed(run_job, tmp
     assert (out / "images/sub").is_symlink()
 
 
-def test_an_output_that_is_itself_a_link_is_written_to(run_job, tmp_path, small):
+def test_output_may_itself_be_a_link(run_job, tmp_path, small):
     write_under(tmp_path / "in", [], small)
     (tmp_path / "disk").mkdir()
     (tmp_path / "out").symlink_to("disk")
@@ -236,7 +236,7 @@ def test_links_from_the_input_into_the_output_are_refused(run_job, tmp_path, sma
     assert set(rows.error_message.dropna()) == {"lies in the output directory"}
 
 
-def test_what_changes_after_it_was_listed_ends_in_a_row(run_job, tmp_path, small, monkeypatch):
+def test_sources_changed_after_listing_become_rows(run_job, tmp_path, small, monkeypatch):
     folder = tmp_path / "in"
     write_under(folder, ["gone.png", "directory.png", "cut.png", "other.png"], small)
 

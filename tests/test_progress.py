@@ -22,7 +22,7 @@ def progress_file(tmp_path) -> ProgressFile:
     return ProgressFile(str(path))
 
 
-def test_lines_where_there_is_no_terminal(tmp_path, capfd):
+def test_progress_lines_are_printed_without_a_terminal(tmp_path, capfd):
     file = progress_file(tmp_path)
     for _ in range(3):
         file.add("matched")
@@ -34,7 +34,7 @@ def test_lines_where_there_is_no_terminal(tmp_path, capfd):
     assert re.match(r"progress: 2 of 3 images, 2\.0 MP, .* MP/s, 1 failed, .* s left", lines[-1])
 
 
-def test_many_writers_lose_nothing(tmp_path):
+def test_concurrent_writers_lose_no_events(tmp_path):
     file = progress_file(tmp_path)
     threads = [
         threading.Thread(target=lambda: [file.add("written", 7) for _ in range(200)])
@@ -49,7 +49,7 @@ def test_many_writers_lose_nothing(tmp_path):
     assert watcher.done == 1600
 
 
-def test_a_bar_on_a_terminal(tmp_path, capfd, monkeypatch):
+def test_progress_bar_is_shown_on_a_terminal(tmp_path, capfd, monkeypatch):
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
     monkeypatch.setenv("TERM", "xterm")
     file = progress_file(tmp_path)
@@ -62,7 +62,7 @@ def test_a_bar_on_a_terminal(tmp_path, capfd, monkeypatch):
     assert "0.5 MP" in err
 
 
-def test_a_dumb_terminal_gets_lines(tmp_path, capfd, monkeypatch):
+def test_dumb_terminal_gets_lines(tmp_path, capfd, monkeypatch):
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
     monkeypatch.setenv("TERM", "dumb")
     file = progress_file(tmp_path)
@@ -90,7 +90,7 @@ with ProgressWatcher(file):
 
 
 @pytest.mark.parametrize("columns", [80, 40])
-def test_the_bar_fits_the_terminal_and_tells_what_failed(tmp_path, columns):
+def test_progress_bar_fits_the_terminal_and_shows_failures(tmp_path, columns):
     ours, theirs = os.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
     command = [sys.executable, "-c", _WATCHED, progress_file(tmp_path).path]

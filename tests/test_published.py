@@ -59,7 +59,7 @@ def luma_figures(engine: Engine, image: np.ndarray, scale: int) -> tuple[float, 
 @pytest.mark.parametrize(
     "name", [AUTHORS[0], *(pytest.param(name, marks=pytest.mark.slow) for name in AUTHORS[1:])]
 )
-def test_the_authors_weights_reach_their_luma_psnr_on_set5(shared, name):
+def test_authors_weights_reach_their_luma_psnr_on_set5(shared, name):
     published = golden(shared, "paper_luma_psnr")[name]["Set5"]
     path = shared / f"weights/published/matlab/{name}.mat"
     engine = engine_of(read_matlab(path, path.read_bytes()), "replicate")
@@ -74,13 +74,13 @@ def test_the_authors_weights_reach_their_luma_psnr_on_set5(shared, name):
     assert srcnn == pytest.approx(published["mean_srcnn"], abs=0.002)
 
 
-def test_every_published_file_is_measured(shared):
+def test_all_published_weights_are_measured(shared):
     assert set(AUTHORS) == set(golden(shared, "paper_luma_psnr"))
     found = {path.stem for path in (shared / "weights/published/matlab").glob("*.mat")}
     assert set(AUTHORS) == found
 
 
-def test_the_tutorials_weights_reach_its_figures_of_the_bird(shared):
+def test_tutorial_weights_reach_its_figures_of_the_bird(shared):
     published = golden(shared, "seed_bird")[
         "srcnn_reproduced_rounded_half_to_even_instead_of_truncated"
     ]

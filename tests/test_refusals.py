@@ -15,7 +15,7 @@ def image(tmp_path, photo):
     return tmp_path / "in" / "a.png"
 
 
-def test_options_of_a_job_server_are_handed_on():
+def test_job_server_options_are_passed_on():
     words = ["--runner", "FlinkRunner", "--max_bundle_size", "500", "--objectReuse", "--x_y=1"]
     command = parse(["--input", "a.png", "--output", "out", "--scale", "3", *words])
     assert command.beam_arguments == words
@@ -71,7 +71,7 @@ def test_options_of_a_job_server_are_handed_on():
         (["--weights", "model.h5"], "python -m srcnn.convert"),
     ],
 )
-def test_bad_usage_is_one_line_and_exit_code_2(run_job, image, tmp_path, arguments, words):
+def test_bad_usage_prints_one_line_and_exits_with_2(run_job, image, tmp_path, arguments, words):
     before = files_below(tmp_path)
     job = run_job("--input", image, *arguments)
     assert job.code == 2
@@ -92,7 +92,7 @@ def test_bad_usage_is_one_line_and_exit_code_2(run_job, image, tmp_path, argumen
         ("!!python/object/apply:os.system [id]", "not valid YAML"),
     ],
 )
-def test_a_bad_configuration_file_is_refused(run_job, image, tmp_path, text, words):
+def test_bad_configuration_file_is_refused(run_job, image, tmp_path, text, words):
     config = tmp_path / "job.yaml"
     config.write_text(text)
     job = run_job("--input", image, "--config", config)
@@ -111,25 +111,25 @@ def test_flags_override_the_file(run_job, image, tmp_path):
     assert job.summary["configuration"]["max_failures"] == "5%"
 
 
-def test_dashes_and_underscores_are_the_same(run_job, image):
+def test_dashes_and_underscores_are_equivalent(run_job, image):
     assert run_job("--input", image, "--max-failures=3", "--engine-threads", "2").code == 0
 
 
-def test_nothing_matched_is_exit_code_4(run_job, tmp_path):
+def test_no_match_exits_with_4(run_job, tmp_path):
     job = run_job("--input", f"{tmp_path}/no/*.png", "--input", f"{tmp_path}/*.gif")
     assert (job.code, job.output.exists()) == (4, False)
     assert "nothing matches" in job.err
     assert len(job.err.splitlines()) == 1
 
 
-def test_a_glob_that_matches_nothing_beside_one_that_does_is_a_warning(run_job, image, tmp_path):
+def test_glob_without_matches_beside_another_is_a_warning(run_job, image, tmp_path):
     job = run_job("--input", image, "--input", f"{tmp_path}/no/*.png")
     assert job.code == 0
     assert f"warning: nothing matches '{tmp_path}/no/*.png'" in job.err
 
 
 @pytest.mark.parametrize("output", ["/proc/nowhere/out", "file/out", "file"])
-def test_an_output_that_cannot_be_written_is_refused(run_job, image, tmp_path, output):
+def test_unwritable_output_is_refused(run_job, image, tmp_path, output):
     (tmp_path / "file").write_text("")
     job = run_job("--input", image, output=tmp_path / output)
     assert job.code == 2
@@ -159,7 +159,7 @@ def test_an_output_that_cannot_be_written_is_refused(run_job, image, tmp_path, o
         ("in/**/*.png", "in-out", False),
     ],
 )
-def test_an_output_inside_the_inputs_is_refused(
+def test_output_inside_the_inputs_is_refused(
     run_job, image, tmp_path, pattern, output, refused, monkeypatch
 ):
     (tmp_path / "link").symlink_to(tmp_path / "in")
@@ -173,7 +173,7 @@ def test_an_output_inside_the_inputs_is_refused(
 
 
 @pytest.mark.parametrize("name", [".scratch", "images", "metrics", "runs", "comparisons"])
-def test_an_output_that_leads_elsewhere_by_a_link_is_refused(run_job, image, tmp_path, name):
+def test_output_directory_that_links_elsewhere_is_refused(run_job, image, tmp_path, name):
     (tmp_path / "out").mkdir()
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "out" / name).symlink_to(tmp_path / "elsewhere")
@@ -183,13 +183,13 @@ def test_an_output_that_leads_elsewhere_by_a_link_is_refused(run_job, image, tmp
     assert files_below(tmp_path) == {"in/a.png"}
 
 
-def test_a_glob_that_climbs_behind_a_wildcard_is_refused(run_job, image, tmp_path):
+def test_dotdot_after_a_wildcard_is_refused(run_job, image, tmp_path):
     job = run_job("--input", f"{tmp_path}/*/../in/*.png")
     assert (job.code, job.output.exists()) == (2, False)
     assert "'..' cannot stand behind a wildcard" in job.err
 
 
-def test_a_name_that_is_refused_cannot_break_the_line(run_job, tmp_path):
+def test_control_characters_in_refused_names_are_escaped(run_job, tmp_path):
     (tmp_path / "two\nlines\x1b[31m").mkdir()
     job = run_job("--input", tmp_path / "two\nlines\x1b[31m")
     assert job.code == 2
@@ -197,19 +197,19 @@ def test_a_name_that_is_refused_cannot_break_the_line(run_job, tmp_path):
     assert job.err.strip().isprintable()
 
 
-def test_a_directory_as_input_is_refused_with_the_right_glob(run_job, image):
+def test_directory_as_input_is_refused_suggesting_a_glob(run_job, image):
     job = run_job("--input", image.parent)
     assert job.code == 2
     assert "**/*.png" in job.err
 
 
-def test_a_scale_without_weights_is_refused_with_what_exists(run_job, image):
+def test_scale_without_weights_is_refused_listing_existing_ones(run_job, image):
     job = run_job("--input", image, "--model", "srcnn-955", "--scale", "4", "--kernel", "nearest")
     assert (job.code, job.output.exists()) == (2, False)
     assert "srcnn-955_x2_bilinear" in job.err
 
 
-def test_scale_1_wants_to_know_what_enlarged_the_images(run_job, image):
+def test_scale_1_requires_the_full_name_of_a_model(run_job, image):
     job = run_job("--input", image, "--mode", "restore", "--scale", "1", "--model", "srcnn-955")
     assert job.code == 2
     assert "srcnn-955_x2_bilinear" in job.err
@@ -225,13 +225,13 @@ def test_damaged_weights_are_refused_before_the_run(run_job, image, tmp_path, ti
     assert str(copy) in job.err
 
 
-def test_weights_for_another_degradation_are_a_warning(run_job, image):
+def test_weights_for_another_degradation_give_a_warning(run_job, image):
     job = run_job("--input", image, "--scale", "3")
     assert job.code == 0
     assert "made for x2 bilinear (opencv)" in job.err
 
 
-def test_help_shows_every_default_the_examples_and_the_exit_codes():
+def test_help_shows_defaults_examples_and_exit_codes():
     done = subprocess.run(
         [sys.executable, str(ROOT / "run_pipeline.py"), "--help"],
         capture_output=True, text=True, cwd="/", timeout=PATIENCE,

@@ -53,7 +53,7 @@ Caused by: org.apache.flink.runtime.JobException: Recovery is suppressed by NoRe
         ("", ""),
     ],
 )  # fmt: skip
-def test_the_reason_is_the_line_that_says_most(text, reason):
+def test_failure_reason_is_the_most_informative_line(text, reason):
     assert reason_of(text) == (text if reason is None else reason)
 
 
@@ -71,7 +71,7 @@ def test_the_reason_is_the_line_that_says_most(text, reason):
         ),
     ],
 )
-def test_a_runner_that_cannot_be_is_refused_before_anything(
+def test_unreachable_or_unknown_runner_is_refused_before_the_run(
     run_job, photo, tmp_path, monkeypatch, options, message
 ):
     monkeypatch.setattr("pipeline.runners.portable.ANSWER_SECONDS", 0.5)
@@ -98,13 +98,13 @@ def test_a_runner_that_cannot_be_is_refused_before_anything(
         (["--runner=Nonsense"], RemoteRunner, False),
     ],
 )
-def test_the_table_decides_which_runner_it_is_and_where_its_workers_are(options, runner, here):
+def test_options_select_the_runner_and_locate_its_workers(options, runner, here):
     found = find_runner(options)
     assert type(found) is runner
     assert (found.workers is not None) == here
 
 
-def test_what_a_runner_sets_reaches_its_pipeline():
+def test_options_set_by_a_runner_reach_its_pipeline():
     runner = find_runner(["--runner=PrismRunner"])
     pipeline = runner.make_pipeline()
     name = name_job(runner.options, "night")
@@ -112,9 +112,7 @@ def test_what_a_runner_sets_reaches_its_pipeline():
 
 
 @pytest.mark.parametrize("name", ["input", "input_list", "output"])
-def test_a_relative_path_means_something_else_to_workers(
-    run_job, photo, tmp_path, monkeypatch, name
-):
+def test_relative_path_is_refused_for_remote_workers(run_job, photo, tmp_path, monkeypatch, name):
     write_images(tmp_path / "in", {"a.png": photo[:40, :40]})
     monkeypatch.chdir(tmp_path)
     paths = {
@@ -148,7 +146,7 @@ print("never reached", flush=True)
 
 
 @pytest.mark.parametrize("signals", [1, 2])
-def test_the_first_signal_waits_for_the_submission_and_the_second_does_not(signals):
+def test_first_signal_waits_for_the_submission_and_the_second_does_not(signals):
     program = DEFERRING.format(signals=signals)
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE
@@ -183,7 +181,7 @@ def ask_for_a_worker(channel) -> beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolSt
     return stub
 
 
-def test_the_pool_is_reached_from_this_machine_alone(pool):
+def test_worker_pool_listens_on_localhost_only(pool):
     process, port = pool
     (listening,) = [
         connection.laddr
@@ -199,7 +197,7 @@ def test_the_pool_is_reached_from_this_machine_alone(pool):
 
 
 @pytest.mark.parametrize("end", ["asked", "killed", "terminated"])
-def test_workers_end_when_they_shall_and_with_their_pool(pool, end):
+def test_workers_end_on_request_and_with_their_pool(pool, end):
     process, port = pool
     with grpc.insecure_channel(f"localhost:{port}") as channel:
         stub = ask_for_a_worker(channel)
@@ -217,7 +215,7 @@ def test_workers_end_when_they_shall_and_with_their_pool(pool, end):
     assert not alive
 
 
-def test_a_runner_stops_its_own_worker_of_two_with_one_name(pool):
+def test_runner_stops_only_its_own_worker_of_two_with_equal_names(pool):
     """As two TaskManagers beside one pool do, which both count their workers from 1."""
     process, port = pool
     # Channels with equal options share a connection.
@@ -274,7 +272,7 @@ def flink() -> Iterator[HTTPServer]:
         server.shutdown()
 
 
-def test_of_flinks_jobs_only_those_of_the_run_are_cancelled(flink):
+def test_only_flink_jobs_of_the_run_are_cancelled(flink):
     flink.jobs = {"old": ("srcnn-1", "RUNNING"), "gone": ("srcnn-1", "FAILED")}
     jobs = FlinkJobs(f"127.0.0.1:{flink.server_port}", "srcnn-1")
     flink.jobs |= {
@@ -299,7 +297,7 @@ def test_of_flinks_jobs_only_those_of_the_run_are_cancelled(flink):
         ("Nightly_2.0-", "srcnn-nightly-2-0"),
     ],
 )
-def test_a_remote_job_is_named_after_its_run(run_id, name):
+def test_remote_job_is_named_after_its_run(run_id, name):
     options = PipelineOptions([])
     name_job(options, run_id)
     assert options.view_as(GoogleCloudOptions).job_name == name
@@ -316,7 +314,7 @@ def job_server():
 
 
 @pytest.mark.slow
-def test_the_result_of_external_workers_is_the_local_runners(
+def test_external_workers_give_the_same_results_as_the_local_runner(
     job_server, pool, run_job, photo, tmp_path, tiny_weights
 ):
     images = {f"{i}.png": photo[i : i + 60, i : i + 80] for i in range(6)}
@@ -339,7 +337,7 @@ def test_the_result_of_external_workers_is_the_local_runners(
     )
 
 
-def test_openvino_reports_nothing_to_anybody():
+def test_openvino_telemetry_is_not_loaded():
     pytest.importorskip("openvino")
     program = (
         "import sys, srcnn.engines.openvino\n"

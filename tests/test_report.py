@@ -55,7 +55,7 @@ def rows_of(store) -> pd.DataFrame:
     return pd.read_parquet(f"{store.root}/metrics")
 
 
-def test_no_row_is_lost_none_is_twice_and_the_later_counts(store, tmp_path):
+def test_compaction_keeps_each_row_once_preferring_the_later(store, tmp_path):
     parts = [
         [row(1), row(2, 5, "failed")],
         [],
@@ -77,7 +77,7 @@ def test_no_row_is_lost_none_is_twice_and_the_later_counts(store, tmp_path):
 
 @quick
 @given(st.lists(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), max_size=6), max_size=6))
-def test_the_compacted_rows_are_those_of_a_dictionary(tmp_path_factory, entries):
+def test_compacted_rows_equal_a_dictionary_by_source(tmp_path_factory, entries):
     store = OutputStore(str(tmp_path_factory.mktemp("out")), "run")
     journal(store, [[row(number, attempt) for number, attempt in part] for part in entries])
     expected: dict[str, int] = {}
@@ -90,7 +90,7 @@ def test_the_compacted_rows_are_those_of_a_dictionary(tmp_path_factory, entries)
         assert dict(zip(rows.relative_path, rows.output_bytes, strict=True)) == expected
 
 
-def test_files_and_groups_are_bounded_and_ordered(store, monkeypatch):
+def test_report_files_and_row_groups_are_bounded_and_ordered(store, monkeypatch):
     monkeypatch.setattr(report, "_FILE_ROWS", 40)
     monkeypatch.setattr(report, "_GROUP_ROWS", 8)
     statuses = ("written", "skipped", "failed")
@@ -109,7 +109,7 @@ def test_files_and_groups_are_bounded_and_ordered(store, monkeypatch):
     assert len(rows_of(store)) == 90
 
 
-def test_rows_are_written_soon_and_then_less_often(store, monkeypatch):
+def test_journal_writes_start_early_and_become_rarer(store, monkeypatch):
     now = [0.0]
     monkeypatch.setattr(report.time, "monotonic", lambda: now[0])
     one, written = RowJournal(store), []
@@ -125,7 +125,7 @@ def test_rows_are_written_soon_and_then_less_often(store, monkeypatch):
     assert len(written) < 150
 
 
-def test_many_rows_are_written_at_once_however_soon(store):
+def test_full_journal_buffer_is_written_immediately(store):
     one = RowJournal(store)
     for number in range(2_500):
         one.add(row(number))
@@ -134,7 +134,7 @@ def test_many_rows_are_written_at_once_however_soon(store):
     assert compact_journal(store, "run") == 2_500
 
 
-def test_the_schema_holds_for_rows_without_any_value(store):
+def test_schema_is_complete_for_rows_without_values(store):
     journal(store, [[ReportRow(run_id="run", source_uri="a", relative_path="a")]])
     compact_journal(store, "run")
     file = pq.ParquetFile(io.BytesIO(store.read("metrics/run_id=run/part-00000.parquet")))

@@ -74,14 +74,14 @@ def resized_plane(plane: np.ndarray, size: tuple[int, int], kernel: str) -> np.n
     kernel=st.sampled_from(MATLAB_KERNELS),
     seed=st.integers(0, 99),
 )
-def test_resize_matlab_is_its_definition(height, width, target, kernel, seed):
+def test_resize_matlab_equals_its_definition(height, width, target, kernel, seed):
     plane = np.random.default_rng(seed).normal(size=(height, width)) * 100
     result = resize_matlab(plane, target, kernel)
     assert result.dtype == np.float64
     np.testing.assert_allclose(result, resized_plane(plane, target, kernel), atol=1e-10)
 
 
-def test_bicubic_enlargement_has_the_weights_of_keys_at_quarter_samples():
+def test_bicubic_enlargement_uses_keys_weights():
     line = np.zeros((1, 9))
     line[0, 4] = 1
     spread = resize_matlab(line, (1, 18), "bicubic")[0]
@@ -92,7 +92,7 @@ def test_bicubic_enlargement_has_the_weights_of_keys_at_quarter_samples():
     assert not spread[:5].any() and not spread[13:].any()
 
 
-def test_bilinear_reduction_is_antialiased_and_mirrors_the_edge():
+def test_bilinear_reduction_is_antialiased_with_mirrored_edges():
     a, b, c, d = 8.0, 16.0, 40.0, 200.0
     result = resize_matlab(np.array([[a, b, c, d]]), (1, 2), "bilinear")[0]
     # The triangle, twice as wide, weighs its four samples 1 : 3 : 3 : 1.
@@ -117,7 +117,7 @@ def test_resize_matlab_preserves_constants(kernel, target):
 
 
 @pytest.mark.parametrize("kernel", MATLAB_KERNELS)
-def test_resize_matlab_commutes_with_turning(kernel):
+def test_resize_matlab_commutes_with_rotation(kernel):
     plane = np.random.default_rng(5).random((12, 9))
     result = resize_matlab(plane, (24, 6), kernel)
     np.testing.assert_allclose(resize_matlab(plane.T, (6, 24), kernel).T, result, atol=1e-12)
@@ -127,7 +127,7 @@ def test_resize_matlab_commutes_with_turning(kernel):
 
 @pytest.mark.parametrize("kernel", MATLAB_KERNELS)
 @pytest.mark.parametrize("scale", [2, 3, 4])
-def test_degrade_matlab_does_not_round_in_between(kernel, scale):
+def test_degrade_matlab_does_not_round_between_steps(kernel, scale):
     plane = random_image((4 * scale, 5 * scale))
     small = resized_plane(plane, (4, 5), kernel)
     expected = resized_plane(small, plane.shape, kernel)
@@ -143,7 +143,7 @@ OPENCV_FLAGS = {
 }
 
 
-def test_kernels_of_both_protocols_are_known():
+def test_each_protocol_lists_its_kernels():
     assert set(KERNELS["opencv"]) == set(OPENCV_FLAGS)
     assert set(KERNELS["matlab"]) == set(MATLAB_KERNELS)
 
@@ -151,7 +151,7 @@ def test_kernels_of_both_protocols_are_known():
 @pytest.mark.parametrize("kernel", OPENCV_FLAGS)
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 @pytest.mark.parametrize("shape", [(23, 31), (23, 31, 3)])
-def test_opencv_kernels_are_cv2(kernel, dtype, shape):
+def test_opencv_kernels_equal_cv2(kernel, dtype, shape):
     image = random_image(shape, dtype)
     flag = OPENCV_FLAGS[kernel]
     enlarged = resize_opencv(image, (46, 62), kernel)
@@ -173,7 +173,7 @@ def test_opencv_kernels_are_cv2(kernel, dtype, shape):
         ((2, 9), 3, (0, 9)),
     ],
 )
-def test_modcrop_cuts_the_last_rows_and_columns(shape, scale, expected):
+def test_modcrop_removes_the_last_rows_and_columns(shape, scale, expected):
     image = random_image(shape)
     cropped = modcrop(image, scale)
     assert cropped.shape == expected

@@ -44,7 +44,7 @@ names = st.text(st.characters(exclude_categories=["Cc"], exclude_characters="/")
     st.lists(st.tuples(names, st.binary(max_size=1500)), max_size=6),
     st.sampled_from([tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]),
 )
-def test_what_is_carried_is_carried_byte_for_byte(members, form):
+def test_other_members_are_copied_byte_for_byte(members, form):
     try:
         content = tar_bytes(((f"{name}.json", data) for name, data in members), form)
     except (ValueError, UnicodeError):
@@ -52,7 +52,7 @@ def test_what_is_carried_is_carried_byte_for_byte(members, form):
     assert rewritten(content) == content
 
 
-def test_an_image_is_replaced_and_all_else_stays():
+def test_only_the_image_of_a_sample_is_replaced():
     long = f"{'d' * 90}/{'k' * 90}"
     for form in (tarfile.GNU_FORMAT, tarfile.PAX_FORMAT):
         members = [
@@ -69,14 +69,14 @@ def test_an_image_is_replaced_and_all_else_stays():
         assert {(m.mtime, m.uname) for m, _ in found} == {(1_700_000_000, "bigdata")}
 
 
-def test_a_sample_knows_where_its_image_is():
+def test_sample_locates_its_image():
     content = tar_bytes([("x.json", b"{}"), *sample_of("y", IMAGES[0])])
     (_, sample) = read(content)
     assert content[sample.offset :][: sample.size] == IMAGES[0] == sample.content()
     assert count_samples(io.BytesIO(content)) == 2
 
 
-def test_figures_are_a_member_of_their_sample():
+def test_tar_figures_are_a_member_of_their_sample():
     made = rewritten(
         tar_bytes(sample_of("a", IMAGES[0])), None, {"psnr": float("inf"), "failure": None}
     )
@@ -109,7 +109,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize(("part", "said"), HOSTILE.values(), ids=HOSTILE)
-def test_a_hostile_member_is_a_bad_sample_between_good_ones(part, said):
+def test_hostile_tar_member_is_one_bad_sample(part, said):
     content = raw(GOOD, part, (info_of("z.jpg", 2), b"zz"))
     samples = read(content)
     assert [one.problem is None for one in samples] == [True, False, True]
@@ -117,7 +117,7 @@ def test_a_hostile_member_is_a_bad_sample_between_good_ones(part, said):
     assert rewritten(content)[: len(content)] == content
 
 
-def test_a_sparse_member_of_ten_gigabytes_is_not_unfolded():
+def test_sparse_10_gb_member_is_not_expanded():
     info = info_of("x.jpg", type=tarfile.GNUTYPE_SPARSE)
     header = bytearray(info.tobuf(tarfile.GNU_FORMAT))
     header[386:398], header[398:410] = b"00000000000\0", b"00000000000\0"
@@ -130,7 +130,7 @@ def test_a_sparse_member_of_ten_gigabytes_is_not_unfolded():
     assert len(rewritten(content)) < len(content) + 20_000
 
 
-def test_samples_of_two_images_or_equal_keys_or_names():
+def test_samples_with_duplicate_images_keys_or_names_are_refused():
     two = [("a.left.png", b"1"), ("a.right.jpg", b"2"), ("a.json", b"{}")]
     content = tar_bytes([*two, *sample_of("b", b"x"), *sample_of("c", b"x"), *sample_of("b", b"y")])
     samples = read(content)
@@ -147,7 +147,7 @@ def test_samples_of_two_images_or_equal_keys_or_names():
 
 @quick
 @given(st.data())
-def test_a_tar_that_is_cut_off_anywhere_says_so_and_gives_what_is_whole(data):
+def test_truncated_tar_yields_its_whole_samples_and_an_error(data):
     content = tar_bytes([m for n in "abc" for m in sample_of(n, IMAGES[0])])
     end = len(content.rstrip(b"\0"))
     cut = data.draw(st.integers(0, end))
@@ -160,7 +160,7 @@ def test_a_tar_that_is_cut_off_anywhere_says_so_and_gives_what_is_whole(data):
 
 @quick
 @given(st.data())
-def test_a_damaged_tar_never_surprises(data):
+def test_damaged_tar_raises_only_shard_errors(data):
     content = bytearray(
         tar_bytes([m for n in "ab" for m in sample_of(n, b"xyz")], tarfile.PAX_FORMAT)
     )
@@ -204,7 +204,7 @@ NAMES = ["a.jpg", "b.HEIC", None]
 
 @pytest.mark.parametrize("names", [NAMES, None], ids=["struct", "binary"])
 @pytest.mark.parametrize("codec", ["zstd", "none", "snappy"])
-def test_a_table_stays_but_for_its_images(names, codec):
+def test_parquet_table_is_unchanged_except_its_images(names, codec):
     table = parquet_table(IMAGES, names)
     source = parquet_bytes(table, compression=codec, row_group_size=2)
     made = restored(source, NewImage(b"new", ".png"))
@@ -225,7 +225,7 @@ def test_a_table_stays_but_for_its_images(names, codec):
     assert restored(source, NewImage(b"new", ".png")) == made
 
 
-def test_rows_that_stay_or_are_left_out():
+def test_parquet_rows_are_kept_or_dropped():
     table = parquet_table([IMAGES[0], None, IMAGES[2]], NAMES)
     source = parquet_bytes(table)
     assert table_of(restored(source, None)) == table
@@ -246,7 +246,7 @@ def test_row_groups_are_bounded_in_bytes(monkeypatch):
     assert [file.metadata.row_group(n).num_rows for n in range(3)] == [4, 4, 2]
 
 
-def test_figures_are_a_column():
+def test_parquet_figures_are_a_column():
     source = parquet_bytes(parquet_table(IMAGES))
     made = restored(source, None, {"psnr": float("inf")})
     expected = [{"failure": None, "psnr": float("inf")}] * 3
@@ -269,7 +269,7 @@ BINARY, TEXT = pa.array([b"x"], pa.large_binary()), pa.array(["x"])
         ({"b": BINARY}, "img", "column img is not there; .* b"),
     ],
 )
-def test_the_column_is_found_where_there_is_one_only(columns, named, said):
+def test_image_column_is_found_if_unique(columns, named, said):
     schema = pa.table(columns).schema
     if said in columns:
         assert parquet.image_column(schema, named) == said
@@ -278,12 +278,12 @@ def test_the_column_is_found_where_there_is_one_only(columns, named, said):
         parquet.image_column(schema, named)
 
 
-def test_what_hugging_face_calls_an_image_goes_first():
+def test_hugging_face_image_feature_is_preferred():
     table = parquet_table(IMAGES).append_column("mask", pa.array(IMAGES))
     assert parquet.image_column(table.schema) == "image"
 
 
-def test_a_damaged_page_loses_its_row_group_alone():
+def test_damaged_page_loses_only_its_row_group():
     images = [bytes([n]) * 5000 for n in range(9)]
     source = bytearray(
         parquet_bytes(
@@ -308,7 +308,7 @@ def test_a_damaged_page_loses_its_row_group_alone():
 
 @quick
 @given(st.data())
-def test_a_damaged_table_never_surprises(data):
+def test_damaged_table_raises_only_shard_errors(data):
     content = bytearray(parquet_bytes(parquet_table(IMAGES, NAMES), row_group_size=2))
     for _ in range(data.draw(st.integers(1, 6))):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
@@ -318,7 +318,7 @@ def test_a_damaged_table_never_surprises(data):
         return
 
 
-def test_an_image_is_found_by_its_row():
+def test_image_is_found_by_its_row():
     source = parquet_bytes(parquet_table(IMAGES, NAMES), row_group_size=2)
     assert [parquet.find_image(io.BytesIO(source), str(n)) for n in range(3)] == IMAGES
     with pytest.raises(ShardError, match="no row 3"):
@@ -337,7 +337,7 @@ def test_an_image_is_found_by_its_row():
         ("b.png", False), ("b.json.gz", False), ("tar", False),
     ],
 )  # fmt: skip
-def test_shards_are_told_by_their_ending(path, refused):
+def test_shard_format_follows_from_the_suffix(path, refused):
     assert (refusal(path) is not None) == refused
     assert is_shard(path) == path.lower().endswith(tuple(FORMATS))
 
@@ -354,12 +354,12 @@ def test_shards_are_told_by_their_ending(path, refused):
         ("", picture(0), "webp", ".webp"),
     ],
 )
-def test_the_ending_follows_the_output_format(file_name, content, output_format, ending):
+def test_member_suffix_follows_the_output_format(file_name, content, output_format, ending):
     sample = Sample("x", None, file_name=file_name)
     assert new_ending(sample, content, output_format) == ending
 
 
-def test_a_name_with_another_ending():
+def test_replacing_a_suffix_keeps_the_name():
     assert with_ending("a/b.seg.heic", ".png") == "a/b.seg.png"
     assert with_ending("a/b.JPG", ".jpg") == "a/b.JPG"
     assert with_ending("a.b/c", ".png") == "a.b/c.png"

@@ -89,7 +89,7 @@ def loose(done: Done) -> list[bytes]:
     return [(done.job.output / "images/loose" / name).read_bytes() for name in NAMES]
 
 
-def test_tars_hold_the_same_samples_with_the_images_that_files_become(done):
+def test_output_tars_hold_the_same_samples_with_restored_images(done):
     made = loose(done)
     for name, start in (("a.tar", 0), ("sub/b.tar", 4)):
         before, after = read_tar(done.root / "in" / name), read_tar(done.shards / name)
@@ -101,7 +101,7 @@ def test_tars_hold_the_same_samples_with_the_images_that_files_become(done):
     assert contents(done.root / "in") == done.before, "sources are never touched"
 
 
-def test_tables_hold_the_same_rows_and_are_still_seen_as_images(done, tmp_path):
+def test_output_tables_keep_their_rows_and_image_features(done, tmp_path):
     made = loose(done)
     for name in ("hf.parquet", "plain.parquet"):
         old, new = (pq.read_table(place / name) for place in (done.root / "in", done.shards))
@@ -120,7 +120,7 @@ def test_tables_hold_the_same_rows_and_are_still_seen_as_images(done, tmp_path):
     assert pq.read_table(done.shards / "plain.parquet")["image"].to_pylist() == made
 
 
-def test_each_image_has_a_row(done):
+def test_each_image_of_a_shard_has_a_row(done):
     rows = done.job.rows
     assert len(rows) == 4 * len(KEYS) == done.job.summary["counts"]["written"]
     assert done.job.summary["in_shards"] == 3 * len(KEYS)
@@ -142,7 +142,7 @@ def test_each_image_has_a_row(done):
     assert pd.isna(file.shard)
 
 
-def test_pictures_and_pages_show_images_out_of_shards(done):
+def test_comparisons_and_pages_show_images_of_shards(done):
     drawn = files_below(done.job.output / "comparisons")
     assert {"a.tar!001.jpg.png", "sub/b.tar!005.jpg.png", "hf.parquet!0.png"} < drawn
     assert len(drawn) == 4 * len(KEYS)
@@ -153,7 +153,7 @@ def test_pictures_and_pages_show_images_out_of_shards(done):
 
 
 @pytest.mark.slow
-def test_what_is_done_is_skipped_and_what_changed_is_not(done, tmp_path):
+def test_unchanged_shards_are_skipped_and_changed_ones_redone(done, tmp_path):
     shutil.copytree(done.root, tmp_path / "x", copy_function=shutil.copy2)
     root, before = tmp_path / "x", contents(done.shards)
     inputs = root / "in"
@@ -181,7 +181,7 @@ def test_what_is_done_is_skipped_and_what_changed_is_not(done, tmp_path):
     assert files_below(again.output / "shards") == {"a.tar", "hf.parquet", "plain.parquet"}
 
 
-def test_a_format_and_figures_that_are_asked_for_go_into_the_shards(done):
+def test_output_format_and_figures_are_written_into_shards(done):
     job = run(
         done.root, done.weights, "--mode", "restore", "--output_format", "png",
         "--figures_in", "shards", shards="[ah]*", out="restored",
@@ -203,7 +203,7 @@ def test_a_format_and_figures_that_are_asked_for_go_into_the_shards(done):
 
 
 @pytest.mark.slow
-def test_images_that_are_large_enough_stay_as_they_are(done):
+def test_images_already_large_enough_are_copied(done):
     nights = [
         ("0.0007MP", {"large enough": 3, "new": 1}),
         ("0.0007MP", {"large enough": 3, "unchanged": 1}),
@@ -223,7 +223,7 @@ def test_images_that_are_large_enough_stay_as_they_are(done):
 
 
 @pytest.mark.slow
-def test_no_image_takes_the_name_of_another_member(done):
+def test_restored_image_never_takes_another_members_name(done):
     source = done.root / "in2"
     source.mkdir()
     members = [("z.jpg", IMAGES["000"]), ("z.png", IMAGES["001"]), ("z.txt", b"")]
@@ -238,7 +238,7 @@ def test_no_image_takes_the_name_of_another_member(done):
 
 
 @pytest.mark.slow
-def test_the_report_alone(done):
+def test_shards_none_writes_only_the_report(done):
     for night, status in (("a", "written"), ("b", "skipped")):
         job = run(
             done.root, done.weights, "--shards", "none", "--run_id", night, "--comparisons", "2",
@@ -311,7 +311,7 @@ NOT_READ = {"type.parquet", "no.parquet", "packed.tar.gz"}
 
 
 @pytest.mark.parametrize("policy", ["keep", "drop", "fail"])
-def test_a_bad_sample_never_loses_its_neighbours(tmp_path, tiny_weights, policy):
+def test_bad_sample_does_not_affect_its_neighbours(tmp_path, tiny_weights, policy):
     expected = write_bad(tmp_path / "in")
     job = run(tmp_path, tiny_weights, "--on_failure", policy, "--max_failures", "99%")
     assert job.code == 0, job.err
@@ -358,7 +358,7 @@ def check_next_night(job: Outcome, root: Path, weights: Path) -> None:
     assert rows.loc["cut.tar!x.jpg", "change"] == "failed before"
 
 
-def test_wrong_options_are_refused_before_the_run(done, tmp_path):
+def test_invalid_shard_options_are_refused_before_the_run(done, tmp_path):
     for more, said in (
         (["--image_column", "label"], "image_column: 'label'"),
         (["--on_failure", "keeep"], "did you mean 'keep'"),
@@ -371,7 +371,7 @@ def test_wrong_options_are_refused_before_the_run(done, tmp_path):
     assert not (done.root / "wrong").exists()
 
 
-def test_rows_of_a_shard_that_are_not_all_there_are_left_out(done, tmp_path):
+def test_rows_of_an_incomplete_shard_are_left_out(done, tmp_path):
     shutil.copytree(done.job.output, tmp_path / "out")
     store = OutputStore(str(tmp_path / "out"), "first")
     (part,) = store.glob("metrics/run_id=first/*.parquet")
@@ -386,7 +386,7 @@ def test_rows_of_a_shard_that_are_not_all_there_are_left_out(done, tmp_path):
 
 
 @pytest.mark.slow
-def test_killed_at_any_moment_and_run_again(tmp_path, tiny_weights):
+def test_runs_killed_at_any_moment_are_completed_by_the_next(tmp_path, tiny_weights):
     generator = np.random.default_rng(5)
     (tmp_path / "in").mkdir()
     for shard in range(10):

@@ -40,7 +40,7 @@ def of_the(s3, key: str) -> dict[str, int]:
     return counts
 
 
-def test_shards_of_a_store_are_those_of_a_disk_for_few_requests(s3, run_job, tmp_path):
+def test_shards_on_a_store_equal_those_on_disk_with_few_requests(s3, run_job, tmp_path):
     shards = {
         "a.tar": tar_bytes(samples_of(map(str, range(12)), IMAGES)),
         "b.parquet": parquet_bytes(parquet_table(IMAGES), row_group_size=5),
@@ -86,7 +86,7 @@ def test_shards_of_a_store_are_those_of_a_disk_for_few_requests(s3, run_job, tmp
 
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", [503, "drop", "lose"])
-def test_each_request_of_an_upload_is_tried_again(s3, fault):
+def test_each_multipart_request_is_retried(s3, fault):
     content = bytes(range(256)) * 200
     s3.fault = lambda method, path, before: fault if before == 0 and "x.tar" in path else None
     upload_object(f"{OUT}/x.tar", io.BytesIO(content))
@@ -94,7 +94,7 @@ def test_each_request_of_an_upload_is_tried_again(s3, fault):
     assert read_object(f"{OUT}/x.tar") == content
 
 
-def test_an_upload_that_fails_leaves_nothing(s3, monkeypatch):
+def test_failed_upload_leaves_nothing_behind(s3, monkeypatch):
     monkeypatch.setattr("storage.bucket.BusyError.patience", 0.1)
     s3.fault = lambda method, path, before: 503 if "partNumber=3" in path else None
     with pytest.raises(StoreError):
@@ -105,6 +105,6 @@ def test_an_upload_that_fails_leaves_nothing(s3, monkeypatch):
     assert "Uploads" not in s3.client().list_multipart_uploads(Bucket=BUCKET)
 
 
-def test_what_fits_a_part_is_one_put(s3):
+def test_shard_that_fits_one_part_is_a_single_put(s3):
     upload_object(f"{OUT}/x.tar", io.BytesIO(b"x"))
     assert of_the(s3, "out/x.tar") == {"PUT": 1}

@@ -32,7 +32,7 @@ SMALLEST_GAIN = {
 }
 
 
-def test_every_scale_and_kernel_of_srcnn_is_there():
+def test_srcnn_weights_cover_every_scale_and_kernel():
     degradations = [("bilinear", "opencv"), ("bicubic", "matlab")]
     expected = {
         (architecture, scale, *degradation)
@@ -45,7 +45,7 @@ def test_every_scale_and_kernel_of_srcnn_is_there():
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.name)
-def test_the_card_names_the_recipe_and_the_data(path):
+def test_card_names_recipe_and_data(path):
     card = load_weights(path).card
     degradation = "" if card.degrade else f"_{card.kernel}"
     assert path.name == f"{card.architecture.name}_x{card.scale}{degradation}.weights.h5"
@@ -65,7 +65,7 @@ def slow_but_one(path: Path):
 @pytest.mark.parametrize(
     "path", [slow_but_one(path) for path in SHIPPED], ids=lambda path: path.name
 )
-def test_the_job_gives_the_figures_on_the_card(run_job, shared, path):
+def test_job_reproduces_the_figures_on_the_card(run_job, shared, path):
     card = SHIPPED[path]
     chain = "shrink" if card.scale > 1 else "jpeg=50"
     job = run_job(

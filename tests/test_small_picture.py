@@ -25,7 +25,7 @@ def weights(tmp_path):
 
 
 @pytest.mark.parametrize("protocol", ["opencv", "matlab"])
-def test_originals_are_cut_to_multiples_of_the_scale_and_measured_so(
+def test_originals_are_cropped_to_multiples_of_the_scale(
     run_job, tmp_path, photo, weights, protocol
 ):
     alpha = np.full((61, 47, 1), 200, np.uint8)
@@ -47,7 +47,7 @@ def test_originals_are_cut_to_multiples_of_the_scale_and_measured_so(
         assert job.rows.psnr_degraded["odd.png"] == expected
 
 
-def test_restoring_loses_nothing_and_gives_what_python_gives(run_job, tmp_path, photo, weights):
+def test_restore_keeps_the_whole_image_and_equals_the_python_api(run_job, tmp_path, photo, weights):
     images = {"colour.png": photo[:61, :47], "gray.png": photo[:61, :47, 1]}
     write_images(tmp_path / "in", images)
     job = run_job("--mode", "restore", "--input", f"{tmp_path}/in/*", "--weights", weights)
@@ -58,7 +58,7 @@ def test_restoring_loses_nothing_and_gives_what_python_gives(run_job, tmp_path, 
         np.testing.assert_array_equal(load_model(weights).enlarge(image), written)
 
 
-def test_an_ensemble_is_other_pixels_and_another_fingerprint(run_job, tmp_path, photo, weights):
+def test_ensemble_changes_pixels_and_fingerprint(run_job, tmp_path, photo, weights):
     write_images(tmp_path / "in", {"a.png": photo[:61, :47]})
     command = ("--mode", "restore", "--input", f"{tmp_path}/in/*", "--weights", weights)
     plain = run_job(*command, output=tmp_path / "plain")
@@ -72,7 +72,7 @@ def test_an_ensemble_is_other_pixels_and_another_fingerprint(run_job, tmp_path, 
     assert not np.array_equal(written, load_model(weights).enlarge(photo[:61, :47]))
 
 
-def test_what_a_network_cannot_know_stays_as_the_interpolation_has_it():
+def test_unreliable_pixels_keep_the_interpolation():
     """Saturated blocks, on which a network of luma and chroma may answer with anything."""
     blocks = np.random.default_rng(0).choice([0, 255], (12, 12, 3)).astype(np.uint8)
     blocks = np.kron(blocks, np.ones((8, 8, 1), np.uint8))
@@ -84,7 +84,7 @@ def test_what_a_network_cannot_know_stays_as_the_interpolation_has_it():
 
 
 @pytest.mark.parametrize(("preset", "scale"), [("photos", 2), ("cleanup", 1)])
-def test_presets_for_photographs_bring_jpegs_closer_to_what_they_were(
+def test_photograph_presets_bring_jpegs_closer_to_their_originals(
     run_job, tmp_path, photo, preset, scale
 ):
     truth = photo[:160, :192]
@@ -109,7 +109,7 @@ def test_presets_for_photographs_bring_jpegs_closer_to_what_they_were(
 
 
 @pytest.mark.parametrize("scale", [1, 3])
-def test_another_scale_is_refused_before_anything_is_written(run_job, tmp_path, weights, scale):
+def test_scale_other_than_the_networks_is_refused_before_the_run(run_job, tmp_path, weights, scale):
     write_images(tmp_path / "in", {"a.png": np.zeros((20, 20), np.uint8)})
     job = run_job(
         "--mode", "restore", "--scale", scale, "--input", f"{tmp_path}/in/*", "--weights", weights
@@ -118,6 +118,6 @@ def test_another_scale_is_refused_before_anything_is_written(run_job, tmp_path, 
     assert f"scale: {scale}: tiny_x2_bilinear sees the small picture" in job.err
 
 
-def test_a_picture_of_its_own_size_is_refused_in_python(photo, weights):
+def test_improve_is_refused_for_enlarging_networks(photo, weights):
     with pytest.raises(ValueError, match="enlarges"):
         load_model(weights).improve(photo)

@@ -18,7 +18,7 @@ def store(tmp_path):
     return OutputStore(str(tmp_path / "out"), "run")
 
 
-def test_write_makes_directories_and_replaces(store, tmp_path):
+def test_write_creates_directories_and_replaces(store, tmp_path):
     assert store.write("a/b/c.bin", b"one") == f"{tmp_path}/out/a/b/c.bin"
     store.write("a/b/c.bin", b"two")
     assert store.read("a/b/c.bin") == b"two"
@@ -28,7 +28,7 @@ def test_write_makes_directories_and_replaces(store, tmp_path):
 
 
 @pytest.mark.parametrize(("step", "name"), [("replace", "a.bin"), ("mkdir", "new/a.bin")])
-def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
+def test_failed_write_keeps_the_old_file_and_leaves_nothing_else(
     store, tmp_path, monkeypatch, step, name
 ):
     store.write("a.bin", b"old")
@@ -45,7 +45,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
 
 
 @pytest.mark.parametrize("path", ["../x.bin", "a/../../x.bin", "link/x.bin", "link/new/x.bin"])
-def test_nothing_is_written_outside(store, tmp_path, path):
+def test_nothing_is_written_outside_the_output(store, tmp_path, path):
     store.write("a/x.bin", b"")
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "out/link").symlink_to(tmp_path / "elsewhere")
@@ -55,7 +55,7 @@ def test_nothing_is_written_outside(store, tmp_path, path):
     assert files_below(tmp_path) == {"out/a/x.bin"}
 
 
-def test_cleaning_one_run_leaves_the_others_files(tmp_path):
+def test_cleaning_one_run_keeps_other_runs_files(tmp_path):
     mine, other = (OutputStore(str(tmp_path), name) for name in ("mine", "other"))
     for store in (mine, other):
         os.makedirs(store.scratch)
@@ -64,7 +64,7 @@ def test_cleaning_one_run_leaves_the_others_files(tmp_path):
     assert files_below(tmp_path) == {".scratch/other/half"}
 
 
-def test_a_process_that_ends_waits_for_its_writers_and_lets_no_more_write(store, monkeypatch):
+def test_ending_process_waits_for_running_writes_and_blocks_new_ones(store, monkeypatch):
     writers = local._Writers()
     monkeypatch.setattr(local, "_writers", writers)
     begun, go_on, replace = threading.Event(), threading.Event(), os.replace
@@ -90,7 +90,7 @@ def test_a_process_that_ends_waits_for_its_writers_and_lets_no_more_write(store,
     assert files_below(Path(store.root)) == {"first.bin", "own.bin"}
 
 
-def test_a_writer_that_hangs_does_not_keep_a_process_from_ending(store, monkeypatch):
+def test_hanging_write_does_not_block_the_end_of_a_process(store, monkeypatch):
     monkeypatch.setattr(local, "_writers", local._Writers())
     hang, hanging = threading.Event(), threading.Event()
     monkeypatch.setattr(os, "replace", lambda *_: hanging.set() or hang.wait())
@@ -99,7 +99,7 @@ def test_a_writer_that_hangs_does_not_keep_a_process_from_ending(store, monkeypa
     local.end_writing(0.1)
 
 
-def test_reading_what_is_no_file(tmp_path):
+def test_reading_a_directory_pipe_or_missing_file_is_an_error(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(PathError, match="directory"):
         read_file(str(tmp_path))

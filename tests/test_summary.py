@@ -62,7 +62,7 @@ def split_rows(draw):
     return rows, cuts
 
 
-def test_warnings_are_counted_by_their_words():
+def test_warnings_are_counted_by_text():
     rows = [
         replace(row(index, 1.0), warnings=("flattened", "cut") if index < 3 else ("cut",))
         for index in range(8)
@@ -75,7 +75,7 @@ def test_warnings_are_counted_by_their_words():
     assert totals["warnings"][1]["examples"] == [f"in/{index:04}.png" for index in range(3)]
 
 
-def test_kinds_of_warnings_are_bounded():
+def test_number_of_distinct_warnings_is_bounded():
     rows = [replace(row(index, 1.0), warnings=(f"kind {index}",)) for index in range(100)]
     warnings = combine(SummaryFn(), rows, [50])["warnings"]
     assert len(warnings) <= 21
@@ -104,7 +104,7 @@ def test_totals_do_not_depend_on_the_split(case):
 
 
 @given(split_rows(), st.integers(1, 12))
-def test_the_sample_does_not_depend_on_the_split_and_holds_the_extremes(case, size):
+def test_sample_does_not_depend_on_the_split_and_holds_the_extremes(case, size):
     rows, cuts = case
     sample = combine(SampleFn(size), rows, cuts)
     assert sample == combine(SampleFn(size), rows, [])
@@ -120,7 +120,7 @@ def test_the_sample_does_not_depend_on_the_split_and_holds_the_extremes(case, si
         assert ranked[-1] in chosen
 
 
-def test_the_sample_holds_a_bounded_number_of_rows():
+def test_sample_size_is_bounded():
     fn = SampleFn(9)
     accumulator = fn.create_accumulator()
     for index in range(3000):
@@ -133,7 +133,7 @@ def test_the_sample_holds_a_bounded_number_of_rows():
     assert all(1200 < m < 1800 for m in middle)
 
 
-def test_the_totals_do_not_grow_with_the_number_of_images():
+def test_size_of_totals_does_not_grow_with_the_number_of_images():
     fn = SummaryFn()
     sizes = []
     for number in (200, 4000):
@@ -153,7 +153,7 @@ def test_failures_are_grouped_by_cause_with_examples():
     assert len(failure["examples"]) == 5
 
 
-def test_a_lost_image_is_noticed():
+def test_lost_image_is_detected():
     counts = {"matched": 3, "written": 1, "skipped": 0, "failed": 1}
     gone = {"vanished": 0, "pruned": 0}
     assert "bug" in reconcile({"counts": counts, "source_gone": gone}, 3)
@@ -170,7 +170,7 @@ def test_ranking_is_by_gain_or_consistency():
     assert ranking(ReportRow(mode="evaluate")) is None
 
 
-def test_the_summary_on_the_terminal_fits_80_columns():
+def test_terminal_summary_fits_80_columns():
     totals = combine(SummaryFn(), [row(1, 2.0), row(2, None, "failed"), MATCHED, MATCHED], [])
     summary = totals | {
         "configuration": {"mode": "evaluate", "scale": 2, "kernel": "bilinear",
@@ -187,9 +187,7 @@ def test_the_summary_on_the_terminal_fits_80_columns():
 
 
 @pytest.mark.parametrize("is_the_program", [True, False])
-def test_seconds_count_from_the_programs_start_or_from_another_callers_call(
-    monkeypatch, is_the_program
-):
+def test_wall_seconds_count_from_program_start_or_call(monkeypatch, is_the_program):
     begun = []
     monkeypatch.setattr("pipeline.run.run", lambda command, started: begun.append(started) or 0)
     arguments = ["--input", "a.png", "--output", "out"]

@@ -99,7 +99,7 @@ def random_plane(engine: Engine, shape: tuple[int, int], dtype, seed: int) -> np
 @example(height=9, width=11, tile=1, shave=2, dtype=np.uint16, seed=3)
 @example(height=32, width=48, tile=16, shave=0, dtype=np.float32, seed=4)
 @example(height=47, width=37, tile=16, shave=6, dtype=np.uint8, seed=5)
-def test_tiles_whole_and_definition_agree(name, height, width, tile, shave, dtype, seed):
+def test_tiled_and_whole_results_equal_the_reference(name, height, width, tile, shave, dtype, seed):
     upscale = STACKS[name].upscale
     assume(min(height, width) * upscale > 2 * shave)
     engine = engine_of(STACKS[name], seed)
@@ -113,7 +113,7 @@ def test_tiles_whole_and_definition_agree(name, height, width, tile, shave, dtyp
 
 
 @pytest.mark.parametrize("name", STACKS)
-def test_every_pixel_is_given_once(name):
+def test_every_pixel_is_produced_once(name):
     engine = engine_of(STACKS[name])
     height, width = (side * STACKS[name].upscale - 6 for side in (45, 33))
     given_pixels = np.zeros((height, width), int)
@@ -132,7 +132,7 @@ def test_every_pixel_is_given_once(name):
     tile=st.integers(8, 40),
     shave=st.integers(0, 6),
 )
-def test_no_call_is_larger_than_a_tile_with_its_halo(name, height, width, tile, shave):
+def test_engine_calls_are_bounded_by_tile_and_halo(name, height, width, tile, shave):
     engine = engine_of(STACKS[name])
     plane = random_plane(engine, (height + 2 * shave, width + 2 * shave), np.uint8, seed=0)
     assert list(run_tiled(engine, plane, shave, tile))
@@ -140,7 +140,7 @@ def test_no_call_is_larger_than_a_tile_with_its_halo(name, height, width, tile, 
         assert max(rows, columns) <= tile + 2 * engine.architecture.radius
 
 
-def test_tiles_come_as_they_are_computed():
+def test_tiles_are_yielded_as_they_are_computed():
     engine = engine_of(stack((3, 1)))
     next(run_tiled(engine, random_image((50, 50)), tile=25))
     assert len(engine.calls) == 1
@@ -163,7 +163,7 @@ def test_geometry_of_the_published_networks(name, radius, margin):
     assert architecture.padded("replicate").margin == 0
 
 
-def test_the_tutorials_border_of_six_needs_no_padding():
+def test_border_of_six_needs_no_padding():
     """Then the middle layer's zero padding is seen, as in the published figures."""
     frame = frame_of(architecture_for("srcnn-935-128", 2), 6)
     assert (frame.pad, frame.crop) == (0, 0)
@@ -174,7 +174,7 @@ def test_the_tutorials_border_of_six_needs_no_padding():
 @pytest.mark.parametrize(
     "name", [*ARCHITECTURES, "srcnn-955-replicate", "srcnn-915-same", *SUBPIXEL]
 )
-def test_an_engine_computes_the_reference_network(name, engine_name):
+def test_engines_equal_the_reference_network(name, engine_name):
     pytest.importorskip(engine_name)
 
     base, _, padding = name.rpartition("-")

@@ -118,7 +118,7 @@ def weights_of(output: Path) -> Path:
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", ["tensorflow", "jax"])
 @pytest.mark.parametrize("architecture", ["srcnn-915", "subpixel-small"])
-def test_killed_and_resumed_run_ends_in_the_same_bits(
+def test_killed_and_resumed_training_gives_identical_weights(
     folder, tmp_path, monkeypatch, capsys, backend, architecture
 ):
     pytest.importorskip(backend)
@@ -153,7 +153,7 @@ def test_killed_and_resumed_run_ends_in_the_same_bits(
     assert (output / "log.csv").read_text() == (undisturbed / "log.csv").read_text()
 
 
-def test_training_learns(finished):
+def test_training_reduces_the_loss_and_gains_psnr(finished):
     rows = [line.split(",") for line in (finished / "log.csv").read_text().splitlines()]
     assert rows[0] == ["step", "learning_rate", "loss", "validation_psnr"]
     assert [int(row[0]) for row in rows[1:]] == list(range(10, STEPS + 1, 10))
@@ -168,7 +168,7 @@ def test_training_learns(finished):
     assert (finished / "log.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_card_tells_the_training_and_weights_load(finished):
+def test_card_records_the_training_and_weights_load(finished):
     weights = load_weights(weights_of(finished))
     card = weights.card
     assert card.architecture == architecture_for("srcnn-915", 2)
@@ -185,7 +185,7 @@ def test_card_tells_the_training_and_weights_load(finished):
     assert card.figures["validation"]["border"] == 6
 
 
-def test_figures_of_the_card_are_those_of_the_file(folder, finished, capsys):
+def test_figures_on_the_card_equal_an_evaluation_of_the_file(folder, finished, capsys):
     card = load_weights(weights_of(finished)).card
     assert evaluate.main([str(weights_of(finished)), f"{folder}/held/*.png"]) == 0
     assert json.loads(capsys.readouterr().out) == pytest.approx(
@@ -206,7 +206,7 @@ def test_checkpoint_of_another_run_is_refused(folder, finished, capsys):
 
 @pytest.mark.parametrize("name", ["srcnn-915", "srcnn-955", "srcnn-935-128"])
 @pytest.mark.parametrize("degradation", [("opencv", 2, "bilinear"), ("matlab", 3, "bicubic")])
-def test_identity_gives_back_the_interpolation(name, degradation):
+def test_initial_network_returns_the_interpolation(name, degradation):
     from srcnn.engines.keras import KerasEngine
 
     pair = make_pair(drawing(3, 48), restoration(*degradation))
@@ -219,7 +219,7 @@ def test_identity_gives_back_the_interpolation(name, degradation):
     np.testing.assert_allclose(output[0, ..., 0], luma[inner, inner], atol=1e-6)
 
 
-def test_other_weights_are_random_from_the_seed():
+def test_initial_weights_follow_from_the_seed():
     architecture = architecture_for("srcnn-955", 2)
     one, same, other = (initial_tensors(architecture, seed)[0][0] for seed in (1, 1, 2))
     assert np.array_equal(one, same)
@@ -231,7 +231,7 @@ def test_other_weights_are_random_from_the_seed():
 
 
 @pytest.mark.parametrize("side", [1, 5, 9])
-def test_parameters_stand_for_the_kernel(folder, side):
+def test_whitened_parameters_reproduce_the_kernel(folder, side):
     config = read_config(folder, batch=16)
     training = load_training_set(config)
     luma = draw_batch(training, config, 0)[0][..., 0]
@@ -260,7 +260,7 @@ def test_whitening_amplifies_differences_between_neighbours(folder):
     ("protocol", "kernel", "scale", "least"),
     [("opencv", "bilinear", 2, 0.2), ("matlab", "bicubic", 3, 0.07)],
 )
-def test_the_filter_of_the_chroma_brings_colours_closer(protocol, kernel, scale, least):
+def test_fitted_chroma_filter_reduces_colour_errors(protocol, kernel, scale, least):
     asked = restoration(protocol, scale, kernel)
     taps = fit_chroma_taps([drawing(seed) for seed in range(6)], asked)
     assert taps[0] + 2 * sum(taps[1:]) == pytest.approx(1, abs=1e-9)
@@ -278,7 +278,7 @@ def test_the_filter_of_the_chroma_brings_colours_closer(protocol, kernel, scale,
         assert sharp < (1 - least) * plain
 
 
-def test_without_colours_the_chroma_has_no_filter():
+def test_gray_training_images_give_no_chroma_filter():
     asked = restoration("opencv", 2, "bilinear")
     assert fit_chroma_taps([drawing(0)[..., 0], drawing(1)[:7, :7]], asked) == ()
 
@@ -294,7 +294,7 @@ def test_matlab_pairs_are_never_rounded():
     np.testing.assert_allclose(pair.seen, degrade_matlab(luma, 3, "bicubic") / 255, atol=1e-6)
 
 
-def test_opencv_pairs_are_the_colour_image_degraded_in_its_type():
+def test_opencv_pairs_degrade_the_colour_image_in_its_dtype():
     image = drawing(6)
     height, width = image.shape[:2]
     small = cv2.resize(image, (width // 4, height // 4), interpolation=cv2.INTER_CUBIC)
@@ -306,7 +306,7 @@ def test_opencv_pairs_are_the_colour_image_degraded_in_its_type():
 
 @pytest.mark.parametrize("kernel", ["nearest", "bilinear", "bicubic", "area", "lanczos"])
 @pytest.mark.parametrize("scale", [2, 3, 4])
-def test_only_symmetric_degradations_are_flipped_after(kernel, scale):
+def test_only_symmetric_degradations_commute_with_flips(kernel, scale):
     image = drawing(8, 96)[:96, :96]
     asked = restoration("opencv", scale, kernel)
     degradation = asked.degradation
@@ -358,7 +358,7 @@ def test_chains_are_drawn_equally_often(folder):
 
 
 @pytest.mark.slow
-def test_a_network_on_luma_and_chroma_learns_both(folder, tmp_path):
+def test_network_on_luma_and_chroma_learns_both(folder, tmp_path):
     from srcnn.training.run import train
 
     config = chain_config(
@@ -390,7 +390,7 @@ def test_gratings_and_chains_exclude_each_other(folder):
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_recoloured_pictures_show_saturated_colours_and_keep_what_is_gray(dtype):
+def test_recolouring_saturates_colours_and_keeps_gray(dtype):
     peak = np.iinfo(dtype).max
     image = (np.random.default_rng(1).uniform(0.4, 0.6, (32, 32, 3)) * peak).astype(dtype)
     made = [recolour(image, np.random.default_rng(seed)) for seed in range(20)]
@@ -417,7 +417,7 @@ def test_recolouring_needs_a_network_that_sees_colours(folder):
         read_config(folder, architecture="srcnn-915", recolour=0.5)
 
 
-def test_sets_of_colour_and_gray_images_are_measured_together(tmp_path, finished):
+def test_colour_and_gray_images_are_evaluated_together(tmp_path, finished):
     for name, image in (("a", drawing(3)), ("b", drawing(4)[..., 1])):
         cv2.imwrite(str(tmp_path / f"{name}.png"), image)
     weights = load_weights(weights_of(finished))
@@ -427,7 +427,7 @@ def test_sets_of_colour_and_gray_images_are_measured_together(tmp_path, finished
     assert figures["images"] == 2 and figures["psnr_enhanced"] > 0
 
 
-def test_crops_lie_on_each_other_and_follow_from_seed_and_step(folder):
+def test_crops_are_aligned_and_follow_from_seed_and_step(folder):
     config = read_config(folder, batch=64)
     training = load_training_set(config)
     inputs, targets, weights = draw_batch(training, config, 5)
@@ -447,7 +447,7 @@ def test_crops_lie_on_each_other_and_follow_from_seed_and_step(folder):
     assert not np.array_equal(inputs, draw_batch(training, other, 5)[0])
 
 
-def test_a_crop_may_lie_anywhere_and_be_turned_in_eight_ways(folder):
+def test_crops_cover_all_positions_and_eight_orientations(folder):
     config = read_config(folder, batch=4096, crop=93, architecture="srcnn-955", copies=[1.0])
     config = config.model_copy(update={"images": (f"{folder}/train/deep/0.png",)})
     training = load_training_set(config)
@@ -459,7 +459,7 @@ def test_a_crop_may_lie_anywhere_and_be_turned_in_eight_ways(folder):
     assert len({crop.tobytes() for crop in inputs}) == places * 8  # turned and flipped
 
 
-def test_training_images_are_given_every_remainder(tmp_path, folder):
+def test_training_images_are_offset_by_every_remainder(tmp_path, folder):
     # OpenCV degrades 95 pixels otherwise than 96 or 97, and the pictures of a job have all sizes.
     for seed in range(12):
         cv2.imwrite(str(tmp_path / f"{seed}.png"), drawing(seed)[:95, :71])
@@ -474,7 +474,7 @@ def test_training_images_are_given_every_remainder(tmp_path, folder):
     assert {pair.original.shape[1] for pair in training.copies[1::2]} <= {55, 56, 57}
 
 
-def test_every_glob_is_drawn_from_equally_often(tmp_path, folder):
+def test_globs_are_drawn_equally_often(tmp_path, folder):
     for name, value, side in (("small", 0, 40), ("large", 255, 160)):
         (tmp_path / name).mkdir()
         cv2.imwrite(str(tmp_path / name / "1.png"), np.full((side, side), value, np.uint8))
@@ -486,7 +486,7 @@ def test_every_glob_is_drawn_from_equally_often(tmp_path, folder):
     assert inputs[:, 0, 0, 0].mean() == pytest.approx(0.5, abs=0.05)
 
 
-def test_steps_lower_the_mean_psnr_of_images_not_the_mean_error(tmp_path, folder):
+def test_loss_weights_images_by_psnr_not_by_error(tmp_path, folder):
     # The same drawing with all of its contrast and with a quarter: a network has as much to gain
     # in dB on either, so their weighted errors have to be alike.
     strong = drawing(0)[:96, :96]
@@ -505,9 +505,7 @@ def test_steps_lower_the_mean_psnr_of_images_not_the_mean_error(tmp_path, folder
     np.testing.assert_allclose(sorted(set(drawn.ravel())), sorted(expected), rtol=1e-5)
 
 
-def test_a_share_of_the_crops_bears_a_grating_that_was_there_before_the_degradation(
-    tmp_path, folder
-):
+def test_gratings_are_added_to_a_share_of_crops_before_degradation(tmp_path, folder):
     cv2.imwrite(str(tmp_path / "flat.png"), np.full((80, 81), 120, np.uint8))
     config = read_config(
         folder, images=[f"{tmp_path}/*.png"], scale=3, batch=400, crop=33, gratings=0.25
@@ -529,7 +527,7 @@ def test_a_share_of_the_crops_bears_a_grating_that_was_there_before_the_degradat
     assert np.ptp(draw_batch(training, without, 0)[1]) == 0
 
 
-def test_a_crop_with_a_grating_is_weighted_by_its_own_error(folder):
+def test_crop_with_a_grating_is_weighted_by_its_own_error(folder):
     config = read_config(folder, gratings=1.0, batch=400)
     training = load_training_set(config)
     inputs, targets, weights = draw_batch(training, config, 0)
@@ -540,7 +538,7 @@ def test_a_crop_with_a_grating_is_weighted_by_its_own_error(folder):
 
 
 @pytest.mark.parametrize(("protocol", "kernel"), [("opencv", "bilinear"), ("matlab", "bicubic")])
-def test_pictures_as_small_as_a_crop_take_a_grating_too(tmp_path, folder, protocol, kernel):
+def test_gratings_work_on_pictures_as_small_as_a_crop(tmp_path, folder, protocol, kernel):
     for side in (33, 34, 35, 38):
         cv2.imwrite(str(tmp_path / f"{side}.png"), np.full((side, side + 1), 120, np.uint8))
     config = read_config(
@@ -553,7 +551,7 @@ def test_pictures_as_small_as_a_crop_take_a_grating_too(tmp_path, folder, protoc
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_gratings_reach_beyond_what_the_small_picture_can_hold(dtype):
+def test_gratings_exceed_the_nyquist_limit_of_the_small_picture(dtype):
     peak = np.iinfo(dtype).max
     flat = np.full((96, 96), peak // 2, dtype)
     generator = np.random.default_rng(0)
@@ -588,7 +586,7 @@ def test_without_validation_every_tenth_image_is_held_out(folder):
         load_inputs(read_config(folder, validation=[], images=[f"{folder}/train/deep/0.png"]))
 
 
-def test_the_output_and_the_data_are_named_after_the_run(folder):
+def test_output_and_data_are_named_after_the_run(folder):
     config = read_config(folder, output="runs/{name}/a", scale=3, data="")
     assert config.output == Path("runs/srcnn-915_x3_bilinear/a")
     assert config.data == f"images of {folder}/train/**/*.png"
@@ -613,7 +611,7 @@ def directions(gradients: list[np.ndarray]) -> list[np.ndarray]:
     return steps
 
 
-def test_a_turned_space_is_stepped_through_alike():
+def test_soap_steps_are_invariant_to_rotation():
     # The point of the eigenbasis: Adam's own steps depend on how the axes lie.
     generator = np.random.default_rng(0)
     scales = np.array([30, 10, 3, 1, 0.3])[:, np.newaxis] * np.array([5, 1, 0.2])
@@ -624,7 +622,7 @@ def test_a_turned_space_is_stepped_through_alike():
         np.testing.assert_allclose(left @ step @ right, other, atol=2e-2)
 
 
-def test_where_the_axes_are_the_eigenbasis_the_steps_are_those_of_adam():
+def test_soap_equals_adam_in_the_eigenbasis():
     generator = np.random.default_rng(1)
     diagonal = np.diag([8.0, 3.0, 1.0])
     gradients = [np.float32(diagonal * generator.uniform(0.8, 1.2, 3)) for _ in range(10)]
@@ -703,7 +701,7 @@ def test_command_line_refuses_with_exit_code_2(folder, capsys):
     assert not (folder / "never").exists()
 
 
-def test_warm_start_begins_from_the_file(folder, finished):
+def test_warm_start_loads_the_given_weights(folder, finished):
     from srcnn.training.run import load_inputs
 
     inputs = load_inputs(read_config(folder, warm_start=weights_of(finished), scale=3))
@@ -717,7 +715,7 @@ def test_warm_start_begins_from_the_file(folder, finished):
         load_inputs(read_config(folder, warm_start=weights_of(finished), architecture="srcnn-955"))
 
 
-def test_another_scale_begins_with_all_layers_but_the_one_that_enlarges(folder, tmp_path):
+def test_warm_start_at_another_scale_keeps_all_but_the_last_layer(folder, tmp_path):
     from srcnn.training.run import load_inputs
 
     architecture = architecture_for("photo-large", 2)
@@ -735,7 +733,7 @@ def test_another_scale_begins_with_all_layers_but_the_one_that_enlarges(folder, 
 
 
 @pytest.mark.slow
-def test_a_card_tells_a_long_chain_of_trainings_and_loads(folder, finished, tmp_path):
+def test_card_records_a_long_chain_of_trainings(folder, finished, tmp_path):
     from srcnn.training.run import train
 
     path, digests = weights_of(finished), []
@@ -751,7 +749,7 @@ def test_a_card_tells_a_long_chain_of_trainings_and_loads(folder, finished, tmp_
 
 
 @pytest.mark.slow
-def test_weights_are_made_again_from_their_card(folder, tmp_path):
+def test_weights_are_reproduced_from_their_card(folder, tmp_path):
     """Those that began from others after making these."""
     first = run(folder, "--output", tmp_path / "a", "--steps", "12", "--seed", "5")
     start = weights_of(tmp_path / "a")
@@ -763,7 +761,7 @@ def test_weights_are_made_again_from_their_card(folder, tmp_path):
     assert weights_of(tmp_path / "c/run_1").read_bytes() == start.read_bytes()
 
 
-def test_a_card_that_does_not_tell_every_run_is_refused(folder, finished, tmp_path):
+def test_card_without_a_complete_recipe_is_refused(folder, finished, tmp_path):
     card = json.loads(card_path(weights_of(finished)).read_text())
     path = tmp_path / "model.json"
     path.write_text(json.dumps(card | {"training": {"steps": 3}}))
@@ -779,7 +777,7 @@ def test_a_card_that_does_not_tell_every_run_is_refused(folder, finished, tmp_pa
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["subpixel-small_x3_bicubic", "subpixel-large_x2_bicubic"])
-def test_the_first_steps_of_a_shipped_recipe_go_as_the_card_tells(shared, tmp_path, name):
+def test_first_steps_of_a_shipped_recipe_match_the_card(shared, tmp_path, name):
     card = load_weights(ROOT / f"weights/{name}.weights.h5").card
     config = f"configs/training/{card.architecture.name}.yaml"
     process = subprocess.Popen(
@@ -798,7 +796,7 @@ def test_the_first_steps_of_a_shipped_recipe_go_as_the_card_tells(shared, tmp_pa
     assert float(loss) == pytest.approx(expected["loss"], rel=0.02)
 
 
-def test_committed_configurations_are_valid():
+def test_shipped_training_configurations_are_valid():
     paths = sorted((ROOT / "configs/training").glob("*.yaml"))
     assert paths
     for path in paths:

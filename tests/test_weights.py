@@ -68,7 +68,7 @@ def edit_tensors(path: Path, edit) -> None:
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
-def test_round_trip(tmp_path, name):
+def test_weights_round_trip(tmp_path, name):
     architecture = architecture_for(name, 2)
     tensors = random_tensors(architecture, seed=3)
     fields = card_fields(
@@ -100,7 +100,7 @@ def test_saving_casts_to_float32_and_is_reproducible(tmp_path):
     "architecture",
     [SMALL.padded("valid"), SMALL.padded("replicate"), architecture_for("subpixel-small", 3)],
 )
-def test_keras_reads_the_file_itself(tmp_path, architecture):
+def test_keras_loads_the_weights_file(tmp_path, architecture):
     from srcnn.network import build_network
 
     tensors = random_tensors(architecture)
@@ -121,7 +121,7 @@ def test_saving_refuses_tensors_that_do_not_fit(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_an_unknown_engine_is_refused(saved):
+def test_unknown_engine_is_refused(saved):
     from srcnn.engines import create_engine
 
     with pytest.raises(EngineError, match="'abacus'.*tensorflow"):
@@ -267,7 +267,7 @@ CONTENT_DAMAGE = {
 
 
 @pytest.mark.parametrize(("edit", "message"), CONTENT_DAMAGE.values(), ids=CONTENT_DAMAGE)
-def test_content_that_is_not_the_cards_network_is_refused(saved, edit, message):
+def test_content_that_does_not_fit_the_card_is_refused(saved, edit, message):
     # What the links point to is there and fits: following them would go unnoticed.
     shutil.copy(saved, saved.with_name("other.h5"))
     with h5py.File(saved.with_name("other.h5"), "r+") as other:
@@ -278,7 +278,7 @@ def test_content_that_is_not_the_cards_network_is_refused(saved, edit, message):
     assert str(caught.value).startswith(str(saved))
 
 
-def test_damage_anywhere_is_a_weights_error(saved):
+def test_damage_anywhere_raises_weights_error(saved):
     """Whatever h5py makes of a damaged file, the caller sees one kind of error."""
     content = saved.read_bytes()
     generator = np.random.default_rng(0)
@@ -354,20 +354,20 @@ def test_impossible_cards_are_refused(saved, changes, message):
 @pytest.mark.parametrize(
     "content", [b"", b"\xff\xfe\x00", b"[]", b"null", b"{}", b'{"a":' * 9999, b"not JSON"]
 )
-def test_cards_that_are_no_cards_are_refused(saved, content):
+def test_unparsable_cards_are_refused(saved, content):
     card_path(saved).write_bytes(content)
     with pytest.raises(WeightsError, match="bad model card"):
         load_weights(saved)
 
 
-def test_a_card_for_another_network_is_refused(saved):
+def test_card_for_another_network_is_refused(saved):
     edit_card(saved, architecture=stack((5, 3), (3, 2), (5, 1)).model_dump(mode="json"))
     with pytest.raises(WeightsError, match="conv2d_2/vars/0 is float32"):
         load_weights(saved)
 
 
 @pytest.mark.parametrize("name", ["weights.h5", "a.h5", "a.keras", "a.weights.h5.txt", "a.mat"])
-def test_other_endings_are_refused_with_the_importers_name(tmp_path, name):
+def test_other_suffixes_are_refused_naming_the_importer(tmp_path, name):
     with pytest.raises(WeightsError, match=r"\.weights\.h5.*srcnn\.convert"):
         load_weights(tmp_path / name)
 
@@ -403,7 +403,7 @@ def shelf(tmp_path) -> Path:
         ("one_x3_bicubic", 2, "bilinear", "matlab", "one_x3_bicubic"),
     ],
 )
-def test_weights_are_chosen_by_what_they_undo_or_by_name(
+def test_weights_are_chosen_by_degradation_or_by_name(
     shelf, model, scale, kernel, protocol, chosen
 ):
     path = choose_weights(shelf, [model], scale, kernel, protocol)
@@ -421,7 +421,7 @@ def test_weights_are_chosen_by_what_they_undo_or_by_name(
         ("one_x2", 2, "bicubic", "opencv"),
     ],
 )
-def test_a_choice_that_does_not_exist_lists_what_does(shelf, model, scale, kernel, protocol):
+def test_missing_choice_lists_the_existing_weights(shelf, model, scale, kernel, protocol):
     with pytest.raises(WeightsError) as caught:
         choose_weights(shelf, [model], scale, kernel, protocol)
     message = str(caught.value)
@@ -430,7 +430,7 @@ def test_a_choice_that_does_not_exist_lists_what_does(shelf, model, scale, kerne
         assert f"{card.name} ({card.protocol})" in message
 
 
-def test_an_empty_shelf_says_so(tmp_path):
+def test_empty_directory_of_weights_is_reported(tmp_path):
     with pytest.raises(WeightsError, match="there are: none"):
         choose_weights(tmp_path, ["srcnn-955"], 2, "bicubic", "opencv")
 
@@ -483,14 +483,14 @@ def read_with(reader, path: Path):
     return reader(path, path.read_bytes())
 
 
-def test_keras1_layout(tmp_path):
+def test_keras_1_layout_is_imported(tmp_path):
     tensors = random_tensors(architecture_for("srcnn-935-128", 2))
     write_keras1(tmp_path / "k.h5", tensors)
     assert_same_tensors(read_with(read_keras1, tmp_path / "k.h5"), tensors)
 
 
 @pytest.mark.parametrize("name", ["srcnn-915", "srcnn-935", "srcnn-955"])
-def test_matlab_layout(tmp_path, name):
+def test_matlab_layout_is_imported(tmp_path, name):
     tensors = random_tensors(architecture_for(name, 2))
     write_matlab(tmp_path / "m.mat", tensors)
     found = read_with(read_matlab, tmp_path / "m.mat")
@@ -498,7 +498,7 @@ def test_matlab_layout(tmp_path, name):
     assert match_architecture(found) == architecture_for(name, 2)
 
 
-def test_matlab_filters_are_correlated_column_major(tmp_path):
+def test_matlab_filters_are_read_column_major(tmp_path):
     """A filter that takes the pixel to the upper right: row 0, column 2 of 3 x 3."""
     weights = {
         "weights_conv1": np.zeros((9, 1)),
@@ -563,7 +563,7 @@ def not_finite(path):
         (not_finite, "not finite"),
     ],
 )
-def test_files_that_are_not_keras1_are_refused(tmp_path, write, message):
+def test_files_of_another_layout_than_keras_1_are_refused(tmp_path, write, message):
     write(tmp_path / "k.h5")
     with pytest.raises(WeightsError, match=f"k.h5: .*{message}"):
         read_with(read_keras1, tmp_path / "k.h5")
@@ -591,13 +591,13 @@ def matlab_with(**changes):
         (matlab_with(biases_conv1=np.full((64, 1), 1e300)), "not finite"),
     ],
 )
-def test_files_that_are_not_the_authors_are_refused(tmp_path, write, message):
+def test_files_of_another_layout_than_the_authors_are_refused(tmp_path, write, message):
     write(tmp_path / "m.mat")
     with pytest.raises(WeightsError, match=f"m.mat: .*{message}"):
         read_with(read_matlab, tmp_path / "m.mat")
 
 
-def test_unknown_shapes_are_refused():
+def test_unknown_tensor_shapes_are_refused():
     with pytest.raises(WeightsError, match="no known architecture"):
         match_architecture(random_tensors(SMALL))
 
@@ -615,7 +615,7 @@ def load_printed(out: str) -> Weights:
     return load_weights(out.strip())
 
 
-def test_the_command_imports_matlab_files(tmp_path, capsys):
+def test_command_imports_matlab_files(tmp_path, capsys):
     tensors = random_tensors(architecture_for("srcnn-915", 2))
     write_matlab(tmp_path / "Nine.MAT", tensors)
     code, out, err = converted(
@@ -631,7 +631,7 @@ def test_the_command_imports_matlab_files(tmp_path, capsys):
     assert weights.card.training["source_sha256"] == digest
 
 
-def test_the_command_imports_keras1_files(tmp_path, capsys):
+def test_command_imports_keras_1_files(tmp_path, capsys):
     tensors = random_tensors(architecture_for("srcnn-935-128", 2))
     write_keras1(tmp_path / "k.h5", tensors)
     code, out, _ = converted(
@@ -658,7 +658,7 @@ def test_the_command_imports_keras1_files(tmp_path, capsys):
         (matlab_with(), "m.mat", ("--name", "../up"), "name"),
     ],
 )
-def test_the_command_says_why_it_refuses(tmp_path, capsys, write, name, options, message):
+def test_command_gives_the_reason_of_a_refusal(tmp_path, capsys, write, name, options, message):
     write(tmp_path / name)
     code, out, err = converted(
         capsys, tmp_path / name, "--output", tmp_path / "out", "--scale", 2, *options
@@ -671,14 +671,14 @@ def test_the_command_says_why_it_refuses(tmp_path, capsys, write, name, options,
 @pytest.mark.parametrize(
     "arguments", [(), ("m.mat",), ("m.mat", "--output", "o", "--scale", "two")]
 )
-def test_the_command_refuses_wrong_usage(arguments, capsys):
+def test_command_refuses_wrong_usage(arguments, capsys):
     with pytest.raises(SystemExit) as caught:
         convert.main(list(arguments))
     assert caught.value.code == 2
     assert "usage:" in capsys.readouterr().err
 
 
-def test_the_command_runs_as_a_module(tmp_path):
+def test_command_runs_as_a_module(tmp_path):
     root = Path(__file__).parents[1]
     done = subprocess.run(
         [sys.executable, "-m", "srcnn.convert", "none.mat", "--output", tmp_path, "--scale", "2"],
@@ -689,7 +689,7 @@ def test_the_command_runs_as_a_module(tmp_path):
     assert (done.returncode, done.stderr) == (2, "error: none.mat: no such file\n")
 
 
-def test_the_published_tutorial_weights_are_imported(shared):
+def test_published_tutorial_weights_are_imported(shared):
     tensors = read_with(read_keras1, shared / "weights/published/3051crop_weight_200.h5")
     assert match_architecture(tensors).name == "srcnn-935-128"
 
@@ -702,7 +702,7 @@ def test_the_published_tutorial_weights_are_imported(shared):
         ("9-5-5_ImageNet_x4", "srcnn-955"),
     ],
 )
-def test_the_authors_published_weights_are_imported(shared, name, architecture):
+def test_published_author_weights_are_imported(shared, name, architecture):
     tensors = read_with(read_matlab, shared / f"weights/published/matlab/{name}.mat")
     assert match_architecture(tensors).name == architecture
 
@@ -710,14 +710,14 @@ def test_the_authors_published_weights_are_imported(shared, name, architecture):
 # The architecture itself.
 
 
-def test_an_architecture_counts_its_work():
+def test_architecture_counts_its_multiply_adds():
     # Table of arXiv:1501.00092: 8,032 / 24,416 / 57,184 parameters, biases left out.
     work = {name: architecture_for(name, 2).multiply_adds for name in ARCHITECTURES}
     assert (work["srcnn-915"], work["srcnn-935"], work["srcnn-955"]) == (8032, 24416, 57184)
 
 
 @pytest.mark.parametrize("name", ["", "Upper", "a/b", "-a", "a" * 65, "a b"])
-def test_architectures_have_plain_names(name):
+def test_architecture_names_are_restricted(name):
     with pytest.raises(ValidationError):
         Architecture(name=name, layers=SMALL.layers)
 
