@@ -32,8 +32,8 @@ import pandas as pd
 import tifffile
 from PIL import Image, ImageOps
 
-from codec.apart import decode_apart
 from codec.errors import ImageError
+from codec.isolated import decode_isolated
 from codec.picture import Picture
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -191,7 +191,7 @@ def in_a_process(function: Callable[[], str | None]) -> str:
 def compare(path: Path) -> dict[str, str]:
     """What each reader says of a file, beside the decoder."""
     try:
-        ours = sight_of(decode_apart(path.read_bytes(), _MEGAPIXELS, 60))
+        ours = sight_of(decode_isolated(path.read_bytes(), _MEGAPIXELS, 60))
     except (ImageError, MemoryError):
         ours = None
 

@@ -29,10 +29,10 @@ import tifffile
 from PIL import Image, ImageCms
 from tqdm import tqdm
 
-from codec.apart import decode_apart
 from codec.encode import WRITABLE_SUFFIXES, encode_image
 from codec.errors import ImageError
-from codec.metadata import scaled
+from codec.isolated import decode_isolated
+from codec.metadata import scale_resolution
 from codec.picture import Picture
 
 _MAX_MEGAPIXELS = 4.0
@@ -193,7 +193,7 @@ def examine(name: str, content: bytes) -> str:
       AssertionError: the picture is not sound. Any other error is a finding too.
     """
     try:
-        picture = decode_apart(content, _MAX_MEGAPIXELS, _MAX_SECONDS)
+        picture = decode_isolated(content, _MAX_MEGAPIXELS, _MAX_SECONDS)
     except ImageError as error:
         message = str(error)
         assert message and message.isprintable(), f"not a line of text: {message!r}"
@@ -207,7 +207,7 @@ def examine(name: str, content: bytes) -> str:
             picture.pixels,
             picture.alpha,
             suffix if suffix in WRITABLE_SUFFIXES else ".png",
-            scaled(picture.metadata, 2),
+            scale_resolution(picture.metadata, 2),
             jpeg_tables=picture.jpeg_tables,
         )
     except ImageError as error:

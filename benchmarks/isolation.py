@@ -19,8 +19,8 @@ import cv2
 
 from benchmarks.loop import stages_of
 from benchmarks.memory import generate
-from codec.apart import decode_apart
 from codec.decode import decode_image
+from codec.isolated import decode_isolated
 from transforms.records import ImageRef
 from weights import DIRECTORY
 
@@ -60,13 +60,13 @@ def main() -> int:
 
             ways = (
                 lambda content=content: decode_image(content, _LIMITS[0]),
-                lambda content=content: decode_apart(content, *_LIMITS),
+                lambda content=content: decode_isolated(content, *_LIMITS),
                 chain,
             )
             times = [[seconds_of(way) for way in ways] for _ in range(rounds)]
-            here, apart, whole = (1e3 * median(column) for column in zip(*times, strict=True))
-            share = (apart - here) / whole
-            print(f"| {path.suffix} | {here:.1f} | {apart:.1f} | {whole:.0f} | {share:.1%} |")
+            here, isolated, whole = (1e3 * median(column) for column in zip(*times, strict=True))
+            share = (isolated - here) / whole
+            print(f"| {path.suffix} | {here:.1f} | {isolated:.1f} | {whole:.0f} | {share:.1%} |")
     return 0
 
 

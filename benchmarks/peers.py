@@ -5,7 +5,7 @@
 `tutorial` is the procedure of the SRCNN-in-Keras tutorials: the degraded images are written first;
 for each the model is built and its weights are loaded, and scikit-image measures. `onnxruntime` and
 `opencv` are what a good script would be: a process per core that keeps the network, on one thread
-each; scikit-image measures. They degrade by bilinear interpolation, write the enhanced images and
+each; scikit-image measures. They degrade by bilinear interpolation, write the restored images and
 a Parquet report of the headline figures; the scripts also those of luma, as the job does.
 """
 
@@ -59,10 +59,10 @@ def tutorial(weights: Weights, paths: list[str], output: Path) -> list[Row]:
             values = model.predict(luma, batch_size=1, verbose=0) * 255
             ycrcb = ycrcb[inner]
             ycrcb[:, :, 0] = np.clip(values, 0, 255).astype(np.uint8)[0, :, :, 0]
-            enhanced = cv2.cvtColor(ycrcb, cv2.COLOR_YCrCb2BGR)
-            pictures = (original[inner], degraded[inner], enhanced)
+            restored = cv2.cvtColor(ycrcb, cv2.COLOR_YCrCb2BGR)
+            pictures = (original[inner], degraded[inner], restored)
             rows.append({"path": path} | _figures(*pictures))
-            cv2.imwrite(str(output / Path(path).name), enhanced)
+            cv2.imwrite(str(output / Path(path).name), restored)
     return rows
 
 
@@ -148,13 +148,13 @@ def _restore(path: str) -> Row:
     luma = np.pad(np.float32(ycrcb[..., 0]) / 255, margin, mode="edge")
     values = network(luma[np.newaxis, np.newaxis])[0, 0]
     ycrcb[..., 0] = np.clip(np.rint(values * 255), 0, 255)
-    enhanced = cv2.cvtColor(ycrcb, cv2.COLOR_YCrCb2BGR)
-    cv2.imwrite(str(output / Path(path).name), enhanced)
+    restored = cv2.cvtColor(ycrcb, cv2.COLOR_YCrCb2BGR)
+    cv2.imwrite(str(output / Path(path).name), restored)
     lumas = [
-        cv2.cvtColor(image, cv2.COLOR_BGR2YCrCb)[..., 0] for image in (original, degraded, enhanced)
+        cv2.cvtColor(image, cv2.COLOR_BGR2YCrCb)[..., 0] for image in (original, degraded, restored)
     ]
     of_luma = {f"{name}_y": value for name, value in _figures(*lumas).items()}
-    return {"path": path} | _figures(original, degraded, enhanced) | of_luma
+    return {"path": path} | _figures(original, degraded, restored) | of_luma
 
 
 def _prepared(path: str, scale: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -166,11 +166,11 @@ def _prepared(path: str, scale: int) -> tuple[np.ndarray, np.ndarray, np.ndarray
     return original, degraded, cv2.cvtColor(degraded, cv2.COLOR_BGR2YCrCb)
 
 
-def _figures(original: np.ndarray, degraded: np.ndarray, enhanced: np.ndarray) -> Row:
+def _figures(original: np.ndarray, degraded: np.ndarray, restored: np.ndarray) -> Row:
     axis = 2 if original.ndim == 3 else None
     return {
         f"{name}_{which}": value
-        for which, image in (("degraded", degraded), ("enhanced", enhanced))
+        for which, image in (("degraded", degraded), ("enhanced", restored))
         for name, value in (
             ("psnr", peak_signal_noise_ratio(original, image)),
             ("mse", mean_squared_error(original, image)),

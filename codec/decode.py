@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from codec.errors import NO_PIXELS, ImageError, damaged
-from codec.metadata import fitted
+from codec.metadata import fit_metadata
 from codec.picture import Picture
 from codec.readers import BEGINNING, reader_of
 
@@ -90,7 +90,7 @@ def decode_image(content: bytes, max_megapixels: float) -> Picture:
         np.ascontiguousarray(pixels),
         None if alpha is None else np.ascontiguousarray(alpha),
         header.format,
-        fitted(found.metadata),
+        fit_metadata(found.metadata),
         notes=found.notes,
         jpeg_tables=found.jpeg_tables,
     )

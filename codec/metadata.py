@@ -23,7 +23,7 @@ _XMP_RESOLUTION = re.compile(
 T = TypeVar("T")
 
 
-def fitted(found: Metadata) -> Metadata:
+def fit_metadata(found: Metadata) -> Metadata:
     """What a file states, made fit for the pixels as decoded upright.
 
     Damaged metadata raise nothing: what cannot be read, and what is larger than LARGEST_BLOCK, is
@@ -45,7 +45,7 @@ def fitted(found: Metadata) -> Metadata:
     )
 
 
-def scaled(metadata: Metadata, factor: float) -> Metadata:
+def scale_resolution(metadata: Metadata, factor: float) -> Metadata:
     """The same for a picture with `factor` times as many pixels per inch."""
     if factor == 1:
         return metadata

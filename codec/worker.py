@@ -1,4 +1,4 @@
-"""The child that decodes, started by codec.apart: `python -m codec.worker DESCRIPTOR`.
+"""The child that decodes, started by codec.isolated: `python -m codec.worker DESCRIPTOR`.
 
 It is the one that dies: of a decoder's crash, of the alarm when a file takes too long, of the
 limit on memory or of the kernel's choice when memory runs out.

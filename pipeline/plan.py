@@ -9,7 +9,7 @@ from typing import Any
 
 import apache_beam as beam
 
-from codec.apart import read_header_apart
+from codec.isolated import read_header_isolated
 from pipeline.graph import match
 from pipeline.job import Job
 from pipeline.recovery import past_files
@@ -129,7 +129,7 @@ def _plan_image(ref: ImageRef, image_column: str, largest: float | None) -> Plan
         return _plan_shard(ref, image_column)
     try:
         with open_file(ref.uri) as file:
-            header = read_header_apart(file)
+            header = read_header_isolated(file)
     except EXPECTED_ERRORS as error:
         return _plan_row(failed_row(ref, "read", error))
     if largest is not None and header.megapixels > largest:

@@ -1,4 +1,4 @@
-"""Luma and chroma, in OpenCV's and in MATLAB's convention.
+"""Luma and chroma, in OpenCV's and in MATLAB's protocol.
 
 OpenCV: full-range BT.601 YCrCb, in the image's integer type. MATLAB: studio-range BT.601 YCbCr
 (luma 16 to 235 on the 8-bit scale), as rgb2ycbcr and ycbcr2rgb define it.

@@ -13,7 +13,7 @@ from srcnn.architectures import ProtocolName
 from srcnn.errors import WeightsError
 from srcnn.files import read_regular
 from srcnn.importers import MAX_SOURCE_BYTES, match_architecture, read_keras1, read_matlab
-from srcnn.isolated import parse_apart
+from srcnn.isolated import parse_isolated
 from srcnn.weights import save_weights
 
 
@@ -36,7 +36,7 @@ def convert(
     except OSError as error:
         raise WeightsError(f"{source}: cannot read it: {error.strerror}") from None
     matlab = source.suffix.lower() == ".mat"
-    tensors = parse_apart(read_matlab if matlab else read_keras1, source, content)
+    tensors = parse_isolated(read_matlab if matlab else read_keras1, source, content)
     architecture = match_architecture(tensors)
     if matlab:
         architecture = architecture.padded("replicate")

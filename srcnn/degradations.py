@@ -179,7 +179,7 @@ class Step:
 
 def _shrink(picture, values, generator, degradation):
     if not values["kernel"]:
-        return degradation.convention.shrink(picture, degradation.scale, degradation.kernel)
+        return degradation.protocol.shrink(picture, degradation.scale, degradation.kernel)
     size = tuple(side // degradation.scale for side in picture.shape[:2])
     return resample.shrink_antialiased(picture, size, values["kernel"])
 
@@ -237,25 +237,25 @@ class Degradation:
     """How original and small picture belong together.
 
     Attributes:
-      protocol: whose interpolation and luma: `opencv` or `matlab`.
+      protocol_name: whose interpolation and luma: `opencv` or `matlab`.
       scale: how many times smaller the small picture is; 1: as large.
       kernel: interpolation in both directions, a name in resample.KERNELS[protocol].
       steps: what is done to an original, in order.
     """
 
-    protocol: str
+    protocol_name: str
     scale: int
     kernel: str
     steps: tuple[Step, ...] = SHRINK
 
     def __str__(self) -> str:
         chain = "" if self.steps == SHRINK else f", {self.text}"
-        return f"x{self.scale} {self.kernel}{chain} ({self.protocol})"
+        return f"x{self.scale} {self.kernel}{chain} ({self.protocol_name})"
 
     @property
-    def convention(self) -> Protocol:
-        """The protocol itself."""
-        return PROTOCOLS[self.protocol]
+    def protocol(self) -> Protocol:
+        """The protocol of that name."""
+        return PROTOCOLS[self.protocol_name]
 
     @property
     def is_symmetric(self) -> bool:
@@ -300,7 +300,7 @@ class Degradation:
         chain = self.drawn(seed, path)
         picture = image
         for step, generator in zip(chain.steps, self._generators(seed, path, 1), strict=True):
-            picture = self.convention.small_image(picture, image.dtype)
+            picture = self.protocol.small_image(picture, image.dtype)
             picture = step.kind.function(picture, step.values, generator, self)
         return picture
 

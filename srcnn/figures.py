@@ -188,7 +188,7 @@ def _consistency(result: Result) -> float | None:
     model = result.model
     if min(result.source.shape[:2]) < model.scale:
         return None
-    return model.convention.consistency(result.restored, result.source, model.scale, model.kernel)
+    return model.protocol.consistency(result.restored, result.source, model.scale, model.kernel)
 
 
 # The first one with a reference, and the first one without, rank images; more is better there.

@@ -1,7 +1,7 @@
 """Readers for weights that others published: the Keras 1 HDF5 layout and the authors' MATLAB files.
 
 Both take a file's content and give tensors in this package's order: for each layer (kernel HWIO,
-bias), float32. The libraries that parse trust the file, so callers use srcnn.isolated.parse_apart.
+bias), float32. The libraries trust the file, so callers use srcnn.isolated.parse_isolated.
 """
 
 import io

@@ -28,7 +28,7 @@ _BYTES = 512 * 1024 * 1024
 _REFUSED = 3
 
 
-def parse_apart(
+def parse_isolated(
     parse: Callable[..., Tensors], path: Path, content: bytes, *arguments: str
 ) -> Tensors:
     """Calls `parse(path, content, *arguments)` in a child of bounded time and memory.

@@ -1,4 +1,4 @@
-"""The two conventions of degrading, colour, rounding and measurement, side by side.
+"""The two protocols of degrading, colour, rounding and measurement, side by side.
 
 Everything in which `opencv` and `matlab` differ is in this file, so that they cannot be mixed.
 Small pictures are images, (h, w[, 3]) BGR, uint8 or uint16, or what `shrink` makes of one: OpenCV
@@ -18,7 +18,7 @@ from srcnn.strips import map_strips
 
 
 class Protocol(ABC):
-    """One convention. Instances are stateless; see PROTOCOLS.
+    """One protocol. Instances are stateless; see PROTOCOLS.
 
     Attributes:
       name: as in `--protocol`.

@@ -67,9 +67,9 @@ class Restoration:
     strength: float = 1
 
     @property
-    def convention(self) -> Protocol:
+    def protocol(self) -> Protocol:
         """The protocol."""
-        return self.degradation.convention
+        return self.degradation.protocol
 
     @property
     def scale(self) -> int:
@@ -89,24 +89,24 @@ class Restoration:
     @property
     def measure_shave(self) -> int:
         """Pixels on each side of the interpolated picture that figures leave out."""
-        return self.convention.measure_shave(self.border, self.scale)
+        return self.protocol.measure_shave(self.border, self.scale)
 
     @property
     def needs_luma_only(self) -> bool:
         """Whether what becomes of the luma depends on the luma alone."""
         return (
-            self.convention.measures_luma_only
+            self.protocol.measures_luma_only
             and self.architecture.planes == 1
             and self.degradation.steps == SHRINK
         )
 
-    def truth(self, image: np.ndarray) -> np.ndarray:
+    def ground_truth(self, image: np.ndarray) -> np.ndarray:
         """What of an original, (h, w[, c]), is ground truth.
 
         It is cut to multiples of the scale where the protocol, or a network that gives exactly
         `scale` times the small picture, needs that.
         """
-        image = self.convention.prepare(image, self.scale)
+        image = self.protocol.prepare(image, self.scale)
         return modcrop(image, self.scale) if self.architecture.sees_small else image
 
     def degrade(self, truth: np.ndarray, path: str = "") -> np.ndarray:
@@ -130,13 +130,13 @@ class Restoration:
           shape: (height, width) of ground truth or result.
           dtype: of the images, uint8 or uint16.
         """
-        return self.convention.enlarge(small, shape, self.degradation.kernel, dtype)
+        return self.protocol.enlarge(small, shape, self.degradation.kernel, dtype)
 
     def network_target(self, truth: np.ndarray) -> np.ndarray:
         """What the network should give of a ground truth, as network_input gives its input."""
         if self.architecture.planes > 1:
-            return self.convention.small_planes(truth, truth.dtype)
-        return self.convention.image_luma(truth)
+            return self.protocol.small_planes(truth, truth.dtype)
+        return self.protocol.image_luma(truth)
 
     def degraded_by(self, steps: tuple[Step, ...]) -> "Restoration":
         """The same with another chain."""
@@ -146,9 +146,9 @@ class Restoration:
         """An image, or interpolated picture, cut to what `border: shave` is measured on.
 
         OpenCV's protocol cuts to multiples of the scale after degrading, as the procedure that it
-        follows; MATLAB's does so before, see truth.
+        follows; MATLAB's does so before, see ground_truth.
         """
-        cuts = self.border == "shave" and self.convention.crops_after_degrading
+        cuts = self.border == "shave" and self.protocol.crops_after_degrading
         return modcrop(image, self.scale) if cuts else image
 
     def network_input(
@@ -156,10 +156,10 @@ class Restoration:
     ) -> np.ndarray:
         """What the network takes, (h, w) or (h, w, 3): integer codes, or floats in [0, 1]."""
         if self.architecture.planes > 1:
-            return self.convention.small_planes(small, dtype)
+            return self.protocol.small_planes(small, dtype)
         if self.architecture.sees_small:
-            return self.convention.small_luma(small, dtype)
-        return self.convention.network_luma(interpolated)
+            return self.protocol.small_luma(small, dtype)
+        return self.protocol.network_luma(interpolated)
 
     def restored_shape(self, planes: np.ndarray) -> tuple[int, ...]:
         """Shape of what a network's input is restored to; 0 where nothing is left."""
@@ -221,7 +221,7 @@ class Restoration:
 
     def round_luma(self, values: np.ndarray, dtype: np.dtype) -> np.ndarray:
         """What the network gave, of luma and chroma, as integer codes."""
-        return self.convention.round_luma(values, dtype)
+        return self.protocol.round_luma(values, dtype)
 
     def restore_luma(self, engine: Engine, plane: np.ndarray, dtype: np.dtype) -> np.ndarray:
         """What a network's input is restored to, as integer codes."""
@@ -245,26 +245,26 @@ class Restoration:
           dtype: of the images, uint8 or uint16.
         """
         if luma.ndim == 3:
-            restored = self.convention.compose_planes(interpolated, luma, dtype)
+            restored = self.protocol.compose_planes(interpolated, luma, dtype)
         else:
-            restored = self.convention.compose(interpolated, luma, self.chroma_taps)
+            restored = self.protocol.compose(interpolated, luma, self.chroma_taps)
         if self.strength == 1:
             return restored
-        inner = self.inner_interpolated(interpolated)
+        inner = self.shaved_interpolated(interpolated)
         return blend(self.as_image(inner, dtype), restored, self.strength)
 
-    def inner(self, image: np.ndarray) -> np.ndarray:
+    def shaved(self, image: np.ndarray) -> np.ndarray:
         """An image as large as the interpolated picture without what the result lacks."""
         return _shaved(image, self.output_shave)
 
-    def inner_interpolated(self, interpolated: np.ndarray) -> np.ndarray:
+    def shaved_interpolated(self, interpolated: np.ndarray) -> np.ndarray:
         """The interpolated picture without what the result lacks."""
         shave = self.output_shave
-        return self.convention.shave(interpolated, shave) if shave else interpolated
+        return self.protocol.shave(interpolated, shave) if shave else interpolated
 
     def as_image(self, interpolated: np.ndarray, dtype: np.dtype) -> np.ndarray:
         """The interpolated picture as an image."""
-        return self.convention.as_image(interpolated, dtype)
+        return self.protocol.as_image(interpolated, dtype)
 
     def measured(
         self, truth: np.ndarray, interpolated: np.ndarray, restored: np.ndarray, luma: np.ndarray
@@ -273,23 +273,23 @@ class Restoration:
 
         Args:
           truth: of the result's size.
-          interpolated: of the result's size, see inner_interpolated.
+          interpolated: of the result's size, see shaved_interpolated.
           restored: the result.
           luma: what the network made of its luma, with or without chroma.
 
         Images must be larger than twice `further_shave`.
         """
-        convention, dtype, shave = self.convention, truth.dtype, self.further_shave
-        before = convention.interpolated_luma(interpolated, dtype)
+        protocol, dtype, shave = self.protocol, truth.dtype, self.further_shave
+        before = protocol.interpolated_luma(interpolated, dtype)
         luma = self.plain_luma(luma, dtype)
         after = luma if self.strength == 1 else blend(before, luma, self.strength)
-        lumas = (convention.image_luma(truth), before, convention.output_luma(restored, after))
+        lumas = (protocol.image_luma(truth), before, protocol.output_luma(restored, after))
         lumas = tuple(_shaved(plane, shave) for plane in lumas)
-        if convention.measures_luma_only or truth.ndim == 2:
-            return Measured(lumas, lumas, convention.ssim_window)
-        images = (truth, convention.as_image(interpolated, dtype), restored)
+        if protocol.measures_luma_only or truth.ndim == 2:
+            return Measured(lumas, lumas, protocol.ssim_window)
+        images = (truth, protocol.as_image(interpolated, dtype), restored)
         return Measured(
-            tuple(_shaved(image, shave) for image in images), lumas, convention.ssim_window
+            tuple(_shaved(image, shave) for image in images), lumas, protocol.ssim_window
         )
 
 

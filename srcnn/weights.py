@@ -24,7 +24,7 @@ from srcnn.degradations import Degradation, parse_steps
 from srcnn.errors import WeightsError, one_line
 from srcnn.files import read_regular
 from srcnn.hdf5 import check_signature, is_plain, open_hdf5, plain_dataset
-from srcnn.isolated import Tensors, parse_apart
+from srcnn.isolated import Tensors, parse_isolated
 
 WEIGHTS_SUFFIX = ".weights.h5"
 CARD_SUFFIX = ".json"
@@ -165,7 +165,7 @@ def load_weights(path: str | os.PathLike, read: Reader = read_regular) -> Weight
             "the file was changed, cut short or mixed up"
         )
     architecture = card.architecture.model_dump_json()
-    return Weights(card, parse_apart(parse_weights, path, content, architecture))
+    return Weights(card, parse_isolated(parse_weights, path, content, architecture))
 
 
 def save_weights(directory: str | os.PathLike, tensors: Tensors, **card: Any) -> Path:

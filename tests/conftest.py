@@ -22,7 +22,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 import run_pipeline
 from srcnn.architectures import Architecture, ConvLayer
-from srcnn.isolated import parse_apart
+from srcnn.isolated import parse_isolated
 from srcnn.weights import save_weights
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -32,7 +32,7 @@ PATIENCE = 300
 # Modules whose tests share what takes long to make, or follow from one another.
 IN_ONE_WORKER = {"test_commands", "test_corpus", "test_package", "test_shards", "test_training"}
 # The same file's tensors, parsed in a child once: half a second less for every further job.
-parse_once = functools.cache(parse_apart)
+parse_once = functools.cache(parse_isolated)
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -142,7 +142,7 @@ def run_job(tmp_path, capfd, tiny_weights, monkeypatch) -> Callable[..., Outcome
 
     Comparison pictures are off unless asked for.
     """
-    monkeypatch.setattr("srcnn.weights.parse_apart", parse_once)
+    monkeypatch.setattr("srcnn.weights.parse_isolated", parse_once)
 
     def run(*arguments: object, output: Path | None = None) -> Outcome:
         output = output or tmp_path / "out"

@@ -13,8 +13,8 @@ import tifffile
 from conftest import run_in_process
 from PIL import Image
 
-from codec.apart import decode_apart
 from codec.errors import ImageError
+from codec.isolated import decode_isolated
 
 GOOD = {case.name: case for case in corpus.good()}
 BROKEN = {name: (content, words) for name, content, words in corpus.broken()}
@@ -199,8 +199,8 @@ def test_every_kind_of_file_is_measured(inputs, tmp_path, tiny_weights):
 def test_giant_images_are_refused_by_their_header_without_using_memory(name):
     content = dict(corpus.giants())[name]
     with pytest.raises(ImageError):
-        decode_apart(b"", 256, 60)  # the child is there
+        decode_isolated(b"", 256, 60)  # the child is there
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(ImageError, match="megapixels allowed"):
-        decode_apart(content, 256, 60)
+        decode_isolated(content, 256, 60)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000  # KiB

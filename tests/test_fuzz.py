@@ -14,13 +14,13 @@ def test_damaged_files_decode_or_are_refused(capsys, tmp_path):
 
 
 def test_fuzzer_detects_planted_faults(monkeypatch, capsys, tmp_path):
-    decode = fuzz.decode_apart
+    decode = fuzz.decode_isolated
 
     def careless(*arguments) -> Picture:
         picture = decode(*arguments)
         return Picture(picture.pixels[..., :2], picture.alpha, picture.format)
 
-    monkeypatch.setattr(fuzz, "decode_apart", careless)
+    monkeypatch.setattr(fuzz, "decode_isolated", careless)
     assert fuzz.main(["--inputs", "200", "--keep", str(tmp_path / "kept")]) == 1
     assert "FOUND" in capsys.readouterr().out
     assert any((tmp_path / "kept").iterdir())

@@ -9,9 +9,9 @@ import pytest
 from corpus import HEIC, heic_scene
 from PIL import Image, ImageCms
 
-from codec.apart import decode_apart, read_header_apart
 from codec.decode import decode_image, read_header
 from codec.errors import ImageError
+from codec.isolated import decode_isolated, read_header_isolated
 from codec.picture import Picture
 
 pytest.importorskip("pi_heif")
@@ -83,21 +83,21 @@ def of_size(side: int, cropped: bool) -> bytes:
 def test_oversized_heic_is_refused_before_decoding():
     huge = of_size(20_000, cropped=False)
     with pytest.raises(ImageError, match="20000 x 20000 pixels are more than the 256 megapixels"):
-        decode_apart(huge, 256, 60)
+        decode_isolated(huge, 256, 60)
     with pytest.raises(ImageError):  # what is in it is no such picture
-        decode_apart(huge, 1000, 60)
+        decode_isolated(huge, 1000, 60)
 
 
 @pytest.mark.parametrize("side", [1, 4, 30_000])
 @pytest.mark.parametrize("cropped", [False, True])
 def test_heic_with_a_wrong_size_in_its_header_is_refused(side, cropped):
     with pytest.raises(ImageError):
-        decode_apart(of_size(side, cropped), 1000, 60)
+        decode_isolated(of_size(side, cropped), 1000, 60)
 
 
 @pytest.mark.parametrize("name", HEIC)
 def test_heic_header_is_read_in_the_child_process(name):
-    header = read_header_apart(io.BytesIO(HEIC[name]))
+    header = read_header_isolated(io.BytesIO(HEIC[name]))
     assert header == read_header(HEIC[name])
 
 
@@ -107,8 +107,8 @@ def test_heic_that_crashes_the_library_does_not_end_the_dry_run():
     content[place : place + 2] = b"\xff\0"  # no text, which the library does not expect
     for _ in range(2):
         with pytest.raises(ImageError, match="the decoder crashed on the file|damaged"):
-            read_header_apart(io.BytesIO(content))
-        assert read_header_apart(io.BytesIO(HEIC["8-bit"])).width == 24
+            read_header_isolated(io.BytesIO(content))
+        assert read_header_isolated(io.BytesIO(HEIC["8-bit"])).width == 24
 
 
 @pytest.mark.parametrize("name", HEIC)
@@ -116,14 +116,14 @@ def test_truncated_or_damaged_heic_decodes_or_raises_image_error(name):
     content = HEIC[name]
     for share in (0.02, 0.3, 0.6, 0.9, 0.99):
         with pytest.raises(ImageError):
-            decode_apart(content[: int(len(content) * share)], 1, 60)
+            decode_isolated(content[: int(len(content) * share)], 1, 60)
     generator = np.random.default_rng(0)
     for _ in range(60):
         damaged = bytearray(content)
         for place in generator.integers(0, len(damaged), 3):
             damaged[place] = generator.integers(0, 256)
         try:
-            picture = decode_apart(bytes(damaged), 1, 60)
+            picture = decode_isolated(bytes(damaged), 1, 60)
         except (ImageError, MemoryError) as error:
             assert not isinstance(error, ImageError) or str(error).isprintable()
         else:

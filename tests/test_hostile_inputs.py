@@ -26,7 +26,7 @@ from pipeline.errors import UsageError
 from srcnn import convert, isolated, weights
 from srcnn.errors import WeightsError
 from srcnn.importers import read_keras1, read_matlab
-from srcnn.isolated import parse_apart
+from srcnn.isolated import parse_isolated
 from srcnn.training.checkpoint import read_checkpoint
 from srcnn.training.config import TrainingError
 from srcnn.training.config import load_config as load_training_config
@@ -289,7 +289,7 @@ def sign(path: Path) -> None:
 def test_hdf5_opens_only_bytes_with_the_hash_on_the_card(saved, monkeypatch):
     content = saved.read_bytes()
     opened = []
-    monkeypatch.setattr(weights, "parse_apart", lambda *_: opened.append(1))
+    monkeypatch.setattr(weights, "parse_isolated", lambda *_: opened.append(1))
     saved.write_bytes(content + b"\0")
     assert "sha256" in refused(WeightsError, load_weights, saved)
     assert not opened
@@ -301,9 +301,9 @@ def test_parsed_bytes_are_the_hashed_bytes(saved, monkeypatch):
 
     def exchange(*arguments):
         saved.write_bytes(b"")
-        return parse_apart(*arguments)
+        return parse_isolated(*arguments)
 
-    monkeypatch.setattr(weights, "parse_apart", exchange)
+    monkeypatch.setattr(weights, "parse_isolated", exchange)
     np.testing.assert_array_equal(load_weights(saved).tensors[0][0], expected)
 
 
@@ -439,7 +439,7 @@ def crash(path: Path, content: bytes):
 @pytest.mark.parametrize(("parse", "words"), [(sleep, "not parsed after 0.5"), (crash, "with -6")])
 def test_hang_or_crash_of_the_parser_is_a_refusal(monkeypatch, parse, words):
     monkeypatch.setattr(isolated, "_SECONDS", 0.5 if parse is sleep else 300)
-    assert words in refused(WeightsError, parse_apart, parse, Path("a.h5"), b"")
+    assert words in refused(WeightsError, parse_isolated, parse, Path("a.h5"), b"")
 
 
 def test_file_too_large_for_its_network_is_refused_unread(saved):
@@ -789,7 +789,7 @@ def test_mutated_matlab_files_are_read_or_refused(compress):
     content, refusals = matlab(compress), []
     for seed in (*range(8), 122, 129):
         try:
-            parse_apart(read_matlab, Path("m.mat"), mutated(content, seed))
+            parse_isolated(read_matlab, Path("m.mat"), mutated(content, seed))
         except WeightsError as error:
             refusals.append(str(error))
             assert str(error).isprintable() and str(error).startswith("m.mat: ")

@@ -15,10 +15,10 @@ from conftest import PATIENCE, ROOT, write_images
 from PIL import Image
 from support import pillow_file, random_image
 
-from codec import apart
-from codec.apart import decode_apart
+from codec import isolated
 from codec.decode import decode_image
 from codec.errors import ImageError
+from codec.isolated import decode_isolated
 from codec.picture import Metadata, Picture
 from codec.wire import receive_message, receive_picture, send_picture
 
@@ -83,7 +83,7 @@ def sabotage(tmp_path, monkeypatch):
     place.mkdir()
     (place / "sitecustomize.py").write_text(textwrap.dedent(SABOTAGE))
     monkeypatch.syspath_prepend(str(place))
-    monkeypatch.setattr(apart, "_idle", [])
+    monkeypatch.setattr(isolated, "_idle", [])
 
 
 @pytest.mark.parametrize(
@@ -98,29 +98,29 @@ def sabotage(tmp_path, monkeypatch):
 def test_decoder_crash_is_an_image_error(sabotage, deed, message):
     good = random_image((30, 40, 3))
     for _ in range(1 if deed == LOOP else 2):  # with a child that has done well, and a new one
-        np.testing.assert_array_equal(decode_apart(png(good), 1, 60).pixels, good)
+        np.testing.assert_array_equal(decode_isolated(png(good), 1, 60).pixels, good)
         with pytest.raises(ImageError, match=message):
-            decode_apart(png(sabotaged(deed)), 1, 1 if deed == LOOP else 60)
+            decode_isolated(png(sabotaged(deed)), 1, 1 if deed == LOOP else 60)
 
 
 def test_decoder_that_exhausts_memory_is_stopped(sabotage):
     with pytest.raises((MemoryError, ImageError)):
-        decode_apart(png(sabotaged(DEVOUR)), 1, 60)
+        decode_isolated(png(sabotaged(DEVOUR)), 1, 60)
     good = random_image((30, 40, 3))
-    np.testing.assert_array_equal(decode_apart(png(good), 1, 60).pixels, good)
+    np.testing.assert_array_equal(decode_isolated(png(good), 1, 60).pixels, good)
 
 
 def test_decoder_killed_twice_is_an_image_error(sabotage):
     """As by the kernel when memory runs out."""
     with pytest.raises(ImageError, match="killed while it read the file, most likely for want of"):
-        decode_apart(png(sabotaged(KILL)), 1, 60)
+        decode_isolated(png(sabotaged(KILL)), 1, 60)
 
 
 def test_decoding_is_retried_after_one_kill(sabotage, tmp_path, monkeypatch):
     """The kernel may take a child for memory that another process took."""
     monkeypatch.setenv("KILLED_ONCE", str(tmp_path / "killed"))
     image = sabotaged(KILL_ONCE)
-    np.testing.assert_array_equal(decode_apart(png(image), 1, 60).pixels, image)
+    np.testing.assert_array_equal(decode_isolated(png(image), 1, 60).pixels, image)
     assert (tmp_path / "killed").exists()
 
 
@@ -143,9 +143,9 @@ def test_run_continues_when_decoders_die(sabotage, tmp_path, run_job):
 def test_decoder_that_does_not_start_is_not_an_image_error(tmp_path, monkeypatch):
     (tmp_path / "sitecustomize.py").write_text("import os\nos._exit(9)\n")
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setattr(apart, "_idle", [])
+    monkeypatch.setattr(isolated, "_idle", [])
     with pytest.raises(RuntimeError, match="did not start: .*exit code 9"):
-        decode_apart(png(random_image((9, 9, 3))), 1, 60)
+        decode_isolated(png(random_image((9, 9, 3))), 1, 60)
 
 
 def test_programming_error_in_the_child_is_raised(tmp_path, monkeypatch):
@@ -153,9 +153,9 @@ def test_programming_error_in_the_child_is_raised(tmp_path, monkeypatch):
         "import codec.decode\ncodec.decode.decode_image = lambda content, limit: 1 / 0\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setattr(apart, "_idle", [])
+    monkeypatch.setattr(isolated, "_idle", [])
     with pytest.raises(RuntimeError, match="ZeroDivisionError"):
-        decode_apart(png(random_image((9, 9, 3))), 1, 60)
+        decode_isolated(png(random_image((9, 9, 3))), 1, 60)
 
 
 @pytest.mark.parametrize("content", [b"", b"text", png(random_image((60, 60, 3)))[:200]])
@@ -164,27 +164,27 @@ def test_refusals_equal_in_process_decoding_and_keep_the_child(content):
         decode_image(content, 1)
     for _ in range(2):
         with pytest.raises(ImageError) as found:
-            decode_apart(content, 1, 60)
+            decode_isolated(content, 1, 60)
         assert str(found.value) == str(expected.value)
-    children = [child._process.pid for child in apart._idle]
-    decode_apart(png(random_image((9, 9, 3))), 1, 60)
-    assert [child._process.pid for child in apart._idle] == children
+    children = [child._process.pid for child in isolated._idle]
+    decode_isolated(png(random_image((9, 9, 3))), 1, 60)
+    assert [child._process.pid for child in isolated._idle] == children
 
 
 def test_size_limit_applies_in_the_child():
     with pytest.raises(ImageError, match="megapixels allowed"):
-        decode_apart(png(random_image((100, 100, 3))), 0.001, 60)
+        decode_isolated(png(random_image((100, 100, 3))), 0.001, 60)
 
 
 def test_concurrent_threads_use_separate_children(monkeypatch):
-    monkeypatch.setattr(apart, "_idle", [])
+    monkeypatch.setattr(isolated, "_idle", [])
     images = [random_image((200, 300, 3), seed=seed) for seed in range(4)]
     wrong = []
 
     def decode_many(image):
         content = png(image)
         for _ in range(10):
-            if not np.array_equal(decode_apart(content, 1, 60).pixels, image):
+            if not np.array_equal(decode_isolated(content, 1, 60).pixels, image):
                 wrong.append(image)
 
     threads = [threading.Thread(target=decode_many, args=[image]) for image in images]
@@ -193,16 +193,16 @@ def test_concurrent_threads_use_separate_children(monkeypatch):
     for thread in threads:
         thread.join()
     assert not wrong
-    assert 1 <= len(apart._idle) <= 4
+    assert 1 <= len(isolated._idle) <= 4
 
 
 def test_children_end_with_their_parent(tmp_path):
     (tmp_path / "image.png").write_bytes(png(random_image((9, 9, 3))))
     program = """
 import os, pathlib, signal, sys
-from codec import apart
-apart.decode_apart(pathlib.Path(sys.argv[1]).read_bytes(), 1, 60)
-print(apart._idle[0]._process.pid, flush=True)
+from codec import isolated
+isolated.decode_isolated(pathlib.Path(sys.argv[1]).read_bytes(), 1, 60)
+print(isolated._idle[0]._process.pid, flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """
     parent = subprocess.run(

@@ -15,7 +15,7 @@ from support import quick, random_image
 from codec.decode import decode_image
 from codec.encode import encode_image
 from codec.errors import ImageError
-from codec.metadata import LARGEST_BLOCK, fitted, scaled
+from codec.metadata import LARGEST_BLOCK, fit_metadata, scale_resolution
 from codec.picture import Metadata
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -262,7 +262,11 @@ def test_maker_notes_keep_their_file_offset():
     block = exif_block(lead=100)
     metadata = read(file_of("JPEG", exif=block))
     note = b"Maker's own \0\1\2\xff"
-    assert scaled(metadata, 2).exif.index(note) == metadata.exif.index(note) == block.index(note)
+    assert (
+        scale_resolution(metadata, 2).exif.index(note)
+        == metadata.exif.index(note)
+        == block.index(note)
+    )
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
@@ -389,7 +393,7 @@ def test_resolution_rotates_with_the_picture(orientation, source):
 @pytest.mark.parametrize(("orientation", "expected"), [(1, (900, 450)), (6, (450, 900))])
 def test_scaled_and_rotated_resolution_is_written_upright(suffix, orientation, expected):
     metadata = read(file_of("JPEG", exif=exif_block(orientation=orientation), dpi=(300, 150)))
-    image = opened(written(suffix, scaled(metadata, 3)))
+    image = opened(written(suffix, scale_resolution(metadata, 3)))
     if suffix != ".webp":
         assert image.info["dpi"] == pytest.approx(expected, abs=0.06)
     if suffix in EXIF_SUFFIXES:
@@ -404,7 +408,7 @@ def test_scaled_and_rotated_resolution_is_written_upright(suffix, orientation, e
 )
 @pytest.mark.parametrize("dpi", [(72, 72), (71.9, 300.4), (96.012, 50), (4000, 3000)])
 def test_resolution_is_scaled_to_format_precision(suffix, tolerance, dpi):
-    found = opened(written(suffix, scaled(Metadata(dpi=dpi), 3))).info["dpi"]
+    found = opened(written(suffix, scale_resolution(Metadata(dpi=dpi), 3))).info["dpi"]
     for value, expected in zip(found, dpi, strict=True):
         assert abs(value - 3 * expected) <= max(tolerance, 12e-6 * expected) + 1e-6
 
@@ -434,7 +438,7 @@ def test_invalid_resolution_is_left_out(numbers):
     metadata = read(file_of("WEBP", exif=exif_block(horizontal=numbers)))
     assert metadata.dpi is None
     assert metadata.exif is not None
-    scaled(metadata, 4)
+    scale_resolution(metadata, 4)
 
 
 def test_file_without_resolution_gets_none():
@@ -445,7 +449,7 @@ def test_file_without_resolution_gets_none():
 
 def test_scaling_by_1_changes_no_metadata():
     metadata = read(file_of("JPEG", exif=exif_block(), xmp=XMP, dpi=(72, 72)))
-    assert scaled(metadata, 1) is metadata
+    assert scale_resolution(metadata, 1) is metadata
 
 
 # XMP.
@@ -510,7 +514,7 @@ def test_xmp_resolution_is_scaled():
         (b'<a tiff:XResolution="0/0"/>', b'<a tiff:XResolution="0/0"/>'),
         (b'<a tiff:ResolutionUnit="2"/>', b'<a tiff:ResolutionUnit="2"/>'),
     ):  # fmt: skip
-        assert scaled(Metadata(xmp=before), 2).xmp == after
+        assert scale_resolution(Metadata(xmp=before), 2).xmp == after
 
 
 def test_compressed_xmp_is_read_up_to_a_limit():
@@ -744,7 +748,7 @@ def test_ifds_that_repeat_the_same_bytes_are_left_out():
     size = 2**20
     table = b"".join(struct.pack("<HHII", tag, 7, size, 8) for tag in range(1000, 1000 + count))
     block = b"II*\0\x08\0\0\0" + struct.pack("<H", count) + table + bytes(size)
-    assert fitted(Metadata(exif=block)).exif is None
+    assert fit_metadata(Metadata(exif=block)).exif is None
 
 
 def test_huge_metadata_blocks_are_left_out():
@@ -786,7 +790,7 @@ def test_damaged_metadata_never_raises(order, data):
         position = data.draw(st.integers(0, len(block) - 1))
         block[position] = data.draw(st.integers(0, 255))
     block = bytes(block[: data.draw(st.integers(1, len(block)))])
-    metadata = scaled(read(png_with(chunk(b"eXIf", block))), 2)
+    metadata = scale_resolution(read(png_with(chunk(b"eXIf", block))), 2)
     for suffix in (".png", ".jpg", ".tif"):
         found = opened(written(suffix, metadata, (4, 5, 3)))
         assert found.size == (5, 4)
@@ -802,7 +806,7 @@ def test_damaged_file_headers_never_raise_other_errors(source):
         for position in generator.integers(0, min(len(content), 3000), 3):
             damaged[position] = generator.integers(0, 256)
         try:
-            metadata = scaled(read(bytes(damaged)), 2)
+            metadata = scale_resolution(read(bytes(damaged)), 2)
         except ImageError:
             continue
         for suffix in (".png", ".jpg", ".webp", ".tif"):
@@ -810,6 +814,6 @@ def test_damaged_file_headers_never_raise_other_errors(source):
 
 
 def test_resolution_factors_are_exact():
-    metadata = scaled(read(file_of("WEBP", exif=exif_block(orientation=1))), 1.5)
+    metadata = scale_resolution(read(file_of("WEBP", exif=exif_block(orientation=1))), 1.5)
     resolution = exif_of(metadata.exif)["main"][X_RESOLUTION]
     assert (resolution.numerator, resolution.denominator) == (450, 1)

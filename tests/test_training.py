@@ -265,9 +265,9 @@ def test_fitted_chroma_filter_reduces_colour_errors(protocol, kernel, scale, lea
     taps = fit_chroma_taps([drawing(seed) for seed in range(6)], asked)
     assert taps[0] + 2 * sum(taps[1:]) == pytest.approx(1, abs=1e-9)
     for seed in (20, 21, 22):  # others than it was fitted to
-        image = asked.truth(drawing(seed))
+        image = asked.ground_truth(drawing(seed))
         interpolated = asked.interpolate(asked.degrade(image), image.shape[:2], image.dtype)
-        luma = asked.convention.image_luma(image)
+        luma = asked.protocol.image_luma(image)
         composed = (
             restoration(protocol, scale, kernel, chroma_taps=half).compose(
                 interpolated, luma, luma.dtype

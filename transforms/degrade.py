@@ -22,7 +22,7 @@ def degrade_image(record: ImageRecord, restoration: Restoration) -> ImageRecord:
     height, width = record.original.shape[:2]
     if min(height, width) < restoration.scale:
         raise ImageError(f"{width} x {height} pixels cannot be shrunk by {restoration.scale}")
-    original = restoration.truth(record.original)
+    original = restoration.ground_truth(record.original)
     height, width = original.shape[:2]
     alpha = None if record.alpha is None else record.alpha[:height, :width]
     path = record.ref.relative_path

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from codec.metadata import scaled
+from codec.metadata import scale_resolution
 from srcnn.resample import shrink_antialiased, size_inside
 from transforms.records import ImageRecord
 from transforms.stage import ImageStage
@@ -24,7 +24,7 @@ def fit_image(record: ImageRecord, box: tuple[int, int]) -> ImageRecord:
         record,
         restored=shrink_antialiased(record.restored, size),
         alpha=None if alpha is None else shrink_antialiased(alpha, size),
-        metadata=scaled(record.metadata, max(size) / max(shape)),
+        metadata=scale_resolution(record.metadata, max(size) / max(shape)),
     )
 
 

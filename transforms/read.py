@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from io import BytesIO
 
-from codec.apart import decode_apart, read_header_apart
 from codec.errors import ImageError
+from codec.isolated import decode_isolated, read_header_isolated
 from srcnn.colour import fill_hidden
 from storage.store import read_file
 from transforms.records import LARGE_ENOUGH, ImageRecord, ImageRef
@@ -22,7 +22,7 @@ def read_image(
 
     Raises:
       ImageSkippedError: the source has more than `skip_above` megapixels.
-      ImageError: see decode_apart; or the source is larger than an image of so many megapixels
+      ImageError: see decode_isolated; or the source is larger than an image of so many megapixels
         can be.
       PathError: the source is a directory or no regular file.
       OSError: the source cannot be read.
@@ -41,7 +41,7 @@ def decode_source(
     """Decodes one source, given its content; see read_image."""
     if skip_above is not None:
         _check_wanted(content, skip_above)
-    picture = decode_apart(content, max_megapixels, max_seconds)
+    picture = decode_isolated(content, max_megapixels, max_seconds)
     original, alpha = picture.pixels, picture.alpha
     if alpha is not None:
         original = fill_hidden(original, alpha)
@@ -71,7 +71,7 @@ def check_size(size: int, max_megapixels: float) -> None:
 
 
 def _check_wanted(content: bytes, skip_above: float) -> None:
-    header = read_header_apart(BytesIO(content))
+    header = read_header_isolated(BytesIO(content))
     if header.megapixels > skip_above:
         raise ImageSkippedError(LARGE_ENOUGH, width=header.width, height=header.height)
 

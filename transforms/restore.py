@@ -92,9 +92,9 @@ def merge_luma(record: ImageRecord, restoration: Restoration) -> ImageRecord:
     _check_sane(record)
     return replace(
         record,
-        original=restoration.inner(record.original),
-        interpolated=restoration.inner_interpolated(record.interpolated),
-        alpha=None if record.alpha is None else restoration.inner(record.alpha),
+        original=restoration.shaved(record.original),
+        interpolated=restoration.shaved_interpolated(record.interpolated),
+        alpha=None if record.alpha is None else restoration.shaved(record.alpha),
         restored=restoration.compose(
             record.interpolated, record.restored_luma, record.original.dtype
         ),

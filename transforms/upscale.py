@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from codec.errors import ImageError
-from codec.metadata import scaled
+from codec.metadata import scale_resolution
 from srcnn.restoration import Restoration
 from transforms.records import ImageRecord
 from transforms.stage import ImageStage
@@ -36,7 +36,7 @@ def upscale_image(
         small=original,
         interpolated=restoration.interpolate(original, shape, original.dtype),
         alpha=alpha,
-        metadata=scaled(record.metadata, restoration.scale),
+        metadata=scale_resolution(record.metadata, restoration.scale),
     )
 
 

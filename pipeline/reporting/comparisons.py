@@ -132,8 +132,8 @@ def panels(row: ReportRow, job: Job) -> dict[str, np.ndarray]:
     record = crop_to_luma(degrade_image(record, restoration), restoration)
     degraded = restoration.as_image(record.interpolated, dtype)
     return {
-        "original": _displayable(restoration.inner(record.original)),
-        _caption("degraded", row, "degraded"): _displayable(restoration.inner(degraded)),
+        "original": _displayable(restoration.shaved(record.original)),
+        _caption("degraded", row, "degraded"): _displayable(restoration.shaved(degraded)),
         _caption("restored", row, "enhanced"): _displayable(restored),
     }
 

@@ -71,11 +71,11 @@ def _chroma_pairs(
     image: np.ndarray, restoration: Restoration
 ) -> Iterable[tuple[np.ndarray, np.ndarray]]:
     """Degraded and original Cr and Cb of an image's middle, float32 on the 8-bit scale."""
-    convention, dtype = restoration.convention, image.dtype
-    truth = restoration.truth(image)
+    protocol, dtype = restoration.protocol, image.dtype
+    truth = restoration.ground_truth(image)
     size = truth.shape[:2]
     undegraded, degraded = (
-        convention.chroma(restoration.interpolate(small, size, dtype))
+        protocol.chroma(restoration.interpolate(small, size, dtype))
         for small in (truth, restoration.degrade(truth))
     )
     shape = tuple(min(side - 2 * restoration.scale, _SIDE) for side in size)

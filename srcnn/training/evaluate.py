@@ -33,7 +33,7 @@ def luma_figures(engine: Engine, pair: Pair, restoration: Restoration) -> dict[s
     Returns:
       `psnr_y_degraded` and `psnr_y_enhanced`.
     """
-    original, degraded = restoration.inner(pair.original), restoration.inner(pair.interpolated)
+    original, degraded = restoration.shaved(pair.original), restoration.shaved(pair.interpolated)
     if degraded.dtype != original.dtype:
         degraded = restoration.round_luma(degraded, original.dtype)
     restored = restoration.restore_luma(engine, pair.seen, original.dtype)
@@ -59,20 +59,20 @@ def image_figures(
       `psnr_y_degraded` and `psnr_y_enhanced`, of luma; where the protocol measures all channels
       also `psnr_degraded` and `psnr_enhanced`, over B, G and R.
     """
-    truth = restoration.truth(image)
+    truth = restoration.ground_truth(image)
     small = restoration.degrade(truth, path)
     interpolated = restoration.interpolate(small, truth.shape[:2], truth.dtype)
     truth, interpolated = restoration.crop(truth), restoration.crop(interpolated)
     plane = restoration.network_input(small, interpolated, truth.dtype)
     luma = restoration.restore_luma(engine, plane, truth.dtype)
     measured = restoration.measured(
-        restoration.inner(truth),
-        restoration.inner_interpolated(interpolated),
+        restoration.shaved(truth),
+        restoration.shaved_interpolated(interpolated),
         restoration.compose(interpolated, luma, truth.dtype),
         luma,
     )
     pictures = {"psnr_y": measured.lumas}
-    if not restoration.convention.measures_luma_only:
+    if not restoration.protocol.measures_luma_only:
         pictures["psnr"] = measured.images
     return {
         f"{name}_{which}": psnr_of_mse(mse(original, other))

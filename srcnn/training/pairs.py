@@ -31,9 +31,9 @@ def make_pair(image: np.ndarray, restoration: Restoration, path: str = "") -> Pa
       restoration: how; its border decides whether both are cropped.
       path: decides what the image draws.
     """
-    convention = restoration.convention
-    truth = restoration.truth(image)
-    luma = convention.image_luma(truth)
+    protocol = restoration.protocol
+    truth = restoration.ground_truth(image)
+    luma = protocol.image_luma(truth)
     # Where planes are degraded apart, the luma may go alone, as a grayscale image.
     source = luma if restoration.needs_luma_only else truth
     small = restoration.degrade(source, path)
@@ -42,5 +42,5 @@ def make_pair(image: np.ndarray, restoration: Restoration, path: str = "") -> Pa
     return Pair(
         restoration.network_input(small, interpolated, luma.dtype),
         restoration.crop(luma),
-        convention.network_luma(interpolated),
+        protocol.network_luma(interpolated),
     )

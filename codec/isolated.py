@@ -20,7 +20,7 @@ from codec.readers import BEGINNING, reader_of
 from codec.wire import receive_message, receive_picture, send_bytes, send_message
 
 
-def decode_apart(content: bytes, max_megapixels: float, max_seconds: float) -> Picture:
+def decode_isolated(content: bytes, max_megapixels: float, max_seconds: float) -> Picture:
     """Decodes an image in a child process, which is kept for the next one.
 
     Each thread that decodes at the same time has a child of its own.
@@ -38,7 +38,7 @@ def decode_apart(content: bytes, max_megapixels: float, max_seconds: float) -> P
     return _ask(content, max_megapixels=max_megapixels, max_seconds=max_seconds)
 
 
-def read_header_apart(stream: BufferedIOBase) -> ImageHeader:
+def read_header_isolated(stream: BufferedIOBase) -> ImageHeader:
     """Reads an image's header, in a child process if the format's library may crash on it.
 
     Args:
