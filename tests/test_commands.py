@@ -36,8 +36,8 @@ NOT_RUN = {
     r"cp deploy/.*": "writes below /etc; tests/test_documents.py verifies the files",
     r"systemctl .*": "needs systemd; tests/test_documents.py verifies the units",
 }
-SLOW_COMMANDS = (r"make demo", r".* -m srcnn\.train .*", r".* --output out/own .*", r".*Set5/.*")
-NEEDS_SHARED = (r".* -m srcnn\.convert .*", r".*Set5/.*")
+SLOW_COMMANDS = (r"make demo", r".* -m srcnn\.train .*", r".* --output out/own .*", r".*Set(5|14)/.*")
+NEEDS_SHARED = (r".* -m srcnn\.convert .*", r".*Set(5|14)/.*")
 _ALL = [ROOT / "README.md", *sorted(ROOT.glob("[!R]*.md")), ROOT / "RESULTS.md"]
 _ALL += sorted((ROOT / "docs").glob("*.md"))
 PAGES = [page for page in _ALL if page.name not in PAGES_TESTED_ELSEWHERE]
@@ -107,7 +107,8 @@ def place(tmp_path_factory) -> Path:
     write_shards(place / "data", sorted(photos.iterdir()))
     (place / "nightly.yaml").write_text("input: photos/*\noutput: nightly\n")
     if SHARED.is_dir():
-        (place / "Set5").symlink_to(SHARED / "data/Set5")
+        for name in ("Set5", "Set14"):
+            (place / name).symlink_to(SHARED / "data" / name)
         for name in ("3051crop_weight_200.h5", "9-5-5_ImageNet_x3.mat"):
             for path in (SHARED / "weights").rglob(name):
                 (place / name).symlink_to(path)
