@@ -36,8 +36,9 @@ NOT_RUN = {
     r"cp deploy/.*": "writes below /etc; tests/test_documents.py verifies the files",
     r"systemctl .*": "needs systemd; tests/test_documents.py verifies the units",
 }
-SLOW_COMMANDS = (r"make demo", r".* -m srcnn\.train .*", r".* --output out/own .*", r".*Set(5|14)/.*")
-NEEDS_SHARED = (r".* -m srcnn\.convert .*", r".*Set(5|14)/.*")
+_SETS = r".*Set(5|14)/.*"
+SLOW_COMMANDS = (r"make demo", r".* -m srcnn\.train .*", r".* --output out/own .*", _SETS)
+NEEDS_SHARED = (r".* -m srcnn\.convert .*", _SETS)
 _ALL = [ROOT / "README.md", *sorted(ROOT.glob("[!R]*.md")), ROOT / "RESULTS.md"]
 _ALL += sorted((ROOT / "docs").glob("*.md"))
 PAGES = [page for page in _ALL if page.name not in PAGES_TESTED_ELSEWHERE]

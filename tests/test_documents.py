@@ -113,6 +113,22 @@ def test_every_page_is_in_the_index_and_on_the_site():
             assert f"]({path.name})" in index or f"](../{path.name})" in index
 
 
+@pytest.mark.parametrize(
+    "name", ["ARCHITECTURE.md", "docs/decisions.md", "docs/decisions-images.md"]
+)
+def test_names_of_the_architecture_are_in_the_code(name):
+    files = [path for path in ROOT.rglob("*.*") if path.suffix in (".py", ".xml", ".md", ".toml")]
+    files = [path for path in files if not path.relative_to(ROOT).parts[0].startswith(".")]
+    code = "\n".join(path.read_text() for path in files if path.suffix in (".py", ".toml"))
+    paths = [f"/{path.relative_to(ROOT)}" for path in files]
+    text = (ROOT / name).read_text()
+    for file in re.findall(r"[\w/-]+\.(?:py|xml|md)\b", text):
+        assert any(path.endswith("/" + file.lstrip("./")) for path in paths), file
+    for span in re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL)):
+        for word in re.findall(r"^(?:\w+\.)*(\w+)$", span):
+            assert re.search(rf"\b{word}\b", code), span
+
+
 @pytest.mark.slow
 def test_the_site_builds_and_its_links_resolve():
     """`make docs` is strict: a broken link or an unknown name of the API fails it."""
