@@ -29,7 +29,7 @@ import tifffile
 from PIL import Image, ImageCms
 from tqdm import tqdm
 
-from codec.encode import WRITABLE_SUFFIXES, encode_image
+from codec.encode import WRITABLE_SUFFIXES, EncodeSettings, encode_image
 from codec.errors import ImageError
 from codec.isolated import decode_isolated
 from codec.metadata import scale_resolution
@@ -208,7 +208,7 @@ def examine(name: str, content: bytes) -> str:
             picture.alpha,
             suffix if suffix in WRITABLE_SUFFIXES else ".png",
             scale_resolution(picture.metadata, 2),
-            jpeg_tables=picture.jpeg_tables,
+            EncodeSettings(jpeg_tables=picture.jpeg_tables),
         )
     except ImageError as error:
         return f"not written: {error}"[:40]

@@ -1,1 +1,1 @@
-"""Image files and what they hold: decoding, encoding, metadata. Knows nothing of Beam."""
+"""Image files: decoding, encoding, metadata. Free of Beam."""

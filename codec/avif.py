@@ -7,7 +7,7 @@ import imagecodecs
 
 from codec import pillow
 from codec.picture import Decoded, several_pictures
-from codec.samples import scaled, split, turned
+from codec.samples import scale_codes, split_alpha, turned
 
 
 def decode(content: bytes) -> Decoded:
@@ -15,11 +15,11 @@ def decode(content: bytes) -> Decoded:
     bits = _bits_of(content)
     if bits == 8:
         return pillow.decode("AVIF", content)
-    with pillow.opened("AVIF", io.BytesIO(content)) as image:
+    with pillow.open_image("AVIF", io.BytesIO(content)) as image:
         notes, metadata = several_pictures(image.n_frames), pillow.metadata_in(image)
         orientation = pillow.orientation_of(image)
-    samples = turned(scaled(imagecodecs.avif_decode(content), bits), orientation)
-    return Decoded(*split(samples), metadata, notes)
+    samples = turned(scale_codes(imagecodecs.avif_decode(content), bits), orientation)
+    return Decoded(*split_alpha(samples), metadata, notes)
 
 
 def _bits_of(content: bytes) -> int:

@@ -1,4 +1,4 @@
-"""BMP files, by Pillow: what it reads wrongly or in part is repaired or refused."""
+"""BMP files, read by Pillow; files that it misreads are repaired or refused."""
 
 import io
 import struct
@@ -7,22 +7,22 @@ from codec import pillow
 from codec.errors import ImageError
 from codec.picture import Decoded
 
-_BEGINNING = 14 + 56  # with the masks that may stand behind a header of 40 bytes
+_BEGINNING = 14 + 56  # includes the masks that may follow a header of 40 bytes
 _LENGTHS = (12, 40, 52, 56, 64, 108, 124)  # of headers; 12 has neither compression nor colours
+_BIT_FIELDS, _ALPHA_FIELDS = 3, 6
 _RARE = {
     2: "with 4-bit run lengths",
     4: "that holds a JPEG",
     5: "that holds a PNG",
-    6: "with bit fields and alpha",
+    _ALPHA_FIELDS: "with bit fields and alpha",
 }
-_BIT_FIELDS = 3
 
 
 def size_of(stream: io.BufferedIOBase) -> tuple[int, int]:
     """Width and height.
 
     Raises:
-      ImageError: it is of a kind that is not read.
+      ImageError: this kind of BMP is not read.
     """
     try:
         return pillow.size_of("BMP", _plain(stream))
@@ -38,7 +38,7 @@ def decode(content: bytes) -> Decoded:
 
 
 def _plain(stream: io.BufferedIOBase) -> io.BufferedIOBase:
-    """The file, or one of the same picture that Pillow reads right, from its beginning on."""
+    """The file, or one of the same picture that Pillow reads right, at its beginning."""
     stream.seek(0)
     beginning = stream.read(_BEGINNING).ljust(_BEGINNING, b"\0")
     stream.seek(0)
@@ -48,19 +48,18 @@ def _plain(stream: io.BufferedIOBase) -> io.BufferedIOBase:
         raise ImageError(f"a BMP with a header of {length} bytes is not read; convert it to PNG")
     if length == 12:
         return stream
-    kind = _RARE.get(compression)
     (alpha,) = struct.unpack_from("<I", beginning, 66)
     if compression == _BIT_FIELDS and bits == 16 and length >= 56 and alpha:
-        kind = _RARE[6]  # of which Pillow drops the alpha
-    if kind:
-        raise ImageError(f"a BMP {kind} is not read; convert it to PNG")
+        compression = _ALPHA_FIELDS  # Pillow drops this alpha
+    if compression in _RARE:
+        raise ImageError(f"a BMP {_RARE[compression]} is not read; convert it to PNG")
     if bits <= 8 and colours and colours != 1 << bits:
         return io.BytesIO(_with_full_palette(stream.read(), offset, length, bits, colours))
     return stream
 
 
 def _with_full_palette(content: bytes, offset: int, length: int, bits: int, colours: int) -> bytes:
-    """With a colour for each code: of other numbers Pillow may take the pixels for deeper ones."""
+    """The file with a colour for each code; otherwise Pillow may misjudge the pixels' depth."""
     end = 14 + length + 4 * colours
     missing = bytes(4 * max(0, (1 << bits) - colours))
     start = struct.pack("<I", offset + len(missing))

@@ -1,11 +1,11 @@
-"""Boxes of ISO files, of which JPEG 2000 and JPEG XL are made."""
+"""The boxes of ISO files, such as JPEG 2000 and JPEG XL."""
 
 import struct
 from collections.abc import Iterator
 
 
 def boxes(content: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Yields type and content of boxes that stand one behind the other; ends at damage."""
+    """Yields type and content of consecutive boxes; stops at damage."""
     position = 0
     while position + 8 <= len(content):
         size, kind = struct.unpack_from(">I4s", content, position)

@@ -1,4 +1,4 @@
-"""Colours other than RGB and gray, as sRGB."""
+"""CMYK as sRGB."""
 
 import imagecodecs
 import numpy as np
@@ -10,7 +10,7 @@ _BAD_PROFILE = "the CMYK colour profile is damaged: converted to RGB by the plai
 
 
 def rgb_from_cmyk(inks: np.ndarray, profile: bytes | None) -> tuple[np.ndarray, tuple[str, ...]]:
-    """CMYK as sRGB, through the file's ICC profile where there is one that works.
+    """Converts CMYK to sRGB by the file's ICC profile, or without a working one by a formula.
 
     Args:
       inks: (h, w, 4), uint8 or uint16; the largest value is full ink.

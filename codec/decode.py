@@ -1,4 +1,4 @@
-"""Decodes images. The header is looked at before any pixel is decoded."""
+"""Decodes images; the header is checked before any pixel is decoded."""
 
 import io
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from codec.errors import NO_PIXELS, ImageError, damaged
+from codec.errors import NO_PIXELS, ImageError, damage_error
 from codec.metadata import fit_metadata
 from codec.picture import Picture
 from codec.readers import BEGINNING, reader_of
@@ -17,7 +17,7 @@ _DAMAGED = "the image is damaged"
 
 @dataclass(frozen=True)
 class ImageHeader:
-    """What a file says of itself before decoding.
+    """A file's format and stated size.
 
     Attributes:
       format: as codec.readers names it, such as `PNG`.
@@ -42,14 +42,14 @@ def read_header(source: bytes | io.BufferedIOBase) -> ImageHeader:
       source: a file's bytes, or an open binary file that can seek.
 
     Raises:
-      ImageError: the file is empty or is no image that can be decoded.
+      ImageError: the file is empty, not an image, damaged or of a kind that is not supported.
     """
     stream = io.BytesIO(source) if isinstance(source, bytes) else source
     reader = reader_of(stream.read(BEGINNING))
     try:
         width, height = reader.size_of(stream)
     except Exception as error:
-        raise damaged(_DAMAGED_HEADER, error) from None
+        raise damage_error(_DAMAGED_HEADER, error) from None
     if width < 1 or height < 1:
         raise ImageError(NO_PIXELS)
     return ImageHeader(reader.name, width, height)
@@ -59,7 +59,7 @@ def decode_image(content: bytes, max_megapixels: float) -> Picture:
     """Decodes an image with its depth and channels kept and its EXIF orientation applied.
 
     Of several pictures in a file the first is taken, of a HEIF the primary one. CMYK becomes sRGB.
-    Samples of less than 8 bits become 8 bits, of more than 8 become 16.
+    Samples become 8 bits deep, or 16 if they have more than 8.
 
     Args:
       content: the file's bytes.
@@ -80,14 +80,12 @@ def decode_image(content: bytes, max_megapixels: float) -> Picture:
     try:
         found = reader.decode(content)
     except Exception as error:
-        raise damaged(_DAMAGED, error) from None
+        raise damage_error(_DAMAGED, error) from None
     if sorted(found.pixels.shape[:2]) != sorted((header.height, header.width)):
         raise ImageError(f"{_DAMAGED_HEADER}: it says two sizes")
-    pixels, alpha = found.pixels, found.alpha
-    if pixels.ndim == 3:
-        pixels = cv2.cvtColor(np.ascontiguousarray(pixels), cv2.COLOR_RGB2BGR)
+    pixels, alpha = np.ascontiguousarray(found.pixels), found.alpha
     return Picture(
-        np.ascontiguousarray(pixels),
+        cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR) if pixels.ndim == 3 else pixels,
         None if alpha is None else np.ascontiguousarray(alpha),
         header.format,
         fit_metadata(found.metadata),

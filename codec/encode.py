@@ -1,16 +1,16 @@
-"""Encodes images. What a format cannot hold is changed or left out, and said."""
+"""Encodes images. Data that a format cannot hold is converted or left out, with a note."""
 
 import struct
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
 from codec import exif as exif_blocks
 from codec.errors import ImageError
-from codec.metadata import profile_model, sized
+from codec.metadata import profile_model, with_size
 from codec.picture import Metadata
-from codec.writers import FORMATS, NAMES, EncodeSettings, Format, JpegTables
+from codec.writers import FORMATS, NAMES, EncodeSettings, Format
 from srcnn.colour import eight_bit, peak_of
 from srcnn.strips import map_strips
 
@@ -24,7 +24,7 @@ class Encoded:
 
     Attributes:
       content: its bytes.
-      notes: what the format could not hold and what became of it, in words for the owner.
+      notes: for the owner, on data that the format could not hold.
     """
 
     content: bytes
@@ -37,7 +37,6 @@ def encode_image(
     suffix: str,
     metadata: Metadata = NO_METADATA,
     settings: EncodeSettings = DEFAULTS,
-    jpeg_tables: JpegTables = (),
 ) -> Encoded:
     """Encodes an image for a file of the given ending; the same input gives the same bytes.
 
@@ -49,9 +48,7 @@ def encode_image(
       alpha: (h, w) of the same type, or None.
       suffix: a member of WRITABLE_SUFFIXES.
       metadata: of the picture; sizes that its EXIF states are corrected.
-      settings: how it is encoded.
-      jpeg_tables: quantisation tables of the source, if that was a JPEG, in natural order: luma,
-        then chroma. They count only where settings.quality is None.
+      settings: quality and effort.
 
     Raises:
       ImageError: the picture is too large for the format.
@@ -66,9 +63,9 @@ def encode_image(
     samples, notes = _as_held(pixels, alpha, form)
     if samples.nbytes > form.most_bytes:
         raise ImageError(f"{width} x {height} pixels are too many for {form.name}: over 4 GiB")
-    kept, left_out = _kept(sized(metadata, width, height), samples, form)
+    kept, left_out = _kept_metadata(with_size(metadata, width, height), samples, form)
     try:
-        content = form.write(samples, kept, settings, jpeg_tables)
+        content = form.write(samples, kept, settings)
     except (OSError, RuntimeError, ValueError, struct.error) as error:
         raise ImageError(f"cannot be encoded as {form.name}: {error}") from None
     return Encoded(content, (*notes, *left_out))
@@ -102,20 +99,21 @@ def _on_white(pixels: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     return map_strips(blend, pixels.dtype, pixels, alpha)
 
 
-def _kept(metadata: Metadata, samples: np.ndarray, form: Format) -> tuple[Metadata, list[str]]:
+def _kept_metadata(
+    metadata: Metadata, samples: np.ndarray, form: Format
+) -> tuple[Metadata, list[str]]:
     """The metadata that the format can hold and that fit the samples, and notes on the others."""
-    notes = []
-    kept = {}
-    for name in (each.name for each in fields(metadata)):
-        value = getattr(metadata, name)
-        if not value:
-            continue
-        problem = _problem(name, value, samples, form)
-        if not problem:
-            kept[name] = value
-        elif not (name == "dpi" and "exif" in kept and _states_dpi(kept["exif"])):
-            notes.append(f"{NAMES[name]} was left out: {problem}")
-    return Metadata(**kept), notes
+    stated = {name: value for name, value in vars(metadata).items() if value}
+    problems = {name: _problem(name, value, samples, form) for name, value in stated.items()}
+    kept = {name: value for name, value in stated.items() if not problems[name]}
+    if (
+        problems.get("dpi")
+        and "exif" in kept
+        and exif_blocks.dpi_of(exif_blocks.parse(kept["exif"]))
+    ):
+        del problems["dpi"]  # EXIF states it
+    left_out = (f"{NAMES[n]} was left out: {problem}" for n, problem in problems.items() if problem)
+    return Metadata(**kept), list(left_out)
 
 
 def _problem(name: str, value: bytes | tuple, samples: np.ndarray, form: Format) -> str | None:
@@ -128,10 +126,6 @@ def _problem(name: str, value: bytes | tuple, samples: np.ndarray, form: Format)
         if profile_model(value) != written:
             return f"it is for {profile_model(value)}, the picture is {written}"
     return None
-
-
-def _states_dpi(exif: bytes) -> bool:
-    return exif_blocks.dpi_of(exif_blocks.parse(exif)) is not None
 
 
 _FORMAT_OF = {suffix: form for form in FORMATS for suffix in form.suffixes}

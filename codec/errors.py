@@ -1,11 +1,11 @@
-"""What may be wrong with an image file."""
+"""Errors of image files."""
 
 import re
 
 NO_PIXELS = "the image has no pixels: its width or height is 0"
 TRUNCATED = "the file is truncated"
 
-# Libraries' words that tell an owner nothing, and what they mean.
+# Libraries' messages that tell an owner nothing, and their meaning.
 _WORDS = (
     (r"image file is truncated.*|.*Truncated File Read|not enough (image )?data.*", TRUNCATED),
     (r"Expected to read \d+ bytes but only got \d+\.", TRUNCATED),
@@ -18,19 +18,19 @@ _WORDS = (
     (r"negative seek value.*", "it points to a place outside the file"),
 )  # fmt: skip
 _MEANINGS = tuple((re.compile(pattern, re.DOTALL), meaning) for pattern, meaning in _WORDS)
-# What decoders that trust a file raise where it ends early, or names what is not in it.
-_BLIND = "it ends early, or holds values that cannot be"
+# The meaning of Python's own errors in decoders that trust a file.
+_UNCHECKED = "it ends early, or holds values that cannot be"
 
 
 class ImageError(Exception):
     """An image cannot be processed; the message tells its owner why."""
 
 
-def damaged(what: str, error: Exception) -> Exception:
-    """The error for a file that a decoder stumbled over; to be raised.
+def damage_error(what: str, error: Exception) -> Exception:
+    """The error to raise for a file on which a decoder failed.
 
-    Decoders raise whatever a damaged file makes of them: TypeError, struct.error, KeyError, with
-    parts of the file in their words. Want of memory is no damage.
+    On damage decoders raise any exception (TypeError, struct.error, KeyError), with parts of the
+    file in its message. A lack of memory is not damage.
     """
     if isinstance(error, (MemoryError, ImageError)):
         return error
@@ -38,12 +38,12 @@ def damaged(what: str, error: Exception) -> Exception:
     words = "".join(c if c.isprintable() else "?" for c in words)
     meaning = next((meaning for pattern, meaning in _MEANINGS if pattern.fullmatch(words)), None)
     if meaning is None and not _is_worded(error):
-        meaning = f"{_BLIND} ({type(error).__name__}: {words})"
+        meaning = f"{_UNCHECKED} ({type(error).__name__}: {words})"
     return ImageError(f"{what}: {meaning or words}")
 
 
 def _is_worded(error: Exception) -> bool:
-    """Whether a library raised it with words of its own, not Python at a value it had not met."""
+    """Whether a library raised it with a message of its own, not Python at an unexpected value."""
     python = "unpack", "index", "argument", "invalid literal", "codec can't", "tuple", "math domain"
     return isinstance(error, (OSError, SyntaxError, ValueError, RuntimeError)) and not any(
         word in str(error) for word in python

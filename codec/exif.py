@@ -1,17 +1,19 @@
-"""EXIF blocks: TIFF directories, taken apart and rebuilt value by value.
+"""EXIF blocks, which are TIFF directories: parsed and rebuilt value by value.
 
-Values are kept as bytes with their types. Pillow's Exif would guess types again and turn letters
-that are not ASCII, such as the (C) sign of a copyright, into question marks.
+Values are kept as bytes with their types. Pillow's Exif would guess the types and turn letters that
+are not ASCII, such as the copyright sign, into question marks.
 """
 
 import struct
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
 # Bytes per value of each type of TIFF 6.0, and UTF-8 text of EXIF 3.0.
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 129: 1}
-_SHORT, _LONG, _RATIONAL = 3, 4, 5
-_POINTER_KINDS = (_LONG, 13, 16, 18)  # the last two are BigTIFF's
+_SHORT, _LONG, _RATIONAL, _IFD = 3, 4, 5, 13
+_POINTER_KINDS = (_LONG, _IFD, 16, 18)  # the last two are BigTIFF's
 _ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
 _BIG_ORDERS = {b"II+\0": "<", b"MM\0+": ">"}  # of BigTIFF
 _INCH, _CENTIMETRE = 2, 3
@@ -26,8 +28,8 @@ _MAKER_NOTE = 37500
 _MAIN_CHILDREN = {_EXIF_IFD: {_INTEROP_IFD: {}}, _GPS_IFD: {}}
 _POINTERS = frozenset({_EXIF_IFD, _GPS_IFD, _INTEROP_IFD})
 
-# Tags of a TIFF file that tell how its pixels are stored or lie on a map, that point into the file,
-# or that have a place of their own in Metadata.
+# Tags of a TIFF file about the storage of its pixels or their place on a map, pointers into the
+# file, and what Metadata holds in another field.
 OF_THE_FILE = frozenset(
     {
         *range(254, 267), 273, *range(277, 282), 284, *range(288, 294), 297, 301, 317,
@@ -37,7 +39,7 @@ OF_THE_FILE = frozenset(
     }
 )  # fmt: skip
 
-# Larger ones are no EXIF that a camera or a person wrote.
+# No camera or person writes a larger block.
 _LIMIT = 16_000_000
 _WIDEST_GAP = 65_536
 
@@ -49,7 +51,7 @@ class Entry:
     Attributes:
       kind: its TIFF type.
       value: its bytes, in the block's byte order.
-      place: where they stood in the block.
+      place: their offset in the block that was read.
     """
 
     kind: int
@@ -62,11 +64,11 @@ Directory = dict[int, "Entry | Directory"]
 
 @dataclass(frozen=True)
 class Exif:
-    """An EXIF block taken apart.
+    """A parsed EXIF block.
 
     Attributes:
-      order: `<` or `>`, as the struct module calls byte orders.
-      tags: the main directory; those of EXIF, GPS and interoperability hang below it.
+      order: byte order, `<` or `>`, as in the struct module.
+      tags: the main directory, which holds those of EXIF, GPS and interoperability.
     """
 
     order: str
@@ -74,14 +76,13 @@ class Exif:
 
 
 def parse(content: bytes, without: frozenset[int] = frozenset()) -> Exif:
-    """Takes an EXIF block, or the first directory of a TIFF or BigTIFF file, apart.
+    """Parses an EXIF block, or the first directory of a TIFF or BigTIFF file.
 
-    Thumbnails are not read; nor are values and directories that the block promises but does not
-    hold.
+    Thumbnails are left out, and so are values and directories that lie outside the block.
 
     Args:
       content: the block, from its byte order mark on.
-      without: tags of the main directory to be passed over.
+      without: tags of the main directory to leave out.
 
     Raises:
       ValueError: it is no such block, its main directory is damaged, or it is too large.
@@ -105,7 +106,7 @@ def serialise(exif: Exif) -> bytes:
 
 
 def serialise_at(directory: Directory, order: str, start: int) -> bytes:
-    """A directory and all that hangs below it, to stand at the offset `start` of a file."""
+    """A directory with those below it, for the offset `start` of a file."""
     table = [struct.pack(order + "H", len(directory))]
     behind = start + 2 + 12 * len(directory) + 4
     values = bytearray()
@@ -117,8 +118,8 @@ def serialise_at(directory: Directory, order: str, start: int) -> bytes:
         else:
             kind, count, field = item.kind, len(item.value) // _SIZES[item.kind], item.value
             if len(field) > 4:
-                # Maker notes may hold offsets from the start of the block: they stay in their
-                # place if that is free.
+                # Maker notes may hold offsets from the start of the block: they keep their place
+                # if it is free.
                 gap = item.place - behind - len(values)
                 if tag == _MAKER_NOTE and 0 < gap <= _WIDEST_GAP:
                     values += bytes(gap)
@@ -134,7 +135,7 @@ def with_tags(tiff: bytes, added: Directory) -> bytes:
 
     Args:
       tiff: a classic TIFF file of one picture.
-      added: tags in its byte order; those that the file has are left as they are.
+      added: tags in its byte order; tags that the file has are not replaced.
     """
     picture = parse(tiff)
     content = bytearray(tiff) + bytes(len(tiff) % 2)
@@ -159,7 +160,7 @@ def dpi_of(exif: Exif) -> tuple[float, float] | None:
 
 
 def upright(exif: Exif) -> Exif:
-    """The same for the picture turned upright: orientation 1, its resolution turned too."""
+    """The block for the picture turned upright: orientation 1, resolution turned too."""
     tags = dict(exif.tags)
     if _ORIENTATION in tags:
         tags[_ORIENTATION] = Entry(_SHORT, struct.pack(exif.order + "H", 1))
@@ -169,8 +170,8 @@ def upright(exif: Exif) -> Exif:
     return replace(exif, tags=tags)
 
 
-def scaled(exif: Exif, factor: float) -> Exif:
-    """The same for a picture of `factor` times as many pixels per inch."""
+def scale_resolution(exif: Exif, factor: float) -> Exif:
+    """The block for a picture of `factor` times as many pixels per inch."""
     tags = dict(exif.tags)
     for tag in (_X_RESOLUTION, _Y_RESOLUTION):
         resolution = _rational(exif, tag)
@@ -179,8 +180,8 @@ def scaled(exif: Exif, factor: float) -> Exif:
     return replace(exif, tags=tags)
 
 
-def sized(exif: Exif, width: int, height: int) -> Exif:
-    """The same for a picture of another size; sizes that it does not state are not added."""
+def with_size(exif: Exif, width: int, height: int) -> Exif:
+    """The block for a picture of another size; sizes that it does not state are not added."""
     tags = dict(exif.tags)
     below = tags.get(_EXIF_IFD)
     if isinstance(below, dict):
@@ -190,36 +191,20 @@ def sized(exif: Exif, width: int, height: int) -> Exif:
 
 
 def _read(
-    content: bytes,
-    start: int,
-    order: str,
-    children: dict,
-    without: frozenset[int],
-    is_big: bool = False,
+    content: bytes, start: int, order: str, children: dict, without: frozenset[int], is_big: bool
 ) -> Directory:
     """The directory at `start`; raises ValueError or struct.error where it is damaged."""
-    counted, entry, held = ("Q", "HHQQ", 8) if is_big else ("H", "HHII", 4)
-    (count,) = struct.unpack_from(order + counted, content, start)
-    first, length = start + struct.calcsize(order + counted), struct.calcsize(order + entry)
     directory: Directory = {}
     total = 0
-    for position in range(first, first + length * count, length):
-        tag, kind, number, field = struct.unpack_from(order + entry, content, position)
-        if is_big and number == 1 and kind in (_LONG, 13):  # the field holds it at its beginning
-            (field,) = struct.unpack_from(order + "I", content, position + length - held)
-        size = number * _SIZES.get(kind, 0)
-        if tag in without or not (size or kind in _POINTER_KINDS):
+    for tag, kind, size, place, target in _entries(content, start, order, is_big):
+        if tag in without:
             continue
         if tag in _POINTERS:
-            if tag in children and number == 1 and kind in _POINTER_KINDS:
-                try:
-                    below = _read(content, field, order, children[tag], frozenset(), is_big)
-                except struct.error:
-                    continue
-                if below:
-                    directory[tag] = below
+            if tag in children and target is not None:
+                with suppress(struct.error):
+                    below = _read(content, target, order, children[tag], frozenset(), is_big)
+                    directory |= {tag: below} if below else {}
             continue
-        place = position + length - held if size <= held else field
         total += size
         if not size or place + size > len(content):
             continue
@@ -227,6 +212,23 @@ def _read(
             raise ValueError("too large")
         directory[tag] = Entry(kind, content[place : place + size], place)
     return directory
+
+
+def _entries(
+    content: bytes, start: int, order: str, is_big: bool
+) -> Iterator[tuple[int, int, int, int, int | None]]:
+    """Yields of each entry tag, type, size and place of the value, and its target if a pointer."""
+    counted, entry, held = ("Q", "HHQQ", 8) if is_big else ("H", "HHII", 4)
+    (count,) = struct.unpack_from(order + counted, content, start)
+    first, length = start + struct.calcsize(order + counted), struct.calcsize(order + entry)
+    for position in range(first, first + length * count, length):
+        tag, kind, number, field = struct.unpack_from(order + entry, content, position)
+        inside = position + length - held
+        if is_big and number == 1 and kind in (_LONG, _IFD):  # stands at the field's beginning
+            (field,) = struct.unpack_from(order + "I", content, inside)
+        size = number * _SIZES.get(kind, 0)
+        target = field if number == 1 and kind in _POINTER_KINDS else None
+        yield tag, kind, size, inside if size <= held else field, target
 
 
 def _integer(exif: Exif, tag: int) -> int | None:

@@ -1,4 +1,4 @@
-"""HEIC and HEIF files, by libheif (pi-heif, of the extra `heif`), which turns pictures upright."""
+"""HEIC and HEIF files, read by libheif (pi-heif, extra `heif`), which turns pictures upright."""
 
 import io
 from types import ModuleType
@@ -7,7 +7,7 @@ import numpy as np
 
 from codec.errors import ImageError
 from codec.picture import Decoded, Metadata, several_pictures
-from codec.samples import scaled, split, straight_from_premultiplied
+from codec.samples import scale_codes, split_alpha, straight_from_premultiplied
 
 _MISSING = (
     "HEIC and HEIF are read by the extra `heif`, which is not installed: "
@@ -32,9 +32,9 @@ def decode(content: bytes) -> Decoded:
     """Decodes the primary picture."""
     image, count = _primary(content)
     bits = image.info["bit_depth"]
-    # A copy: the library's own memory goes with the image.
+    # A copy: the library frees its memory with the image.
     codes = np.array(image).reshape(*image.size[::-1], -1)
-    pixels, alpha = split(scaled(codes if codes.shape[2] > 1 else codes[..., 0], bits))
+    pixels, alpha = split_alpha(scale_codes(codes if codes.shape[2] > 1 else codes[..., 0], bits))
     if image.premultiplied_alpha:
         pixels = straight_from_premultiplied(np.atleast_3d(pixels), alpha).reshape(pixels.shape)
     return Decoded(pixels, alpha, _metadata_of(image), several_pictures(count, "primary one"))
@@ -51,7 +51,7 @@ def _metadata_of(image: "pi_heif.HeifImage") -> Metadata:  # noqa: F821
 
 
 def _coding(nclx: dict[str, int] | None) -> tuple[tuple[bytes, bytes], ...]:
-    """Colours that are not sRGB's, as PNG states them: RGB of the full range."""
+    """Colours other than sRGB as a chunk of PNG: full-range RGB."""
     if not nclx:
         return ()
     primaries, transfer = nclx["color_primaries"], nclx["transfer_characteristics"]
@@ -73,5 +73,5 @@ def _library() -> ModuleType:
         raise ImageError(_MISSING) from None
     options = pi_heif.options
     options.THUMBNAILS = options.DEPTH_IMAGES = options.AUX_IMAGES = False
-    options.DECODE_THREADS = 1  # the worker's other processors are at work for the network
+    options.DECODE_THREADS = 1  # the network uses the other cores
     return pi_heif

@@ -1,7 +1,7 @@
-"""Decoding in a process of its own.
+"""Decoding in a child process.
 
-A damaged or hostile file can make a decoder crash, loop or take all memory, and none of that is an
-exception that could be caught. Here it ends a child, and costs that one image.
+A damaged or hostile file can make a decoder crash, loop or take all memory. Python cannot catch
+that, so it has to end a child process, and costs that one image.
 """
 
 import os
@@ -10,7 +10,6 @@ import socket
 import subprocess
 import sys
 from io import BufferedIOBase
-from pathlib import Path
 from typing import Any
 
 from codec.decode import ImageHeader, read_header
@@ -18,17 +17,18 @@ from codec.errors import ImageError
 from codec.picture import Picture
 from codec.readers import BEGINNING, reader_of
 from codec.wire import receive_message, receive_picture, send_bytes, send_message
+from srcnn.isolated import child_environment
 
 
 def decode_isolated(content: bytes, max_megapixels: float, max_seconds: float) -> Picture:
-    """Decodes an image in a child process, which is kept for the next one.
+    """Decodes an image in a child process, which is kept for the next image.
 
-    Each thread that decodes at the same time has a child of its own.
+    Threads that decode at the same time use different children.
 
     Args:
       content: the file's bytes.
       max_megapixels: larger images are refused before they are decoded.
-      max_seconds: the most that decoding may take; a small image is allowed less.
+      max_seconds: limit for decoding; small images have a shorter one.
 
     Raises:
       ImageError: see codec.decode.decode_image; or the child did not survive the file.
@@ -84,21 +84,14 @@ class _Child:
 
     def __init__(self):
         self._link, theirs = socket.socketpair()
-        environment = os.environ | {
-            # Found as this package is, installed or not; a thread pool would only cost memory.
-            "PYTHONPATH": os.pathsep.join(
-                filter(None, [str(Path(__file__).parents[1]), *sys.path])
-            ),
-            "OPENBLAS_NUM_THREADS": "1",
-        }
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "codec.worker", str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,  # libraries grumble about every odd file
-                env=environment,
+                stderr=subprocess.DEVNULL,  # libraries print warnings about odd files
+                env=child_environment(),
             )
         try:
             answer = receive_message(self._link)
@@ -109,8 +102,8 @@ class _Child:
         self.idle = True
 
     def ask(self, content: bytes, request: dict[str, float]) -> Picture | ImageHeader:
-        """What the child makes of a file; the request: options of codec.worker."""
-        self.idle = False  # until it has answered
+        """The child's answer for a file; the request holds options of codec.worker."""
+        self.idle = False  # until the answer is here
         try:
             send_message(self._link, request)
             send_bytes(self._link, content)
@@ -127,7 +120,7 @@ class _Child:
         return ImageHeader(**answer["header"]) if "header" in answer else picture
 
     def _end(self) -> ImageError:
-        """Waits for a child that closed its socket; the error that says what it died of."""
+        """Waits for a child that closed its socket; returns the error that says why it ended."""
         code = self._process.wait()
         self._link.close()
         if code == -signal.SIGALRM:
@@ -145,6 +138,6 @@ def _raise_bug(answer: dict[str, Any]) -> None:
         raise RuntimeError(f"the decoder's process failed:\n{answer['bug']}")
 
 
-# Children that wait for a file. A process that is forked off must not talk to its parent's.
+# Children that wait for a file. A forked process must not use its parent's.
 _idle: list[_Child] = []
 os.register_at_fork(after_in_child=_idle.clear)

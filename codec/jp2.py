@@ -10,7 +10,7 @@ from codec import pillow
 from codec.boxes import boxes
 from codec.errors import ImageError
 from codec.picture import Decoded
-from codec.samples import Planes, scaled, split
+from codec.samples import Planes, scale_codes, split_alpha
 
 SIGNATURE = b"\0\0\0\x0cjP  \r\n\x87\n"
 CODESTREAM = b"\xff\x4f\xff\x51"
@@ -22,8 +22,8 @@ def size_of(stream: io.BufferedIOBase) -> tuple[int, int]:
     """Width and height.
 
     Raises:
-      ImageError: header and codestream state two: memory is taken by the second, limits are held
-        to the first.
+      ImageError: header and codestream differ: limits are checked by the first, memory is taken by
+        the second.
     """
     stated = pillow.size_of("JPEG2000", stream)
     stream.seek(0)
@@ -39,7 +39,7 @@ def decode(content: bytes) -> Decoded:
     Raises:
       ImageError: its samples are of a kind that is not supported.
     """
-    with pillow.opened("JPEG2000", io.BytesIO(content)) as image:
+    with pillow.open_image("JPEG2000", io.BytesIO(content)) as image:
         metadata = replace(
             pillow.metadata_in(image),
             exif=_block_in(content, _EXIF),
@@ -62,18 +62,18 @@ def _decode_deep(content: bytes, components: list[tuple[int, bool]]) -> Planes:
             "JPEG 2000 samples that have signs, more than 16 bits or differing depths are not "
             "supported"
         )
-    # Of sYCC the library makes RGB.
-    return split(scaled(imagecodecs.jpeg2k_decode(content), bits))
+    # The library converts sYCC to RGB.
+    return split_alpha(scale_codes(imagecodecs.jpeg2k_decode(content), bits))
 
 
 def _block_in(content: bytes, uuid: bytes) -> bytes | None:
-    """What a file holds in its box of a UUID: EXIF or XMP."""
+    """The content of a file's box of a UUID: EXIF or XMP."""
     found = (body for kind, body in boxes(content) if kind == b"uuid")
     return next((body[len(uuid) :] for body in found if body.startswith(uuid)), None)
 
 
 def _profile_in(content: bytes) -> bytes | None:
-    """The ICC profile that a file holds (I.5.3.3: method 2 or 3)."""
+    """A file's ICC profile (I.5.3.3: method 2 or 3)."""
     headers = (body for kind, body in boxes(content) if kind == b"jp2h")
     colours = (body for header in headers for kind, body in boxes(header) if kind == b"colr")
     return next((body[3:] for body in colours if body[:1] in (b"\2", b"\3")), None)

@@ -1,4 +1,4 @@
-"""JPEG files of 8 bits, by Pillow, and what it does not say of them."""
+"""JPEG files of 8 bits, read by Pillow."""
 
 import io
 import re
@@ -20,7 +20,7 @@ def size_of(stream: io.BufferedIOBase) -> tuple[int, int]:
     """Width and height.
 
     Raises:
-      ImageError: its samples are of more than 8 bits.
+      ImageError: its samples have more than 8 bits.
     """
     try:
         return pillow.size_of("JPEG", stream)
@@ -33,7 +33,7 @@ def size_of(stream: io.BufferedIOBase) -> tuple[int, int]:
 
 def decode(content: bytes) -> Decoded:
     """Decodes a JPEG; of a camera's file with previews (MPO) the photograph."""
-    with pillow.opened("JPEG", io.BytesIO(content)) as image:
+    with pillow.open_image("JPEG", io.BytesIO(content)) as image:
         metadata, left_out = _metadata_in(image), tuple(_left_out_of(image))
         tables = tuple(tuple(table) for _, table in sorted(image.quantization.items()))
         planes, notes = pillow.planes_of(image)
@@ -42,7 +42,7 @@ def decode(content: bytes) -> Decoded:
 
 def _metadata_in(image: Image.Image) -> Metadata:
     metadata = pillow.metadata_in(image)
-    # Where a file says nothing, Pillow says 72.
+    # Pillow gives 72 where a file states nothing.
     has_dpi = image.info.get("jfif_unit") in _HAS_DENSITY
     return metadata if has_dpi else replace(metadata, dpi=None)
 

@@ -1,4 +1,4 @@
-"""JPEG XL files (ISO 18181): what the header says, and pixels by imagecodecs."""
+"""JPEG XL files (ISO 18181): the header is parsed here, pixels are decoded by imagecodecs."""
 
 import io
 
@@ -8,7 +8,7 @@ import numpy as np
 from codec.boxes import boxes
 from codec.errors import ImageError
 from codec.picture import Decoded, Metadata
-from codec.samples import scaled, split
+from codec.samples import scale_codes, split_alpha
 
 CODESTREAM = b"\xff\x0a"
 SIGNATURE = b"\0\0\0\x0cJXL \r\n\x87\n"
@@ -45,16 +45,16 @@ def decode(content: bytes) -> Decoded:
     exif = found.get(b"Exif")
     exif = exif and exif[4 + int.from_bytes(exif[:4]) :]
     metadata = Metadata(exif=exif, xmp=found.get(b"xml "))
-    return Decoded(*split(scaled(samples, bits)), metadata, notes)
+    return Decoded(*split_alpha(scale_codes(samples, bits)), metadata, notes)
 
 
 def _header_of(content: bytes) -> tuple[tuple[int, int], int, tuple[str, ...]]:
-    """Width and height, bits per sample, and notes on what is not read."""
+    """Width and height, bits per sample, and notes on metadata that are left out."""
     codestream = content
     if not content.startswith(CODESTREAM):
         parts = ((kind, body) for kind, body in boxes(content) if kind in (b"jxlc", b"jxlp"))
         kind, codestream = next(parts, (b"", b""))
-        if kind == b"jxlp":  # a part, with its number before it
+        if kind == b"jxlp":  # a part, after its number
             codestream = codestream[4:]
     if not codestream.startswith(CODESTREAM):
         raise ImageError("the image's header is damaged: no JPEG XL codestream")
@@ -118,13 +118,13 @@ def _metadata(bits: _Bits) -> tuple[int, tuple[str, ...]]:
         raise ImageError(f"{depth}-bit {kind} samples are not supported; 8 or 16 bits are")
     bits.take(1)
     for _ in range(bits.choose((0, 0), (1, 0), (2, 4), (1, 12))):
-        _pass_alpha(bits)
+        _skip_alpha(bits)
     bits.take(1)  # xyb_encoded
     return depth, (_PROFILE,) if not bits.take(1) and _has_profile(bits) else ()
 
 
-def _pass_alpha(bits: _Bits) -> None:
-    """Passes over an extra channel, which is alpha."""
+def _skip_alpha(bits: _Bits) -> None:
+    """Reads past an extra channel, which must be alpha."""
     if bits.take(1):  # of 8 bits
         return
     if bits.choose(*_ENUM) != _ALPHA:
@@ -136,7 +136,7 @@ def _pass_alpha(bits: _Bits) -> None:
 
 
 def _has_profile(bits: _Bits) -> bool:
-    """Whether the colours are others than sRGB's, or gray of another white."""
+    """Whether the colours are not sRGB's, or not gray of its white."""
     if bits.take(1):  # an ICC profile
         return True
     is_gray = bits.choose(*_ENUM) == 1

@@ -1,4 +1,4 @@
-"""What image files say beside their pixels: read, and kept true for the pixels that are written."""
+"""Metadata of image files: made to fit the pixels as decoded, and as written."""
 
 import math
 import re
@@ -10,7 +10,7 @@ from typing import TypeVar
 from codec import exif as exif_blocks
 from codec.picture import Metadata
 
-# Larger blocks are left out: nobody needs them, and no format must fail for them.
+# Larger blocks are left out.
 LARGEST_BLOCK = 8_000_000
 
 _XMP_ORIENTATION = re.compile(
@@ -24,15 +24,15 @@ T = TypeVar("T")
 
 
 def fit_metadata(found: Metadata) -> Metadata:
-    """What a file states, made fit for the pixels as decoded upright.
+    """A file's metadata, made to fit the pixels as decoded upright.
 
-    Damaged metadata raise nothing: what cannot be read, and what is larger than LARGEST_BLOCK, is
-    left out, and so is an ICC profile for another colour model than gray and RGB.
+    Metadata that cannot be read or are larger than LARGEST_BLOCK are left out, and so are ICC
+    profiles for other colour models than gray and RGB.
     """
     exif = attempt(lambda: _parsed(found.exif))
     xmp = attempt(lambda: _packet(found.xmp))
     orientation = (exif and exif_blocks.orientation_of(exif)) or (xmp and _orientation_in(xmp)) or 1
-    dpi = attempt(lambda: _dpi(found.dpi, exif))
+    dpi = attempt(lambda: _plausible(found.dpi) or (exif and _plausible(exif_blocks.dpi_of(exif))))
     if dpi and orientation >= 5:
         dpi = dpi[::-1]
     return Metadata(
@@ -46,23 +46,24 @@ def fit_metadata(found: Metadata) -> Metadata:
 
 
 def scale_resolution(metadata: Metadata, factor: float) -> Metadata:
-    """The same for a picture with `factor` times as many pixels per inch."""
+    """The metadata of a picture with `factor` times as many pixels per inch."""
     if factor == 1:
         return metadata
     exif, xmp, dpi = metadata.exif, metadata.xmp, metadata.dpi
     return replace(
         metadata,
-        exif=exif and exif_blocks.serialise(exif_blocks.scaled(exif_blocks.parse(exif), factor)),
+        exif=exif
+        and exif_blocks.serialise(exif_blocks.scale_resolution(exif_blocks.parse(exif), factor)),
         xmp=xmp and _XMP_RESOLUTION.sub(lambda match: _times(match, factor), xmp),
         dpi=dpi and _plausible((dpi[0] * factor, dpi[1] * factor)),
     )
 
 
-def sized(metadata: Metadata, width: int, height: int) -> Metadata:
-    """The same for a picture of a size: EXIF that states another one is corrected."""
+def with_size(metadata: Metadata, width: int, height: int) -> Metadata:
+    """The metadata of a picture of a size: EXIF that states another one is corrected."""
     if metadata.exif is None:
         return metadata
-    exif = exif_blocks.sized(exif_blocks.parse(metadata.exif), width, height)
+    exif = exif_blocks.with_size(exif_blocks.parse(metadata.exif), width, height)
     return replace(metadata, exif=exif_blocks.serialise(exif))
 
 
@@ -72,7 +73,7 @@ def profile_model(profile: bytes) -> str:
 
 
 def attempt(read: Callable[[], T]) -> T | None:
-    """What can be read, or None. Readers raise whatever a damaged file makes of them."""
+    """The result, or None where damage makes reading fail, by whatever exception."""
     try:
         return read()
     except MemoryError:
@@ -107,7 +108,7 @@ def _times(match: re.Match[bytes], factor: float) -> bytes:
 
 
 def _profile(profile: bytes | None) -> bytes | None:
-    """An ICC profile (ICC.1, 7.2) without what stands behind its end."""
+    """A sound ICC profile (ICC.1, 7.2), without bytes behind its end."""
     if not profile or len(profile) < 128 or profile[36:40] != b"acsp":
         return None
     size = int.from_bytes(profile[:4])
@@ -116,17 +117,9 @@ def _profile(profile: bytes | None) -> bytes | None:
     return _bounded(profile[:size])
 
 
-def _dpi(
-    stated: tuple[float, float] | None, exif: exif_blocks.Exif | None
-) -> tuple[float, float] | None:
-    return (stated and _plausible(stated)) or (
-        exif and _plausible(exif_blocks.dpi_of(exif) or (0, 0))
-    )
-
-
-def _plausible(dpi: tuple[float, float]) -> tuple[float, float] | None:
+def _plausible(dpi: tuple[float, float] | None) -> tuple[float, float] | None:
     """The resolution, if every format can hold it."""
-    x, y = (float(value) for value in dpi)
+    x, y = (float(value) for value in dpi or (0, 0))
     return (x, y) if all(math.isfinite(v) and 1 <= v <= 65535 for v in (x, y)) else None
 
 

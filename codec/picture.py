@@ -1,4 +1,4 @@
-"""A decoded image, and what its file says beside the pixels."""
+"""A decoded image and its metadata."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -8,17 +8,15 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Metadata:
-    """What a file says beside its pixels, made to fit them as they are decoded.
+    """A file's metadata, made to fit the pixels as decoded.
 
     Attributes:
-      exif: an EXIF block (a TIFF structure, without the `Exif` header of JPEG), or None. Its
-        orientation is 1: the pixels stand upright.
-      xmp: an XMP packet, or None.
-      icc: an ICC profile for the pixels as decoded, or None.
-      dpi: horizontal and vertical resolution in pixels per inch, or None.
-      png_colour: chunks of a PNG that say what its numbers mean (gAMA, cHRM, sRGB, cICP): type and
-        content.
-      png_text: chunks of text of a PNG (tEXt, zTXt, iTXt), without XMP: type and content.
+      exif: an EXIF block (a TIFF structure, without the `Exif` header of JPEG) of orientation 1.
+      xmp: an XMP packet.
+      icc: an ICC profile.
+      dpi: horizontal and vertical resolution in pixels per inch.
+      png_colour: colour chunks of a PNG (gAMA, cHRM, sRGB, cICP): type and content.
+      png_text: text chunks of a PNG (tEXt, zTXt, iTXt), without XMP: type and content.
     """
 
     exif: bytes | None = None
@@ -37,8 +35,8 @@ class Picture:
       pixels: (h, w, 3) BGR or (h, w), uint8 or uint16, contiguous, upright.
       alpha: (h, w) of the same type, or None.
       format: of the file, as codec.readers names it, such as `PNG`.
-      metadata: what stands beside the pixels.
-      notes: what of the file could not be kept, or was decided, in words for its owner.
+      metadata: of the file.
+      notes: for the file's owner, on parts that were left out and choices that were made.
       jpeg_tables: quantisation tables of a JPEG (64 numbers each, in natural order), else ().
     """
 
@@ -51,14 +49,12 @@ class Picture:
 
 
 class Decoded(NamedTuple):
-    """What the reader of a format makes of a file.
+    """The result of a format's reader.
 
     Attributes:
       pixels: (h, w, 3) RGB or (h, w), uint8 or uint16, upright.
-      alpha: (h, w) of the same type, or None.
-      metadata: as the file states them, for the samples as stored; codec.metadata makes them fit.
-      notes: see Picture.
-      jpeg_tables: see Picture.
+      alpha, notes, jpeg_tables: see Picture.
+      metadata: as the file states them, not yet fitted to the pixels.
     """
 
     pixels: np.ndarray

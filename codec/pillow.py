@@ -1,4 +1,4 @@
-"""Files that Pillow reads whole: WebP, GIF, QOI, TGA, and most other formats' files of 8 bits."""
+"""Files that Pillow decodes: WebP, GIF, QOI, TGA, and 8-bit files of most other formats."""
 
 import io
 import warnings
@@ -9,31 +9,31 @@ from PIL import Image, ImageOps
 from codec.colour import rgb_from_cmyk
 from codec.errors import NO_PIXELS, ImageError
 from codec.picture import Decoded, Metadata, several_pictures
-from codec.samples import Planes, split
+from codec.samples import Planes, split_alpha
 
-# Sizes are checked by max_megapixels, from the header, with a message of our own.
+# decode_image checks sizes itself, by max_megapixels.
 Image.MAX_IMAGE_PIXELS = None
 _NO_SIZE = "not identified by this driver"
 
 _ORIENTATION_TAG = 274  # of EXIF
-# What its modes become, where that takes no more than Pillow.
+# Pillow's modes that it converts itself.
 _CONVERTED = {"1": "L", "PA": "RGBA", "RGBX": "RGB", "YCbCr": "RGB"}
 _UNUSED_ALPHA = "transparency that hides the whole TGA was taken for unused, and left out"
 
 
-def opened(plugin: str, stream: io.BufferedIOBase) -> Image.Image:
+def open_image(plugin: str, stream: io.BufferedIOBase) -> Image.Image:
     """Opens a file by one of Pillow's plugins and no other; decodes no pixels.
 
     Raises:
       ImageError: it has no pixels.
       SyntaxError: it is no file of that format; the message says why.
-      Exception: whatever else damage makes of the plugin.
+      Exception: any other, on damage.
     """
     stream.seek(0)
     if plugin not in Image.OPEN:
         Image.init()
     factory, _ = Image.OPEN[plugin]
-    # Most warnings are of oddities in metadata that do not touch pixels.
+    # Most warnings are about metadata.
     with warnings.catch_warnings(action="ignore"):
         try:
             return factory(stream, "")
@@ -45,12 +45,12 @@ def opened(plugin: str, stream: io.BufferedIOBase) -> Image.Image:
 
 def size_of(plugin: str, stream: io.BufferedIOBase) -> tuple[int, int]:
     """Width and height."""
-    return opened(plugin, stream).size
+    return open_image(plugin, stream).size
 
 
 def decode(plugin: str, content: bytes) -> Decoded:
     """Decodes an image of 8 bits."""
-    with opened(plugin, io.BytesIO(content)) as image:
+    with open_image(plugin, io.BytesIO(content)) as image:
         notes = several_pictures(getattr(image, "n_frames", 1)) + left_out_of(image)
         metadata = metadata_in(image)
         (pixels, alpha), more = planes_of(image)
@@ -58,12 +58,12 @@ def decode(plugin: str, content: bytes) -> Decoded:
 
 
 def decode_gif(content: bytes) -> Decoded:
-    """Decodes a GIF; what its first frame leaves open is transparent, as in browsers."""
-    with opened("GIF", io.BytesIO(content)) as image:
+    """Decodes a GIF; pixels outside its first frame are transparent, as in browsers."""
+    with open_image("GIF", io.BytesIO(content)) as image:
         notes = several_pictures(image.n_frames) + left_out_of(image)
         frame = image.tile[0].extents if image.tile else None
         image.load()
-        # With a transparent colour Pillow fills with it.
+        # Where there is a transparent colour, Pillow fills with it.
         if frame and frame != (0, 0, *image.size) and "transparency" not in image.info:
             covered = Image.new("L", image.size)
             covered.paste(255, frame)
@@ -72,7 +72,7 @@ def decode_gif(content: bytes) -> Decoded:
 
 
 def decode_tga(content: bytes) -> Decoded:
-    """Decodes a TGA; alpha that hides all of it is a field that its writer did not fill."""
+    """Decodes a TGA; alpha that hides the whole picture is taken for unused."""
     found = decode("TGA", content)
     if found.alpha is not None and not found.alpha.any():
         return found._replace(alpha=None, notes=(_UNUSED_ALPHA,))
@@ -80,18 +80,18 @@ def decode_tga(content: bytes) -> Decoded:
 
 
 def metadata_in(image: Image.Image) -> Metadata:
-    """What stands beside the pixels, as far as Pillow tells it in one way for all formats."""
+    """The metadata that Pillow gives in one way for all formats."""
     names = {"exif": "exif", "xmp": "xmp", "icc": "icc_profile", "dpi": "dpi"}
     return Metadata(**{field: image.info.get(name) for field, name in names.items()})
 
 
 def left_out_of(image: Image.Image) -> tuple[str, ...]:
-    """Notes on what stands beside the pixels and is not in Metadata."""
+    """Notes on metadata that Metadata has no field for."""
     return ("a comment was left out",) if "comment" in image.info else ()
 
 
 def orientation_of(image: Image.Image) -> int:
-    """The EXIF orientation; reads on to the end of the file, where EXIF may stand."""
+    """The EXIF orientation; reads to the end of the file, where EXIF may stand."""
     return image.getexif().get(_ORIENTATION_TAG, 1)
 
 
@@ -100,11 +100,11 @@ def planes_of(image: Image.Image) -> tuple[Planes, tuple[str, ...]]:
 
     Raises:
       ImageError: its pixels are of a kind that is not supported.
-      Exception: whatever damage makes of Pillow.
+      Exception: any other, on damage.
     """
     image.load()
     profile = image.info.get("icc_profile")
-    ImageOps.exif_transpose(image, in_place=True)  # else it copies those that stand upright too
+    ImageOps.exif_transpose(image, in_place=True)  # without in_place upright images are copied
     if image.mode == "CMYK":
         rgb, notes = rgb_from_cmyk(np.asarray(image), profile)
         return (rgb, None), notes
@@ -116,4 +116,4 @@ def planes_of(image: Image.Image) -> tuple[Planes, tuple[str, ...]]:
         image = image.convert(_CONVERTED[image.mode])
     if image.mode not in ("L", "LA", "RGB", "RGBA"):
         raise ImageError(f"pixels of kind {image.mode} are not supported")
-    return split(np.asarray(image)), ()
+    return split_alpha(np.asarray(image)), ()

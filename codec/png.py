@@ -1,4 +1,4 @@
-"""PNG files: more than 8 bits, and their chunks."""
+"""PNG files: their chunks, and samples of more than 8 bits."""
 
 import io
 import struct
@@ -13,7 +13,7 @@ from codec import pillow
 from codec.errors import ImageError
 from codec.metadata import LARGEST_BLOCK
 from codec.picture import Decoded, Metadata, several_pictures
-from codec.samples import split, turned
+from codec.samples import split_alpha, turned
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _HEADER_END = len(SIGNATURE) + 8 + 13 + 4
@@ -22,23 +22,23 @@ _PIXELS = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
 _ANIMATION = frozenset({b"acTL", b"fcTL", b"fdAT"})
 _COLOUR = {b"gAMA": 4, b"cHRM": 32, b"sRGB": 1, b"cICP": 4}  # and their lengths
 _TEXT = frozenset({b"tEXt", b"zTXt", b"iTXt"})
-# Keywords of what is no text: XMP, and EXIF as ImageMagick writes it.
+# Keywords of chunks that hold no text: XMP, and EXIF as ImageMagick writes it.
 _NO_TEXT = (b"XML:com.adobe.xmp", b"Raw profile type ")
 _DAMAGE_BESIDE = "what stands beside the pixels is damaged and was left out"
 
-# More text in a compressed chunk is refused by Pillow.
+# Pillow refuses more text in a compressed chunk.
 INFLATED_LIMIT = 2**20
 
 
 def size_of(stream: io.BufferedIOBase) -> tuple[int, int]:
-    """Width and height, whatever stands behind the header."""
+    """Width and height, by the header alone."""
     stream.seek(0)
     header = stream.read(_HEADER_END) + struct.pack(">I4s", 0, b"IDAT")
     return pillow.size_of("PNG", io.BytesIO(header))
 
 
 def decode(content: bytes) -> Decoded:
-    """Decodes a PNG; of an animation the picture that others show in its place."""
+    """Decodes a PNG; of an animation, the picture for viewers that do not animate."""
     try:
         return _decode(content)
     except (ImageError, MemoryError):
@@ -57,25 +57,20 @@ def with_chunks(content: bytes, added: list[tuple[bytes, bytes]]) -> bytes:
     return b"".join([content[:_HEADER_END], *written, content[_HEADER_END:]])
 
 
-def international_text(keyword: bytes, text: bytes) -> tuple[bytes, bytes]:
-    """An iTXt chunk, not compressed."""
-    return b"iTXt", keyword + b"\0\0\0\0\0" + text
-
-
 def _decode(content: bytes) -> Decoded:
-    with pillow.opened("PNG", io.BytesIO(content)) as image:
+    with pillow.open_image("PNG", io.BytesIO(content)) as image:
         notes = several_pictures(image.n_frames)
     still = _with_chunks_of(content, lambda kind: kind not in _ANIMATION)
-    with pillow.opened("PNG", io.BytesIO(still)) as image:
+    with pillow.open_image("PNG", io.BytesIO(still)) as image:
         kind = str(image.tile[0].args) if image.tile else ""
-        image.load()  # what stands behind the pixels, too
+        image.load()  # reads the chunks behind the pixels, too
         metadata = _metadata_in(image, still)
         if ";16" in kind:  # Pillow has no 16-bit colour
             plain = _with_chunks_of(content, _PIXELS.__contains__)
             samples = imagecodecs.png_decode(plain)
-            planes = split(turned(samples, pillow.orientation_of(image)))
+            planes = split_alpha(turned(samples, pillow.orientation_of(image)))
         else:
-            # Pillow makes 8 bits of grays of 2 and 4, but not of the one that is transparent.
+            # Pillow scales grays of 2 and 4 bits to 8, but not the transparent one.
             if "transparency" in image.info:
                 image.info["transparency"] *= {"L;2": 85, "L;4": 17}.get(kind, 1)
             planes, _ = pillow.planes_of(image)
@@ -83,7 +78,7 @@ def _decode(content: bytes) -> Decoded:
 
 
 def _metadata_in(image: Image.Image, content: bytes) -> Metadata:
-    """What stands beside the pixels of a file that is loaded."""
+    """The metadata of a loaded file."""
     metadata = pillow.metadata_in(image)
     legacy = image.info.get("Raw profile type exif")
     if legacy and not metadata.exif:  # three lines, then hexadecimal digits
@@ -107,19 +102,19 @@ def _texts(content: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _with_chunks_of(content: bytes, wanted: Callable[[bytes], bool]) -> bytes:
-    """A PNG file of nothing but its chunks of the wanted types."""
+    """A PNG file reduced to its chunks of the wanted types."""
     return b"".join([SIGNATURE, *(chunk for kind, chunk in _chunks(content) if wanted(kind))])
 
 
 def _sound_bodies(content: bytes, kinds: Container[bytes]) -> Iterator[tuple[bytes, bytes]]:
-    """Yields type and content of chunks of some types, those with a false sum left out."""
+    """Yields type and content of the chunks of some types whose checksum is right."""
     for kind, chunk in _chunks(content):
         if kind in kinds and zlib.crc32(chunk[4:-4]) == int.from_bytes(chunk[-4:]):
             yield kind, chunk[8:-4]
 
 
 def _chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Yields types of a file's chunks and their bytes, of the last as many as there are."""
+    """Yields type and bytes of a file's chunks; the last one may be cut."""
     position = len(SIGNATURE)
     while position + 12 <= len(content):
         size, kind = struct.unpack_from(">I4s", content, position)

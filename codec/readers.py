@@ -11,17 +11,17 @@ from codec.errors import ImageError
 from codec.picture import Decoded
 from codec.refused import name_of_refused
 
-BEGINNING = 2052  # bytes that tell the format: so many for Photo CD
+BEGINNING = 2052  # bytes that identify the format; Photo CD needs the most
 
 _NOT_AN_IMAGE = "not an image, or of a format that is not read"
 
 
 @dataclass(frozen=True)
 class Reader:
-    """How files of a format are told and read.
+    """How files of a format are recognised and read.
 
-    What damage makes of the libraries behind these functions may be any exception; an ImageError
-    says why a file that may be whole is not read.
+    Both functions may raise any exception on damage; an ImageError says why a file that may be
+    sound is not read.
 
     Attributes:
       name: of the format.
@@ -29,7 +29,7 @@ class Reader:
       size_of: width and height that an open file states, as stored (before any EXIF rotation);
         decodes no pixels.
       decode: decodes a file's content.
-      may_crash: whether size_of, too, belongs into a process of its own.
+      may_crash: whether size_of, too, must run in a child process.
     """
 
     name: str
@@ -44,13 +44,14 @@ def _pattern(signature: bytes) -> re.Pattern[bytes]:
 
 
 def _by_pillow(name: str, signature: bytes, decode: Callable[[bytes], Decoded]) -> Reader:
-    """A reader of files whose size Pillow's plugin of the same name tells."""
+    """A reader that asks Pillow's plugin of the same name for the size."""
     return Reader(name, _pattern(signature), partial(pillow.size_of, name), decode)
 
 
+_HEIF = rb"....ftyp(?:he[iv][cmsx]|m[is]f1)"
 _JPEG_2000 = re.escape(jp2.SIGNATURE) + b"|" + re.escape(jp2.CODESTREAM)
 _JPEG_XL = re.escape(jxl.SIGNATURE) + b"|" + re.escape(jxl.CODESTREAM)
-# It has no signature: a colour map or none, a kind of pixels, bits per pixel.
+# There is no signature: a colour map or none, a kind of pixels, bits per pixel.
 _TGA = rb".[\0\1][\1\2\3\x09\x0a\x0b].{13}[\x01\x08\x0f\x10\x18\x20]"
 
 READERS = (
@@ -59,13 +60,7 @@ READERS = (
     Reader("TIFF", _pattern(rb"II[*+]\0|MM\0[*+]"), tiff.size_of, tiff.decode),
     _by_pillow("WEBP", rb"RIFF....WEBP", partial(pillow.decode, "WEBP")),
     _by_pillow("AVIF", rb"....ftyp(?:avi[fs]|m[is]f1.{,60}avif)", avif.decode),
-    Reader(
-        "HEIF",
-        _pattern(rb"....ftyp(?:he[iv][cmsx]|m[is]f1)"),
-        heif.size_of,
-        heif.decode,
-        may_crash=True,
-    ),
+    Reader("HEIF", _pattern(_HEIF), heif.size_of, heif.decode, may_crash=True),
     Reader("JPEG XL", _pattern(_JPEG_XL), jxl.size_of, jxl.decode),
     Reader("JPEG2000", _pattern(_JPEG_2000), jp2.size_of, jp2.decode),
     _by_pillow("GIF", rb"GIF8[79]a", pillow.decode_gif),
@@ -75,7 +70,7 @@ READERS = (
     _by_pillow("TGA", _TGA, pillow.decode_tga),
 )
 
-# Endings of files that may be one of these; that they are, their content says.
+# Endings of files that may be of these formats; their content decides.
 READ_SUFFIXES = frozenset(
     (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".webp", ".avif")
     + (".heic", ".heif", ".hif", ".jxl", ".jp2", ".j2k", ".j2c", ".jpf", ".gif")

@@ -2,7 +2,7 @@
 
 import re
 
-# Formats that no data set of images is made of; told by their beginning.
+# Formats that image datasets do not consist of.
 _SIGNATURES = (
     (rb"\0\0\x01\0(?!\0\0)", "Windows icon (.ico)"),
     (rb"\0\0\x02\0(?!\0\0)", "Windows cursor (.cur)"),

@@ -1,16 +1,16 @@
-"""Samples: their depth, alpha and orientation."""
+"""Depth, alpha and orientation of samples."""
 
 import numpy as np
 
 from srcnn.colour import peak_of, quantise_half_up
 from srcnn.strips import map_strips
 
-# What decoders return: (h, w, 3) RGB or (h, w), uint8 or uint16, upright; alpha or None.
+# (h, w, 3) RGB or (h, w), uint8 or uint16, upright; alpha or None.
 Planes = tuple[np.ndarray, np.ndarray | None]
 
 
-def scaled(codes: np.ndarray, bits: int, dtype: np.dtype | None = None) -> np.ndarray:
-    """Codes of any depth as 8 or 16 bits, white as white, rounded half up.
+def scale_codes(codes: np.ndarray, bits: int, dtype: np.dtype | None = None) -> np.ndarray:
+    """Scales codes of any depth to 8 or 16 bits; white stays white; rounded half up.
 
     Args:
       codes: integers of 0 to 2**bits - 1.
@@ -18,11 +18,11 @@ def scaled(codes: np.ndarray, bits: int, dtype: np.dtype | None = None) -> np.nd
       dtype: uint8 or uint16; by default the smaller that holds the bits.
     """
     dtype = dtype or (np.uint8 if bits <= 8 else np.uint16)
-    return scaled_from(codes, 2**bits - 1, dtype)
+    return scale_from_white(codes, 2**bits - 1, dtype)
 
 
-def scaled_from(codes: np.ndarray, white: int, dtype: np.dtype) -> np.ndarray:
-    """Codes of 0 to `white` (larger ones are damage, and white) as 0 to the peak of `dtype`."""
+def scale_from_white(codes: np.ndarray, white: int, dtype: np.dtype) -> np.ndarray:
+    """Scales codes of 0 to `white` to 0 to the peak of `dtype`; larger ones become white."""
     peak = int(np.iinfo(dtype).max)
     if white == peak:
         return codes.astype(dtype, copy=False)
@@ -30,8 +30,8 @@ def scaled_from(codes: np.ndarray, white: int, dtype: np.dtype) -> np.ndarray:
     return table.astype(dtype)[np.minimum(codes, white)]
 
 
-def split(channels: np.ndarray) -> Planes:
-    """Gray, gray and alpha, RGB or RGBA as colours and alpha."""
+def split_alpha(channels: np.ndarray) -> Planes:
+    """Splits gray, gray and alpha, RGB or RGBA into colours and alpha."""
     if channels.ndim == 2:
         return channels, None
     count = channels.shape[2]
@@ -40,7 +40,7 @@ def split(channels: np.ndarray) -> Planes:
 
 
 def straight_from_premultiplied(colours: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """Colours divided by their alpha; black where nothing is seen.
+    """Divides colours by their alpha; black where alpha is 0.
 
     Args:
       colours: (h, w, channels), uint8 or uint16.
@@ -48,13 +48,13 @@ def straight_from_premultiplied(colours: np.ndarray, alpha: np.ndarray) -> np.nd
     """
     peak = peak_of(colours)
 
-    def divided(colours: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    def divide(colours: np.ndarray, alpha: np.ndarray) -> np.ndarray:
         divisor = alpha[..., np.newaxis]
         straight = np.zeros(colours.shape, np.float64)
         np.divide(colours * float(peak), divisor, out=straight, where=divisor > 0)
         return quantise_half_up(straight, colours.dtype)
 
-    return map_strips(divided, colours.dtype, colours, alpha)
+    return map_strips(divide, colours.dtype, colours, alpha)
 
 
 def turned(pixels: np.ndarray, orientation: int) -> np.ndarray:

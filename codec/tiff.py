@@ -12,9 +12,9 @@ from codec.colour import rgb_from_cmyk
 from codec.errors import NO_PIXELS, ImageError
 from codec.metadata import attempt
 from codec.picture import Decoded, Metadata, several_pictures
-from codec.samples import Planes, scaled, straight_from_premultiplied, turned
+from codec.samples import Planes, scale_codes, straight_from_premultiplied, turned
 
-# Damage that it logs ends in an ImageError, or does not touch pixels.
+# Damage that it logs ends in an ImageError, or leaves pixels intact.
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 
 _MOST_PAGES = 1000
@@ -59,7 +59,7 @@ def size_of(stream: io.BufferedIOBase) -> tuple[int, int]:
       ImageError: it has no pixels.
     """
     page, _ = _page_of(stream)
-    return int(page.imagewidth), int(page.imagelength)  # damage may make tuples of them
+    return int(page.imagewidth), int(page.imagelength)  # tuples in a damaged file
 
 
 def decode(content: bytes) -> Decoded:
@@ -75,7 +75,7 @@ def decode(content: bytes) -> Decoded:
 
 
 def _metadata_of(page: TiffPage, content: bytes) -> Metadata:
-    """What stands beside the pixels; the resolution is among the tags of EXIF."""
+    """The page's metadata; the resolution is among the tags of EXIF."""
     xmp = page.tags.valueof(_XMP_TAG)
     without = exif_blocks.OF_THE_FILE
     return Metadata(
@@ -86,7 +86,7 @@ def _metadata_of(page: TiffPage, content: bytes) -> Metadata:
 
 
 def _page_of(stream: io.BufferedIOBase) -> tuple[TiffPage, int]:
-    """The page, and how many pages are pictures of their own (at most _MOST_PAGES)."""
+    """The first page in full resolution, and the number of such pages (at most _MOST_PAGES)."""
     full, seen = [], set()
     stream.seek(0)
     pages = TiffFile(stream).pages
@@ -120,7 +120,7 @@ def _planes_of(page: TiffPage) -> tuple[Planes, tuple[str, ...]]:
 
     Raises:
       ImageError: a kind of samples, colours or compression that is not supported; missing data.
-      Exception: whatever damage makes of the library.
+      Exception: any other, on damage.
     """
     _check_supported(page)
     stored = page.asarray(maxworkers=1)
@@ -133,12 +133,12 @@ def _planes_of(page: TiffPage) -> tuple[Planes, tuple[str, ...]]:
     if page.photometric == PHOTOMETRIC.PALETTE:
         colours = _through_colour_map(colours[..., 0], page.colormap)
     else:
-        colours = scaled(colours, bits)
+        colours = scale_codes(colours, bits)
     alpha, kind, dropped = _alpha_of(page, extras, bits)
     if dropped:
         notes += (f"extra channels without a stated meaning were dropped: {dropped}",)
     if alpha is not None and alpha.dtype != colours.dtype:
-        alpha = scaled(alpha, 8, colours.dtype)
+        alpha = scale_codes(alpha, 8, colours.dtype)
     if page.photometric == PHOTOMETRIC.MINISWHITE:
         colours = np.iinfo(colours.dtype).max - colours
     if kind == _PREMULTIPLIED:
@@ -152,14 +152,14 @@ def _planes_of(page: TiffPage) -> tuple[Planes, tuple[str, ...]]:
 def _alpha_of(
     page: TiffPage, extras: np.ndarray, bits: int
 ) -> tuple[np.ndarray | None, int | None, int]:
-    """Alpha of the channels behind the colours, its kind, and how many others there are."""
+    """Alpha among the channels behind the colours, its kind, and the number of other channels."""
     kinds = tuple(page.extrasamples)
     if _EXTRA_SAMPLES_TAG not in page.tags and extras.shape[2] == 1:
-        kinds = (_STRAIGHT,)  # what programs mean that do not say
+        kinds = (_STRAIGHT,)  # the meaning where a file states none
     kinds = (*kinds, *[0] * extras.shape[2])[: extras.shape[2]]
     for channel, kind in enumerate(kinds):
         if kind in (_PREMULTIPLIED, _STRAIGHT):
-            return scaled(extras[..., channel], bits), kind, len(kinds) - 1
+            return scale_codes(extras[..., channel], bits), kind, len(kinds) - 1
     return None, None, len(kinds)
 
 
@@ -191,7 +191,7 @@ def _check_whole(page: TiffPage) -> None:
     counts, offsets = page.databytecounts, page.dataoffsets
     if len(counts) < np.prod(page.chunked) or 0 in itertools.chain(counts, offsets):
         raise ImageError("the image is damaged: strips or tiles are missing")
-    # Of uncompressed ones files may state too much; the library tells when they are cut.
+    # Uncompressed files may state too much; the library reports them when they are cut.
     ends = map(sum, zip(offsets, counts, strict=False))
     if page.compression != COMPRESSION.NONE and max(ends) > page.parent.filehandle.size:
         raise ImageError("the image is damaged: the file is truncated")
@@ -212,4 +212,4 @@ def _through_colour_map(indices: np.ndarray, colour_map: np.ndarray) -> np.ndarr
         colours = (colours // 256).astype(np.uint8)
     if indices.max(initial=0) >= len(colours):
         raise ImageError("the image is damaged: pixels of a colour that is not in its palette")
-    return colours[indices.astype(np.uint16, copy=False)]  # of one bit they are truth values
+    return colours[indices.astype(np.uint16, copy=False)]  # one-bit indices are booleans

@@ -1,12 +1,12 @@
-"""How a decoded picture travels from the child that decoded it: numbers and text, no pickle.
+"""Messages between the job and the child that decodes: JSON and raw samples.
 
-The child has met the file; whatever it sends is taken for data only.
+There is no pickle, since the child has read an untrusted file.
 """
 
 import json
 import socket
 import struct
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ _DTYPES = {"uint8": np.uint8, "uint16": np.uint16}
 
 
 def send_message(link: socket.socket, message: dict[str, Any]) -> None:
-    """Sends a mapping of texts, numbers, bytes and sequences of them."""
+    """Sends a mapping of strings, numbers, bytes and sequences of them."""
     line = json.dumps(message, default=lambda content: {"latin-1": content.decode("latin-1")})
     send_bytes(link, line.encode())
 
@@ -54,15 +54,9 @@ def receive_bytes(link: socket.socket) -> bytearray:
 def send_picture(link: socket.socket, picture: Picture) -> None:
     """Sends a picture: a message, then the samples as they lie in memory."""
     planes = [plane for plane in (picture.pixels, picture.alpha) if plane is not None]
-    message = {
-        "dtype": picture.pixels.dtype.name,
-        "shapes": [plane.shape for plane in planes],
-        "format": picture.format,
-        "metadata": asdict(picture.metadata),
-        "notes": picture.notes,
-        "jpeg_tables": picture.jpeg_tables,
-    }
-    send_message(link, message)
+    dtype, shapes = picture.pixels.dtype.name, [plane.shape for plane in planes]
+    others = asdict(replace(picture, pixels=None, alpha=None))
+    send_message(link, others | {"dtype": dtype, "shapes": shapes})
     for plane in planes:
         link.sendall(memoryview(plane).cast("B"))
 
@@ -73,17 +67,13 @@ def receive_picture(link: socket.socket, message: dict[str, Any]) -> Picture:
     Raises:
       EOFError: the other side is gone.
     """
-    planes = [np.empty(shape, _DTYPES[message["dtype"]]) for shape in message["shapes"]]
+    dtype = _DTYPES[message.pop("dtype")]
+    planes = [np.empty(shape, dtype) for shape in message.pop("shapes")]
     for plane in planes:
         _fill(link, memoryview(plane).cast("B"))
-    return Picture(
-        pixels=planes[0],
-        alpha=planes[1] if len(planes) > 1 else None,
-        format=message["format"],
-        metadata=Metadata(**message["metadata"]),
-        notes=message["notes"],
-        jpeg_tables=message["jpeg_tables"],
-    )
+    pixels, alpha = (*planes, None)[:2]
+    metadata = Metadata(**message["metadata"])
+    return Picture(**message | {"pixels": pixels, "alpha": alpha, "metadata": metadata})
 
 
 def _fill(link: socket.socket, view: memoryview) -> None:
@@ -95,7 +85,7 @@ def _fill(link: socket.socket, view: memoryview) -> None:
 
 
 def _restored(value: Any) -> Any:
-    """JSON's lists as tuples, and bytes as send_message wrapped them."""
+    """A value of send_message: tuples instead of JSON's lists, and its bytes."""
     if isinstance(value, list):
         return tuple(_restored(item) for item in value)
     if isinstance(value, dict):

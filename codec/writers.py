@@ -1,11 +1,11 @@
-"""The table of writers: what each format of image files can hold, and what makes such a file."""
+"""The table of writers: what each format can hold, and the function that writes it."""
 
 import functools
 import io
 import struct
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import imagecodecs
 import numpy as np
@@ -32,25 +32,28 @@ class EncodeSettings:
       quality: 1 to 100, for JPEG and WebP. None: JPEG at least 95 and no coarser than the source's
         tables, WebP without loss.
       compression: 0 to 9, the effort of lossless compression for PNG and TIFF.
+      jpeg_tables: quantisation tables of the source, if that was a JPEG, in natural order: luma,
+        then chroma. They count only where quality is None.
     """
 
     quality: int | None = None
     compression: int = 1
+    jpeg_tables: JpegTables = ()
 
 
-Writer = Callable[[np.ndarray, Metadata, EncodeSettings, JpegTables], bytes]
+Writer = Callable[[np.ndarray, Metadata, EncodeSettings], bytes]
 
 
 @dataclass(frozen=True)
 class Format:
-    """What a format can hold.
+    """A format: what it can hold, and its writer.
 
     Attributes:
       name: for the owner.
       suffixes: endings of its files, the preferred one first.
-      write: makes a file of samples, (h, w) gray, (h, w, 2) gray and alpha, (h, w, 3) RGB or
-        (h, w, 4) RGBA, that it can hold.
-      holds: fields of Metadata and how many bytes they may have.
+      write: makes a file of samples that the format can hold: (h, w) gray, (h, w, 2) gray and
+        alpha, (h, w, 3) RGB or (h, w, 4) RGBA.
+      holds: fields of Metadata and the bytes that they may have.
     """
 
     name: str
@@ -76,12 +79,9 @@ _FILTERED, _RUN_LENGTHS = 1, 3
 _SUB_FILTER, _ALL_FILTERS = 0x10, 0xF8
 
 
-def _png(
-    samples: np.ndarray, metadata: Metadata, settings: EncodeSettings, tables: JpegTables
-) -> bytes:
+def _png(samples: np.ndarray, metadata: Metadata, settings: EncodeSettings) -> bytes:
     quick = settings.compression <= 1
-    # The room that imagecodecs takes by itself is too small for narrow noise: a byte a row is
-    # missing.
+    # The buffer that imagecodecs allocates is too small for narrow noise, by a byte a row.
     room = samples.nbytes + samples.nbytes // 100 + 64 * len(samples) + 4096
     content = imagecodecs.png_encode(
         samples,
@@ -106,26 +106,21 @@ def _png_chunks(metadata: Metadata) -> list[tuple[bytes, bytes]]:
     if metadata.exif:
         added.append((b"eXIf", metadata.exif))
     if metadata.xmp:
-        added.append(png.international_text(b"XML:com.adobe.xmp", metadata.xmp))
+        added.append((b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + metadata.xmp))
     return [*added, *metadata.png_text]
 
 
 # JPEG and WebP, by Pillow
 
 
-def _jpeg(
-    samples: np.ndarray, metadata: Metadata, settings: EncodeSettings, tables: JpegTables
-) -> bytes:
-    options = _pillow_options(metadata)
+def _jpeg(samples: np.ndarray, metadata: Metadata, settings: EncodeSettings) -> bytes:
     if settings.quality is None:
-        options["qtables"] = _at_least(tables)
+        options = {"qtables": _at_least(settings.jpeg_tables)}
     else:
-        options["quality"] = settings.quality
+        options = {"quality": settings.quality}
     if metadata.exif:
-        options["exif"] = b"Exif\0\0" + metadata.exif
-    if metadata.dpi:
-        options["dpi"] = metadata.dpi
-    return _pillow_file(samples, "JPEG", subsampling=0, **options)
+        metadata = replace(metadata, exif=b"Exif\0\0" + metadata.exif)
+    return _pillow_file("JPEG", samples, metadata, subsampling=0, **options)
 
 
 def _at_least(tables: JpegTables) -> list[list[int]]:
@@ -139,33 +134,29 @@ def _at_least(tables: JpegTables) -> list[list[int]]:
 
 @functools.cache
 def _tables_of_quality(quality: int) -> JpegTables:
-    content = _pillow_file(np.zeros((8, 8, 3), np.uint8), "JPEG", quality=quality)
+    content = _pillow_file("JPEG", np.zeros((8, 8, 3), np.uint8), Metadata(), quality=quality)
     with Image.open(io.BytesIO(content)) as image:
         return tuple(tuple(table) for table in image.quantization.values())
 
 
-def _webp(
-    samples: np.ndarray, metadata: Metadata, settings: EncodeSettings, tables: JpegTables
-) -> bytes:
-    options = _pillow_options(metadata)
-    if metadata.exif:
-        options["exif"] = metadata.exif
-    if settings.quality is None:
-        # Without loss, quality and method are effort: a third of the time that the defaults take,
-        # for 1 to 7 per cent more bytes.
-        options |= {"lossless": True, "exact": True, "quality": 20, "method": 1}
-    else:
-        options["quality"] = settings.quality
-    return _pillow_file(samples, "WEBP", **options)
+def _webp(samples: np.ndarray, metadata: Metadata, settings: EncodeSettings) -> bytes:
+    # Without loss, quality and method are effort: a third of the time that the defaults take, for
+    # 1 to 7 per cent more bytes.
+    options = {"lossless": True, "exact": True, "quality": 20, "method": 1}
+    if settings.quality is not None:
+        options = {"quality": settings.quality}
+    return _pillow_file("WEBP", samples, metadata, **options)
 
 
-def _pillow_options(metadata: Metadata) -> dict:
-    named = {"icc_profile": metadata.icc, "xmp": metadata.xmp}
-    return {name: value for name, value in named.items() if value}
-
-
-def _pillow_file(samples: np.ndarray, file_format: str, **options) -> bytes:
+def _pillow_file(file_format: str, samples: np.ndarray, metadata: Metadata, **options) -> bytes:
+    stated = {
+        "icc_profile": metadata.icc,
+        "xmp": metadata.xmp,
+        "exif": metadata.exif,
+        "dpi": metadata.dpi,
+    }
     buffer = io.BytesIO()
+    options |= {name: value for name, value in stated.items() if value}
     Image.fromarray(samples).save(buffer, file_format, **options)
     return buffer.getvalue()
 
@@ -177,9 +168,7 @@ _BYTE = 1
 _PER_INCH = 2
 
 
-def _tiff(
-    samples: np.ndarray, metadata: Metadata, settings: EncodeSettings, tables: JpegTables
-) -> bytes:
+def _tiff(samples: np.ndarray, metadata: Metadata, settings: EncodeSettings) -> bytes:
     exif = exif_blocks.parse(metadata.exif) if metadata.exif else exif_blocks.Exif("<", {})
     tags = {tag: item for tag, item in exif.tags.items() if tag not in exif_blocks.OF_THE_FILE}
     if metadata.xmp:
@@ -213,25 +202,21 @@ def _tiff(
 _PELS_PER_METRE = 38  # where they stand in a BMP file
 
 
-def _bmp(
-    samples: np.ndarray, metadata: Metadata, settings: EncodeSettings, tables: JpegTables
-) -> bytes:
+def _bmp(samples: np.ndarray, metadata: Metadata, settings: EncodeSettings) -> bytes:
     content = bytearray(imagecodecs.bmp_encode(samples))
     pels = _per_metre(metadata.dpi) if metadata.dpi else (0, 0)
     struct.pack_into("<ii", content, _PELS_PER_METRE, *pels)
     return bytes(content)
 
 
-def _pnm(
-    samples: np.ndarray, metadata: Metadata, settings: EncodeSettings, tables: JpegTables
-) -> bytes:
+def _pnm(samples: np.ndarray, metadata: Metadata, settings: EncodeSettings) -> bytes:
     height, width = samples.shape[:2]
     letters = b"P5" if samples.ndim == 2 else b"P6"
     header = b"%s\n%d %d\n%d\n" % (letters, width, height, peak_of(samples))
     return header + samples.astype(samples.dtype.newbyteorder(">")).tobytes()
 
 
-# What Metadata's fields are called in notes.
+# Names of Metadata's fields in notes.
 NAMES = {
     "exif": "EXIF",
     "xmp": "XMP",
@@ -242,7 +227,7 @@ NAMES = {
 }
 
 _ANY = LARGEST_BLOCK
-_FOUR_GIB = 2**32 - 2**25  # less room for what stands beside the samples
+_FOUR_GIB = 2**32 - 2**25  # less room for metadata
 
 FORMATS = (
     Format(

@@ -14,11 +14,7 @@ from srcnn.strips import map_strips
 # MATLAB's rgb2ycbcr on the 8-bit scale: offset + matrix @ (R, G, B) / 255.
 _STUDIO_OFFSET = np.array([16.0, 128.0, 128.0])
 _STUDIO_MATRIX = np.array(
-    [
-        [65.481, 128.553, 24.966],
-        [-37.797, -74.203, 112.0],
-        [112.0, -93.786, -18.214],
-    ]
+    [[65.481, 128.553, 24.966], [-37.797, -74.203, 112.0], [112.0, -93.786, -18.214]]
 )
 _STUDIO_INVERSE = np.linalg.inv(_STUDIO_MATRIX)
 
@@ -29,7 +25,7 @@ def peak_of(image: np.ndarray) -> int:
 
 
 def luma_plane(planes: np.ndarray) -> np.ndarray:
-    """The luma, (h, w), of planes (h, w, 3), luma first; or (h, w), as it is."""
+    """The luma, (h, w), of planes, (h, w, 3) with the luma first; or a plane (h, w) as it is."""
     return planes if planes.ndim == 2 else planes[..., 0]
 
 
@@ -53,15 +49,10 @@ def luma_opencv(image: np.ndarray) -> np.ndarray:
     return cv2.extractChannel(cv2.cvtColor(image, cv2.COLOR_BGR2YCrCb), 0)
 
 
-def chroma_opencv(image: np.ndarray) -> np.ndarray:
-    """Cr and Cb of a BGR image, (2, h, w), same type."""
-    return np.stack(cv2.split(cv2.cvtColor(image, cv2.COLOR_BGR2YCrCb))[1:])
-
-
 def replace_luma_opencv(
     image: np.ndarray, luma: np.ndarray, chroma_taps: Sequence[float] = ()
 ) -> np.ndarray:
-    """The image with another luma and its own Cr and Cb, which a filter may sharpen.
+    """The image with another luma, and with its own Cr and Cb, sharpened.
 
     Args:
       image: (H, W, 3) BGR or (H, W), uint8 or uint16.
@@ -80,11 +71,11 @@ def replace_luma_opencv(
 
 
 def sharpen(planes: np.ndarray, taps: Sequence[float]) -> np.ndarray:
-    """Filters with a symmetric kernel along rows and columns; beyond the edge it repeats the edge.
+    """Filters with a symmetric kernel along rows and columns; the edge is replicated.
 
     Args:
       planes: (h, w) or (h, w, c), uint8, uint16 or float32.
-      taps: half of the kernel, from its centre outwards; without any, nothing is done.
+      taps: half of the kernel, from its centre outwards; empty: nothing is filtered.
 
     Returns:
       The same shape and type, integers rounded half to even and clipped.
@@ -96,20 +87,19 @@ def sharpen(planes: np.ndarray, taps: Sequence[float]) -> np.ndarray:
 
 
 def middle(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """A view of the (h, w) in the middle of (H, W[, c])."""
+    """A view of the middle (h, w) of an image (H, W[, c])."""
     top, left = ((have - want) // 2 for have, want in zip(image.shape[:2], shape, strict=True))
     return image[top : top + shape[0], left : left + shape[1]]
 
 
 def planes_matlab(image: np.ndarray) -> list[np.ndarray]:
-    """Y, Cb, Cr of a BGR image as MATLAB's rgb2ycbcr gives them; a grayscale image's luma alone.
+    """Y, Cb, Cr of a BGR image by MATLAB's rgb2ycbcr; a grayscale image is its own luma.
 
     Args:
       image: (h, w, 3) BGR or (h, w), uint8 or uint16.
 
     Returns:
-      Planes (h, w), rounded half up to the image's own type and range. A grayscale image is taken
-      as its own luma, as the literature does.
+      Planes (h, w), rounded half up to the image's type and range; one of a grayscale image.
     """
     if image.ndim == 2:
         return [image]
@@ -117,7 +107,7 @@ def planes_matlab(image: np.ndarray) -> list[np.ndarray]:
 
 
 def unrounded_planes_matlab(image: np.ndarray) -> np.ndarray:
-    """Y, Cb, Cr of an image in the same range, but not rounded; of a gray one even chroma.
+    """Y, Cb, Cr as planes_matlab, but not rounded; the chroma of a gray image is constant.
 
     Args:
       image: (h, w, 3) BGR or (h, w), uint8 or uint16.
@@ -141,8 +131,7 @@ def image_from_planes_matlab(planes: Sequence[np.ndarray], dtype: np.dtype) -> n
     """BGR image of Y, Cb, Cr planes (ycbcr2rgb); a single plane is a grayscale image.
 
     Args:
-      planes: (h, w) each: integers are codes of their own type, floating point is codes divided by
-        the peak.
+      planes: (h, w) each: integer codes of their own type, or floats, codes divided by the peak.
       dtype: uint8 or uint16.
 
     Returns:
@@ -175,7 +164,7 @@ def _studio_plane(image: np.ndarray, row: int) -> np.ndarray:
 
 
 def blend(one: np.ndarray, other: np.ndarray, share: float) -> np.ndarray:
-    """An image between two.
+    """Mixes two images.
 
     Args:
       one, other: (h, w) or (h, w, 3), of one shape and type, uint8 or uint16.
@@ -185,10 +174,10 @@ def blend(one: np.ndarray, other: np.ndarray, share: float) -> np.ndarray:
       An image of the same type, rounded half to even.
     """
 
-    def between(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    def mix(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         return quantise_half_even(a + share * (b.astype(np.float64) - a), a.dtype)
 
-    return map_strips(between, one.dtype, one, other)
+    return map_strips(mix, one.dtype, one, other)
 
 
 def quantise_half_up(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
@@ -207,17 +196,16 @@ def eight_bit(samples: np.ndarray) -> np.ndarray:
 
 
 def fill_hidden(image: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """Gives pixels that are fully transparent the colour of the nearest one that is not.
+    """Gives fully transparent pixels the colour of the nearest pixel that is not.
 
-    What they hold otherwise, often black or leftovers, would bleed into visible edges when the
-    picture is interpolated and the network looks at it.
+    Their own colours, often black or leftovers, would bleed into visible edges.
 
     Args:
       image: (h, w, 3) or (h, w).
       alpha: (h, w), integers; 0 is fully transparent.
 
     Returns:
-      The filled image; the image itself where nothing, or everything, is hidden.
+      The filled image; the image itself where no pixel, or every pixel, is hidden.
     """
     hidden = alpha == 0
     if not hidden.any() or hidden.all():

@@ -1,16 +1,16 @@
 """Degradations: chains of named steps that make the small picture of an original.
 
 A chain has a text form for flags, YAML, model cards and report rows: `shrink`, or
-`blur=0.2..1.2 shrink=area|bicubic noise=0..10 jpeg=40..95,subsampling=420`. A step has a name,
-perhaps a value, and perhaps further parameters. A value is a number or, as LOW..HIGH, a range; or a
-word or, as ONE|OTHER, several. Each image draws its own of a range or of several words. What it
-draws depends on the seed and its path alone, so that every run, worker and comparison picture sees
-the same.
+`blur=0.2..1.2 shrink=area|bicubic noise=0..10 jpeg=40..95,subsampling=420`. A step has a name, a
+value if it needs one, and perhaps further parameters. A value is a number or a range of numbers,
+LOW..HIGH; or a word or a choice of words, ONE|OTHER. Each image draws a value from every range and
+choice. The draw depends on the seed and the image's path alone, so that every run, worker and
+comparison picture gets the same.
 """
 
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import cv2
@@ -25,10 +25,10 @@ from srcnn.strips import map_strips
 _STEP = re.compile(r"([a-z][a-z0-9_]*)(?:=(.+))?")
 _NUMBER = r"-?\d+(?:\.\d+)?"
 _RANGE = re.compile(rf"({_NUMBER})(?:\.\.({_NUMBER}))?")
+_JPEG_SIDE = 65_500
 
-
-# What a parameter may be: (low, high), equal where the value is fixed; or the words of a choice.
-Values = tuple[float, float] | tuple[str, ...]
+# The values that a parameter may take: one number, (low, high), or words.
+Values = tuple[float, ...] | tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -36,11 +36,10 @@ class Parameter:
     """A number among the parameters of a kind of step.
 
     Attributes:
-      name: as in the text form; the first one of a step is written without it.
-      default: where the text gives none; None: it must.
-      lowest, highest: what is allowed.
-      digits: decimals of what images draw, so that the text form says exactly what was done; 0: a
-        whole number.
+      name: as in the text form, which leaves out the name of a step's first parameter.
+      default: the value where the text gives none; None: the text must give one.
+      lowest, highest: bounds.
+      digits: decimals of drawn values, so that the text form is exact; 0: a whole number.
       unit: of its column in the report.
     """
 
@@ -51,37 +50,32 @@ class Parameter:
     digits: int = 3
     unit: str = ""
 
-    def parse(self, text: str | None) -> Values:
+    def parse(self, text: str) -> Values:
         """Reads a number or a range.
 
         Raises:
-          ValueError: it is none, or out of bounds.
+          ValueError: it is neither, or out of bounds.
         """
-        if text is None and self.default is not None:
-            return self.default, self.default
-        match = _RANGE.fullmatch(text or "")
+        match = _RANGE.fullmatch(text)
         low, high = (float(match[1]), float(match[2] or match[1])) if match else (1.0, 0.0)
-        whole = self.digits or (low.is_integer() and high.is_integer())
-        if not (whole and self.lowest <= low <= high <= self.highest):
+        is_whole = low.is_integer() and high.is_integer()
+        if not (self.lowest <= low <= high <= self.highest and (self.digits or is_whole)):
             kind = "a number" if self.digits else "a whole number"
             raise ValueError(
                 f"{self.name} must be {kind} or LOW..HIGH "
                 f"between {self.lowest:g} and {self.highest:g}"
             )
-        return low, high
+        return (low,) if low == high else (low, high)
 
     def draw(self, values: Values, generator: np.random.Generator) -> Values:
         """One number of a range."""
-        low, high = values
-        if low == high:
+        if len(values) == 1:
             return values
-        value = round(float(generator.uniform(low, high)), self.digits)
-        return value, value
+        return (round(float(generator.uniform(*values)), self.digits),)
 
     def show(self, values: Values) -> str:
         """The text form."""
-        low, high = values
-        return f"{low:g}" if low == high else f"{low:g}..{high:g}"
+        return "..".join(f"{value:g}" for value in values)
 
 
 @dataclass(frozen=True)
@@ -90,23 +84,21 @@ class Choice:
 
     Attributes:
       name: see Parameter.
-      default: where the text gives none; None: it must.
-      words: what is allowed.
+      default: see Parameter.
+      words: the allowed words.
     """
 
     name: str
     default: str | None
     words: tuple[str, ...]
 
-    def parse(self, text: str | None) -> Values:
+    def parse(self, text: str) -> Values:
         """Reads one or several words.
 
         Raises:
           ValueError: one of them is not allowed.
         """
-        if text is None and self.default is not None:
-            return (self.default,)
-        given = tuple((text or "").split("|"))
+        given = tuple(text.split("|"))
         if not set(given) <= set(self.words):
             raise ValueError(f"{self.name} must be {' or '.join(self.words)}, or several with |")
         return given
@@ -125,9 +117,9 @@ class StepKind:
     """A kind of step; see STEPS.
 
     Attributes:
-      function: of (picture, values by parameter, generator, degradation), returns the picture. A
-        picture is an image, (h, w, 3) BGR or (h, w), uint8 or uint16; what a protocol's shrink
-        makes is one only with OpenCV, and is made one, rounded, for the step behind it.
+      function: of (image, values by parameter, generator, degradation); returns an image of the
+        same type, or for `shrink` a small picture, see srcnn.protocols. Images are (h, w, 3) BGR
+        or (h, w), uint8 or uint16.
       parameters: in the order of the text form.
     """
 
@@ -141,7 +133,7 @@ class Step:
 
     Attributes:
       name: a key of STEPS.
-      ranges: for each parameter what it may be, see Values.
+      ranges: the values that each parameter may take.
     """
 
     name: str
@@ -149,7 +141,7 @@ class Step:
 
     @property
     def kind(self) -> StepKind:
-        """What it does."""
+        """Its function and parameters."""
         return STEPS[self.name]
 
     @property
@@ -159,22 +151,24 @@ class Step:
 
     @property
     def values(self) -> dict[str, float | str]:
-        """Of a fixed step, the value of each parameter."""
-        pairs = zip(self.kind.parameters, self.ranges, strict=True)
-        return {parameter.name: values[0] for parameter, values in pairs}
+        """The value of each parameter of a fixed step."""
+        return {parameter.name: values[0] for parameter, values in self._parameters()}
 
     def drawn(self, generator: np.random.Generator) -> "Step":
-        """The step with a value for each parameter."""
-        pairs = zip(self.kind.parameters, self.ranges, strict=True)
-        return replace(self, ranges=tuple(p.draw(values, generator) for p, values in pairs))
+        """The step with one value for each parameter."""
+        ranges = (parameter.draw(values, generator) for parameter, values in self._parameters())
+        return replace(self, ranges=tuple(ranges))
 
     def __str__(self) -> str:
         words = [
-            (f"{p.name}=" if index else "") + p.show(values)
-            for index, (p, values) in enumerate(zip(self.kind.parameters, self.ranges, strict=True))
-            if set(values) != {p.default}
+            (f"{parameter.name}=" if index else "") + parameter.show(values)
+            for index, (parameter, values) in enumerate(self._parameters())
+            if set(values) != {parameter.default}
         ]
         return f"{self.name}={','.join(words)}" if words else self.name
+
+    def _parameters(self) -> Iterator[tuple[Parameter | Choice, Values]]:
+        return zip(self.kind.parameters, self.ranges, strict=True)
 
 
 def _shrink(picture, values, generator, degradation):
@@ -185,7 +179,7 @@ def _shrink(picture, values, generator, degradation):
 
 
 def _blur(picture, values, generator, degradation):
-    # On integers OpenCV computes with integers, the same on every processor.
+    # OpenCV blurs integers with integer arithmetic, the same on every processor.
     sigma = values["sigma"]
     return cv2.GaussianBlur(picture, (0, 0), sigma) if sigma else picture
 
@@ -215,8 +209,6 @@ def _jpeg(picture, values, generator, degradation):
     return cv2.imdecode(file, kind).astype(picture.dtype) * picture.dtype.type(factor)
 
 
-_JPEG_SIDE = 65_500
-
 STEPS: dict[str, StepKind] = {
     "shrink": StepKind(_shrink, (Choice("kernel", "", ("area", "bicubic")),)),
     "blur": StepKind(_blur, (Parameter("sigma", None, 0, 20, unit="pixels"),)),
@@ -234,13 +226,13 @@ SHRINK = (Step("shrink", (("",),)),)
 
 @dataclass(frozen=True)
 class Degradation:
-    """How original and small picture belong together.
+    """The relation of original and small picture.
 
     Attributes:
-      protocol_name: whose interpolation and luma: `opencv` or `matlab`.
+      protocol_name: `opencv` or `matlab`, see srcnn.protocols.
       scale: how many times smaller the small picture is; 1: as large.
-      kernel: interpolation in both directions, a name in resample.KERNELS[protocol].
-      steps: what is done to an original, in order.
+      kernel: interpolation in both directions, a name in resample.KERNELS[protocol_name].
+      steps: that degrade an original, in order.
     """
 
     protocol_name: str
@@ -259,9 +251,9 @@ class Degradation:
 
     @property
     def is_symmetric(self) -> bool:
-        """Whether degrading a flipped or turned image flips or turns its degraded one.
+        """Whether a flipped or turned original gives a flipped or turned small picture.
 
-        OpenCV's `nearest` takes the upper left pixel of a block, the others are centred.
+        OpenCV's `nearest` takes the upper left pixel of a block; the other kernels are centred.
         """
         return self.kernel != "nearest"
 
@@ -271,7 +263,7 @@ class Degradation:
         return " ".join(map(str, self.steps))
 
     def drawn(self, seed: int, path: str) -> "Degradation":
-        """The chain of one image: every range replaced by a value from it."""
+        """The degradation of one image: every range replaced by a value from it."""
         if all(step.is_fixed for step in self.steps):
             return self
         generators = self._generators(seed, path, 0)
@@ -279,9 +271,8 @@ class Degradation:
         return replace(self, steps=tuple(steps))
 
     def numbers(self) -> dict[str, float]:
-        """Of a chain that was drawn, columns of the report; see drawn_columns."""
-        named = ((step.name, step.values) for step in self.steps if step.name in drawn_columns())
-        return {name: next(iter(values.values())) for name, values in named}
+        """The report's columns of a chain that was drawn; see drawn_columns."""
+        return {step.name: step.ranges[0][0] for step in self.steps if step.name in drawn_columns()}
 
     def apply(self, image: np.ndarray, seed: int = 0, path: str = "") -> np.ndarray:
         """Makes the small picture of an image.
@@ -292,10 +283,10 @@ class Degradation:
           path: of the image, relative.
 
         Returns:
-          An image of the same type, or what the protocol's shrink makes where that comes last.
+          A small picture: an image of the same type, unless the protocol's shrink comes last.
 
         Raises:
-          DegradationError: a step cannot be done to this image.
+          DegradationError: a step cannot be applied to this image.
         """
         chain = self.drawn(seed, path)
         picture = image
@@ -311,9 +302,9 @@ class Degradation:
 
 
 def drawn_columns() -> dict[str, Parameter]:
-    """Columns of the report: for the steps whose first parameter is a number, that by their name.
+    """The first parameter of each kind of step where it is a number: a column of the report.
 
-    Of several steps of a kind in a chain the last one counts.
+    Where a chain has several steps of a kind, the column holds the value of the last one.
     """
     first = {name: kind.parameters[0] for name, kind in STEPS.items() if kind.parameters}
     return {name: parameter for name, parameter in first.items() if type(parameter) is Parameter}
@@ -323,8 +314,8 @@ def parse_steps(text: str) -> tuple[Step, ...]:
     """Reads a chain's text form.
 
     Raises:
-      ValueError: there is no step, a step or parameter is unknown, or a value is missing or not
-        allowed.
+      ValueError: there is no step, a step or parameter is unknown, or a value is missing or out of
+        bounds.
     """
     steps = tuple(map(_parse_step, text.split()))
     if not steps:
@@ -333,7 +324,7 @@ def parse_steps(text: str) -> tuple[Step, ...]:
 
 
 def check_steps(steps: tuple[Step, ...], scale: int) -> None:
-    """Refuses a chain that does not make a picture so many times smaller.
+    """Refuses a chain that does not make a picture `scale` times smaller.
 
     Raises:
       ValueError: there is not exactly one `shrink`, or at scale 1 there is one.
@@ -365,6 +356,12 @@ def _parse_step(word: str) -> Step:
         known = ", ".join(parameter.name for parameter in parameters) or "none"
         raise ValueError(f"{word!r:.80}: no parameter {min(unknown)!r:.40}; {name} has: {known}")
     try:
-        return Step(name, tuple(p.parse(texts.get(p.name)) for p in parameters))
+        return Step(name, tuple(_values_of(parameter, texts) for parameter in parameters))
     except ValueError as error:
         raise ValueError(f"{word!r:.80}: {error}") from None
+
+
+def _values_of(parameter: Parameter | Choice, texts: dict[str, str]) -> Values:
+    if parameter.name not in texts and parameter.default is not None:
+        return (parameter.default,)
+    return parameter.parse(texts.get(parameter.name, ""))

@@ -1,8 +1,7 @@
-"""Parsing in a process of its own.
+"""Parsing in a child process.
 
-A file can make the libraries that read HDF5 and MATLAB files loop, take all memory or crash, and
-none of that is an exception that could be caught: in HDF5 a free list that leads to itself is
-enough. Here it ends a child.
+A file can make the libraries that read HDF5 and MATLAB files loop, take all memory or crash: in
+HDF5 a free list that leads to itself is enough. Python cannot catch that, so it has to end a child.
 """
 
 import importlib
@@ -22,7 +21,7 @@ from srcnn.errors import WeightsError
 # For each layer kernel HWIO, bias and, before a PReLU, slopes (1, 1, filters).
 Tensors = tuple[tuple[np.ndarray, ...], ...]
 
-# Far more than a busy machine needs; what is held off is a file that never ends.
+# Far more than a busy machine needs.
 _SECONDS = 120
 _BYTES = 512 * 1024 * 1024
 _REFUSED = 3
@@ -42,12 +41,7 @@ def parse_isolated(
     Raises:
       WeightsError: as the function does, or when the child does not survive the file.
     """
-    environment = os.environ | {
-        # Found as this package is, installed or not; a thread pool would only cost memory.
-        "PYTHONPATH": os.pathsep.join(filter(None, [str(Path(__file__).parents[1]), *sys.path])),
-        "OPENBLAS_NUM_THREADS": "1",
-    }
-    # Warnings are ignored: what the child says is the message of an error.
+    # Warnings are ignored: standard error holds the error message.
     python = (sys.executable, "-P", "-W", "ignore", "-m", __name__)
     try:
         done = subprocess.run(
@@ -55,7 +49,7 @@ def parse_isolated(
             input=content,
             capture_output=True,
             timeout=_SECONDS,
-            env=environment,
+            env=child_environment(),
         )
     except subprocess.TimeoutExpired:
         raise WeightsError(f"{path}: damaged: not parsed after {_SECONDS} seconds") from None
@@ -67,9 +61,15 @@ def parse_isolated(
             f"{path}: damaged: the library that parses it ended with {done.returncode} {last:.200}"
         )
     with np.load(io.BytesIO(done.stdout), allow_pickle=False) as file:
-        arrays = {name: file[name] for name in file.files}
-    layers = [list(group) for _, group in groupby(arrays, lambda name: name.split("_")[0])]
-    return tuple(tuple(arrays[name] for name in layer) for layer in layers)
+        layers = groupby(file.files, lambda name: name.split("_")[0])
+        return tuple(tuple(file[name] for name in layer) for _, layer in layers)
+
+
+def child_environment() -> dict[str, str]:
+    """The environment of a child that imports this project from where this process does."""
+    path = filter(None, [str(Path(__file__).parents[1]), *sys.path])
+    # A thread pool would only cost memory.
+    return os.environ | {"PYTHONPATH": os.pathsep.join(path), "OPENBLAS_NUM_THREADS": "1"}
 
 
 def _main(module: str, name: str, path: str, *arguments: str) -> int:

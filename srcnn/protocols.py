@@ -1,10 +1,11 @@
 """The two protocols of degrading, colour, rounding and measurement, side by side.
 
 Everything in which `opencv` and `matlab` differ is in this file, so that they cannot be mixed.
-Small pictures are images, (h, w[, 3]) BGR, uint8 or uint16, or what `shrink` makes of one: OpenCV
-such an image again, MATLAB its Y, Cb, Cr planes as unrounded codes, float64 (3 or 1, h, w).
-Interpolated pictures are images with OpenCV, and with MATLAB planes, float32 (3 or 1, h, w), codes
-divided by the type's peak.
+
+An image is (h, w, 3) BGR or (h, w), uint8 or uint16. A small picture is an image, or the result of
+`shrink`: with OpenCV an image, with MATLAB the Y, Cb, Cr planes of one, unrounded codes, float64
+(3 or 1, h, w). An interpolated picture is an image with OpenCV, and with MATLAB planes of codes
+divided by the type's peak, float32 (3 or 1, h, w).
 """
 
 from abc import ABC, abstractmethod
@@ -24,18 +25,14 @@ class Protocol(ABC):
       name: as in `--protocol`.
       ssim_window: the definition of SSIM, as srcnn.metrics.ssim names it.
       measures_luma_only: whether the headline figures are of luma or of all channels.
-      crops_after_degrading: whether `border: shave` cuts the degraded image to a multiple of the
-        scale; otherwise `prepare` did so before.
+      crops_first: whether originals are cut to multiples of the scale before they are degraded;
+        otherwise `border: shave` cuts original and degraded image afterwards.
     """
 
     name: str
     ssim_window: str
     measures_luma_only: bool
-    crops_after_degrading: bool
-
-    @abstractmethod
-    def prepare(self, image: np.ndarray, scale: int) -> np.ndarray:
-        """What evaluate mode takes as ground truth: the image, cropped if the protocol says so."""
+    crops_first: bool
 
     @abstractmethod
     def shrink(self, image: np.ndarray, scale: int, kernel: str) -> np.ndarray:
@@ -43,18 +40,18 @@ class Protocol(ABC):
 
     @abstractmethod
     def small_image(self, small: np.ndarray, dtype: np.dtype) -> np.ndarray:
-        """A small picture as an image, rounded; an image as it is."""
+        """A small picture as an image, rounded; an image is returned as it is."""
 
     @abstractmethod
     def enlarge(
         self, small: np.ndarray, shape: tuple[int, int], kernel: str, dtype: np.dtype
     ) -> np.ndarray:
-        """The interpolated picture of a small one; of the same shape: the picture as it is.
+        """The interpolated picture of a small one, which is not resized if it has the shape.
 
         Args:
           small: a small picture.
           shape: (height, width) of the result.
-          kernel: a name in KERNELS.
+          kernel: a name in resample.KERNELS.
           dtype: of the images, uint8 or uint16.
         """
 
@@ -74,7 +71,7 @@ class Protocol(ABC):
     def small_planes(self, small: np.ndarray, dtype: np.dtype) -> np.ndarray:
         """Luma and chroma of a small picture, float32 (h, w, 3) in [0, 1], not rounded.
 
-        Y, Cr, Cb with OpenCV; Y, Cb, Cr with MATLAB. Of a gray picture the chroma is even.
+        Y, Cr, Cb with OpenCV; Y, Cb, Cr with MATLAB. The chroma of a gray picture is constant.
         """
 
     @abstractmethod
@@ -89,7 +86,7 @@ class Protocol(ABC):
     def compose(
         self, interpolated: np.ndarray, luma: np.ndarray, chroma_taps: Sequence[float] = ()
     ) -> np.ndarray:
-        """The BGR or grayscale image of a restored luma with the interpolated chroma.
+        """The image of a restored luma and the interpolated chroma.
 
         Args:
           interpolated: the luma lies in the middle of a larger one.
@@ -104,36 +101,35 @@ class Protocol(ABC):
         """The image of restored planes, in the order of small_planes.
 
         Args:
-          interpolated: gray or colour, as the image is to be.
+          interpolated: decides whether the image is gray or colour.
           planes: (h, w, 3), uint16 codes.
           dtype: of the image, uint8 or uint16.
         """
 
     @abstractmethod
     def as_image(self, interpolated: np.ndarray, dtype: np.dtype) -> np.ndarray:
-        """An interpolated picture as a BGR or grayscale image."""
-
-    @abstractmethod
-    def interpolated_luma(self, interpolated: np.ndarray, dtype: np.dtype) -> np.ndarray:
-        """Integer luma of an interpolated picture."""
+        """An interpolated picture as an image."""
 
     @abstractmethod
     def image_luma(self, image: np.ndarray) -> np.ndarray:
-        """Integer luma of a BGR or grayscale image."""
+        """Integer luma of an image."""
 
-    @abstractmethod
-    def output_luma(self, image: np.ndarray, luma: np.ndarray) -> np.ndarray:
-        """The restored luma to measure, of the image written and of the network's rounded luma."""
+    def interpolated_luma(self, interpolated: np.ndarray, dtype: np.dtype) -> np.ndarray:
+        """Integer luma of an interpolated picture."""
+        luma = self.network_luma(interpolated)
+        if luma.dtype.kind == "u":
+            return luma
+        return map_strips(lambda strip: self.round_luma(strip, dtype), dtype, luma)
 
     @abstractmethod
     def consistency(
         self, restored: np.ndarray, source: np.ndarray, scale: int, kernel: str
     ) -> float:
-        """PSNR in dB of the restored image, degraded again, against the image that came in.
+        """PSNR in dB of the restored image, degraded again, against the input image.
 
         Args:
           restored: (h * s, w * s[, 3]) image.
-          source: (h, w[, 3]) image of the same type; where s is 1, the restored image is shrunk
+          source: (h, w[, 3]) image of the same type. Where s is 1, the restored image is shrunk
             by `scale` and enlarged again before the comparison.
           scale: the scale that the model undoes.
           kernel: the kernel that the model undoes.
@@ -147,21 +143,18 @@ class Protocol(ABC):
 class OpenCVProtocol(Protocol):
     """8-bit (or 16-bit) BGR throughout, full-range YCrCb, figures over all channels.
 
-    As the SRCNN-in-Keras tutorial measures, but for two points: the network's output is rounded
-    where the tutorial truncates, and no column is dropped.
+    Follows the SRCNN-in-Keras tutorial, except that the network's output is rounded, not truncated,
+    and that no column is dropped.
     """
 
     name = "opencv"
     ssim_window = "uniform"
     measures_luma_only = False
-    crops_after_degrading = True
+    crops_first = False
 
-    # What the tutorial's 9-3(same)-5 network loses on each side; fixed, so that figures of
+    # What the tutorial's 9-3(same)-5 network loses on each side; fixed, so that the figures of
     # different networks are of the same pixels.
     SHAVE = 6
-
-    def prepare(self, image, scale):
-        return image
 
     def shrink(self, image, scale, kernel):
         height, width = image.shape[:2]
@@ -187,8 +180,8 @@ class OpenCVProtocol(Protocol):
         return cv2.cvtColor(colour.unit_range(image), cv2.COLOR_BGR2YCrCb)
 
     def chroma(self, interpolated):
-        planes = colour.chroma_opencv(interpolated)
-        return planes * np.float32(255 / np.iinfo(interpolated.dtype).max)
+        _, red, blue = cv2.split(cv2.cvtColor(interpolated, cv2.COLOR_BGR2YCrCb))
+        return np.stack([red, blue]) * np.float32(255 / np.iinfo(interpolated.dtype).max)
 
     def round_luma(self, values, dtype):
         return colour.quantise_half_even(values * np.iinfo(dtype).max, dtype)
@@ -206,13 +199,7 @@ class OpenCVProtocol(Protocol):
     def as_image(self, interpolated, dtype):
         return interpolated
 
-    def interpolated_luma(self, interpolated, dtype):
-        return colour.luma_opencv(interpolated)
-
     def image_luma(self, image):
-        return colour.luma_opencv(image)
-
-    def output_luma(self, image, luma):
         return colour.luma_opencv(image)
 
     def consistency(self, restored, source, scale, kernel):
@@ -236,10 +223,7 @@ class MatlabProtocol(Protocol):
     name = "matlab"
     ssim_window = "gaussian"
     measures_luma_only = True
-    crops_after_degrading = False
-
-    def prepare(self, image, scale):
-        return resample.modcrop(image, scale)
+    crops_first = True
 
     def shrink(self, image, scale, kernel):
         height, width = image.shape[:2]
@@ -253,16 +237,12 @@ class MatlabProtocol(Protocol):
         return colour.image_from_planes_matlab(small / np.iinfo(dtype).max, dtype)
 
     def enlarge(self, small, shape, kernel, dtype):
-        planes = self._code_planes(small)
+        planes = colour.planes_matlab(small) if small.dtype.kind == "u" else small
         interpolated = np.empty((len(planes), *shape), np.float32)
         for plane, target in zip(planes, interpolated, strict=True):
             codes = plane if plane.shape == shape else resample.resize_matlab(plane, shape, kernel)
             np.divide(codes, np.iinfo(dtype).max, out=target, casting="same_kind")
         return interpolated
-
-    @staticmethod
-    def _code_planes(small: np.ndarray) -> Sequence[np.ndarray]:
-        return colour.planes_matlab(small) if small.dtype.kind == "u" else small
 
     def shave(self, interpolated, pixels):
         return interpolated[:, pixels:-pixels, pixels:-pixels]
@@ -302,14 +282,8 @@ class MatlabProtocol(Protocol):
     def as_image(self, interpolated, dtype):
         return colour.image_from_planes_matlab(interpolated, dtype)
 
-    def interpolated_luma(self, interpolated, dtype):
-        return map_strips(lambda strip: self.round_luma(strip, dtype), dtype, interpolated[0])
-
     def image_luma(self, image):
         return colour.luma_matlab(image)
-
-    def output_luma(self, image, luma):
-        return luma
 
     def consistency(self, restored, source, scale, kernel):
         luma, reference = self.image_luma(restored), self.image_luma(source)

@@ -1,7 +1,7 @@
-"""What is asked of every image, with the verbs that all callers share.
+"""How every image of a run is degraded, interpolated, restored and measured.
 
-The stages of the job, the Python use, comparison pictures, training and the benchmarks' loops call
-these; none of them asks which protocol, border or kind of network it has.
+The stages of the job, the Python API, comparison pictures, training and the benchmarks share this
+object; none of them asks which protocol, border or kind of network it has.
 """
 
 from collections.abc import Iterator
@@ -19,19 +19,19 @@ from srcnn.resample import modcrop
 from srcnn.tiling import DEFAULT_TILE, run_tiled
 from srcnn.weights import ModelCard
 
-# Of the whole range: how far restored values may leave that of the small pixels around them, beside
-# as far as those lie apart.
+# Share of the whole range by which restored values may always leave the range of the small pixels
+# around them; see _plausible_tile.
 _SLACK = 0.05
-# Small pixels that decide on a restored one, and those that its interpolation looks at.
+# Small pixels around a tile that bounds and interpolation need.
 _AROUND = 4
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What the figures of an image are taken of; each (truth, interpolated, restored).
+    """The pictures that figures compare, each as (truth, interpolated, restored).
 
     Attributes:
-      images: what the headline figures are of: images, or with MATLAB's protocol lumas.
+      images: for the headline figures: images, or lumas with MATLAB's protocol.
       lumas: (h, w), integer codes.
       ssim_window: the definition of SSIM, as srcnn.metrics.ssim names it.
     """
@@ -45,18 +45,18 @@ class Measured:
 class Restoration:
     """How images are degraded, interpolated, restored and measured.
 
-    The small picture is what a degradation makes of an original, or the input itself in restore
-    mode; the interpolated picture is it at the result's size, in the protocol's own space (see
-    srcnn.protocols). Both are opaque to callers.
+    The small picture is the degraded original, or in restore mode the input. The interpolated
+    picture is the small one enlarged to the result's size. Callers treat both as opaque: their form
+    depends on the protocol, see srcnn.protocols.
 
     Attributes:
       architecture: of the network.
       degradation: protocol, scale, kernel and chain of the run.
-      border: `keep`: the result is as large as the interpolated picture; `shave`: it lacks what the
-        published procedure leaves out.
+      border: `keep`: the result is as large as the interpolated picture; `shave`: it lacks the
+        pixels that the published procedure leaves out.
       chroma_taps: filter that sharpens the interpolated chroma, see ModelCard.
-      seed: of what images draw from the degradation's ranges.
-      strength: 1: the result is what the network makes; 0: the interpolated picture.
+      seed: decides the values that images draw from the degradation's ranges.
+      strength: 1: the result is the network's; 0: the interpolated picture.
     """
 
     architecture: Architecture
@@ -73,7 +73,7 @@ class Restoration:
 
     @property
     def scale(self) -> int:
-        """How many times larger than the small picture the interpolated one is."""
+        """How many times larger the interpolated picture is than the small one."""
         return self.degradation.scale
 
     @property
@@ -93,7 +93,7 @@ class Restoration:
 
     @property
     def needs_luma_only(self) -> bool:
-        """Whether what becomes of the luma depends on the luma alone."""
+        """Whether the restored luma depends on the original's luma alone."""
         return (
             self.protocol.measures_luma_only
             and self.architecture.planes == 1
@@ -101,25 +101,25 @@ class Restoration:
         )
 
     def ground_truth(self, image: np.ndarray) -> np.ndarray:
-        """What of an original, (h, w[, c]), is ground truth.
+        """The ground truth of an original, (h, w[, c]).
 
-        It is cut to multiples of the scale where the protocol, or a network that gives exactly
-        `scale` times the small picture, needs that.
+        It is cut to multiples of the scale where the protocol needs that, or the network, whose
+        output is exactly `scale` times the small picture.
         """
-        image = self.protocol.prepare(image, self.scale)
-        return modcrop(image, self.scale) if self.architecture.sees_small else image
+        cuts = self.protocol.crops_first or self.architecture.sees_small
+        return modcrop(image, self.scale) if cuts else image
 
     def degrade(self, truth: np.ndarray, path: str = "") -> np.ndarray:
         """The small picture of a ground truth.
 
         Args:
           truth: (h, w, 3) BGR or (h, w), uint8 or uint16, at least `scale` pixels on each side.
-          path: of the image; decides what it draws.
+          path: of the image; decides the values that it draws.
         """
         return self.degradation.apply(truth, self.seed, path)
 
     def enlarged_shape(self, image: np.ndarray) -> tuple[int, int]:
-        """Height and width of what becomes of an image that is a small picture."""
+        """Height and width of the result of an image that is a small picture."""
         return image.shape[0] * self.scale, image.shape[1] * self.scale
 
     def interpolate(self, small: np.ndarray, shape: tuple[int, int], dtype: np.dtype) -> np.ndarray:
@@ -133,28 +133,28 @@ class Restoration:
         return self.protocol.enlarge(small, shape, self.degradation.kernel, dtype)
 
     def network_target(self, truth: np.ndarray) -> np.ndarray:
-        """What the network should give of a ground truth, as network_input gives its input."""
+        """The ideal output of the network for a ground truth, in the form of network_input."""
         if self.architecture.planes > 1:
             return self.protocol.small_planes(truth, truth.dtype)
         return self.protocol.image_luma(truth)
 
     def degraded_by(self, steps: tuple[Step, ...]) -> "Restoration":
-        """The same with another chain."""
+        """The same restoration after another chain."""
         return replace(self, degradation=replace(self.degradation, steps=steps))
 
     def crop(self, image: np.ndarray) -> np.ndarray:
-        """An image, or interpolated picture, cut to what `border: shave` is measured on.
+        """An image, or interpolated picture, as `border: shave` measures it.
 
-        OpenCV's protocol cuts to multiples of the scale after degrading, as the procedure that it
-        follows; MATLAB's does so before, see ground_truth.
+        With OpenCV's protocol it is cut to multiples of the scale, after degrading as in the
+        procedure that it follows; with MATLAB's the ground truth is cut already.
         """
-        cuts = self.border == "shave" and self.protocol.crops_after_degrading
+        cuts = self.border == "shave" and not self.protocol.crops_first
         return modcrop(image, self.scale) if cuts else image
 
     def network_input(
         self, small: np.ndarray, interpolated: np.ndarray, dtype: np.dtype
     ) -> np.ndarray:
-        """What the network takes, (h, w) or (h, w, 3): integer codes, or floats in [0, 1]."""
+        """The network's input, (h, w) or (h, w, 3): integer codes, or floats in [0, 1]."""
         if self.architecture.planes > 1:
             return self.protocol.small_planes(small, dtype)
         if self.architecture.sees_small:
@@ -162,16 +162,16 @@ class Restoration:
         return self.protocol.network_luma(interpolated)
 
     def restored_shape(self, planes: np.ndarray) -> tuple[int, ...]:
-        """Shape of what a network's input is restored to; 0 where nothing is left."""
+        """Shape of the restored planes of a network's input; 0 where no pixel is left."""
         upscale, shave = self.architecture.upscale, self.output_shave
         sides = (max(0, side * upscale - 2 * shave) for side in planes.shape[:2])
         return (*sides, *planes.shape[2:])
 
     def restored_array(self, planes: np.ndarray, dtype: np.dtype) -> np.ndarray:
-        """Room for the integer codes that a network's input is restored to.
+        """An empty array for the restored planes of a network's input, integer codes.
 
-        Luma alone is of the images' type, as published. With chroma it has 16 bits: rounded to 8
-        before the colours are made of it, an even sky would get steps.
+        Luma alone has the images' type, as published. With chroma it has 16 bits: rounded to 8
+        before the colours are computed, a smooth sky would get steps.
         """
         kind = np.dtype(np.uint16) if planes.ndim == 3 else dtype
         return np.empty(self.restored_shape(planes), kind)
@@ -185,16 +185,16 @@ class Restoration:
           (where in the restored luma, float32 values nominally in [0, 1], not clipped).
         """
         for target, values in run_tiled(engine, plane, self.output_shave, tile):
-            yield target, values if plane.ndim == 2 else self._plausible(values, plane, target)
+            yield target, values if plane.ndim == 2 else self._plausible_tile(values, plane, target)
 
-    def _plausible(
+    def _plausible_tile(
         self, values: np.ndarray, planes: np.ndarray, target: tuple[slice, slice]
     ) -> np.ndarray:
-        """Restored luma and chroma; interpolated where the network leaves the input's range.
+        """A restored tile of luma and chroma, interpolated where its values are implausible.
 
         On colours that it never met (saturated graphics, random noise) a network can answer with
-        values far outside of all pictures. What lies further from the small pixels around it than
-        they lie apart is taken for such.
+        values far outside of all pictures. Implausible are values that lie further outside the
+        range of the small pixels around them than that range is wide, plus _SLACK.
         """
         upscale, shave = self.architecture.upscale, self.output_shave
         places, inner = [], []
@@ -203,45 +203,47 @@ class Restoration:
             first = max(0, start // upscale - _AROUND)
             places.append(slice(first, min(length, -(-stop // upscale) + _AROUND)))
             inner.append(slice(start - first * upscale, stop - first * upscale))
-        small = unit_range(planes[tuple(places)])
+        small, inner = unit_range(planes[tuple(places)]), tuple(inner)
+
+        def enlarged(pixels: np.ndarray, interpolation: int) -> np.ndarray:
+            size = (pixels.shape[1] * upscale, pixels.shape[0] * upscale)
+            return cv2.resize(pixels, size, interpolation=interpolation)[inner]
+
         square = np.ones((5, 5), np.uint8)
         low, high = cv2.erode(small, square), cv2.dilate(small, square)
         slack = _SLACK + (high - low)
-        bounds = (low - slack, high + slack)
-        size = (small.shape[1] * upscale, small.shape[0] * upscale)
-        low, high = (cv2.resize(b, size, interpolation=cv2.INTER_NEAREST) for b in bounds)
-        strange = (values < low[tuple(inner)]) | (values > high[tuple(inner)])
+        is_low = values < enlarged(low - slack, cv2.INTER_NEAREST)
+        strange = is_low | (values > enlarged(high + slack, cv2.INTER_NEAREST))
         if not strange.any():
             return values
-        # What lies beside such values is hardly better.
+        # The pixels beside implausible ones are hardly better.
         reach = np.ones((4 * upscale + 1,) * 2, np.uint8)
         doubtful = cv2.dilate(strange.any(axis=-1).astype(np.uint8), reach)[..., np.newaxis]
-        smooth = cv2.resize(small, size, interpolation=cv2.INTER_CUBIC)[tuple(inner)]
-        return np.where(doubtful, smooth, values)
+        return np.where(doubtful, enlarged(small, cv2.INTER_CUBIC), values)
 
     def round_luma(self, values: np.ndarray, dtype: np.dtype) -> np.ndarray:
-        """What the network gave, of luma and chroma, as integer codes."""
+        """The network's output, of luma or chroma, as integer codes."""
         return self.protocol.round_luma(values, dtype)
 
     def restore_luma(self, engine: Engine, plane: np.ndarray, dtype: np.dtype) -> np.ndarray:
-        """What a network's input is restored to, as integer codes."""
+        """The restored planes of a network's input, integer codes; see restored_array."""
         luma = self.restored_array(plane, dtype)
         for target, values in self.luma_tiles(engine, plane):
             luma[target] = self.round_luma(values, luma.dtype)
         return luma
 
     def plain_luma(self, luma: np.ndarray, dtype: np.dtype) -> np.ndarray:
-        """Restored luma, (h, w) codes of the images' type, with or without chroma beside it."""
+        """The luma, (h, w) codes of the images' type, of restored planes with or without chroma."""
         if luma.ndim == 2:
             return luma
         return self.round_luma(unit_range(luma[..., 0]), dtype)
 
     def compose(self, interpolated: np.ndarray, luma: np.ndarray, dtype: np.dtype) -> np.ndarray:
-        """The result, its strength applied.
+        """The resulting image, at the strength of this restoration.
 
         Args:
-          interpolated: its chroma, sharpened, goes with a restored luma.
-          luma: restored, (h, w); or with the restored chroma, (h, w, 3).
+          interpolated: lends its chroma, sharpened, where only the luma is restored.
+          luma: restored, (h, w), or (h, w, 3) with the restored chroma.
           dtype: of the images, uint8 or uint16.
         """
         if luma.ndim == 3:
@@ -254,11 +256,11 @@ class Restoration:
         return blend(self.as_image(inner, dtype), restored, self.strength)
 
     def shaved(self, image: np.ndarray) -> np.ndarray:
-        """An image as large as the interpolated picture without what the result lacks."""
+        """An image of the interpolated picture's size, cut to the size of the result."""
         return _shaved(image, self.output_shave)
 
     def shaved_interpolated(self, interpolated: np.ndarray) -> np.ndarray:
-        """The interpolated picture without what the result lacks."""
+        """The interpolated picture, cut to the size of the result."""
         shave = self.output_shave
         return self.protocol.shave(interpolated, shave) if shave else interpolated
 
@@ -269,34 +271,36 @@ class Restoration:
     def measured(
         self, truth: np.ndarray, interpolated: np.ndarray, restored: np.ndarray, luma: np.ndarray
     ) -> Measured:
-        """What figures are taken of.
+        """The pictures that figures compare; they must be larger than twice `further_shave`.
 
         Args:
           truth: of the result's size.
           interpolated: of the result's size, see shaved_interpolated.
           restored: the result.
-          luma: what the network made of its luma, with or without chroma.
-
-        Images must be larger than twice `further_shave`.
+          luma: the restored luma, with or without chroma.
         """
-        protocol, dtype, shave = self.protocol, truth.dtype, self.further_shave
+        protocol, dtype = self.protocol, truth.dtype
         before = protocol.interpolated_luma(interpolated, dtype)
-        luma = self.plain_luma(luma, dtype)
-        after = luma if self.strength == 1 else blend(before, luma, self.strength)
-        lumas = (protocol.image_luma(truth), before, protocol.output_luma(restored, after))
-        lumas = tuple(_shaved(plane, shave) for plane in lumas)
+        if protocol.measures_luma_only:
+            after = self.plain_luma(luma, dtype)
+            after = after if self.strength == 1 else blend(before, after, self.strength)
+        else:
+            after = protocol.image_luma(restored)
+        lumas = self._further_shaved(protocol.image_luma(truth), before, after)
         if protocol.measures_luma_only or truth.ndim == 2:
             return Measured(lumas, lumas, protocol.ssim_window)
-        images = (truth, protocol.as_image(interpolated, dtype), restored)
-        return Measured(
-            tuple(_shaved(image, shave) for image in images), lumas, protocol.ssim_window
-        )
+        degraded = protocol.as_image(interpolated, dtype)
+        images = self._further_shaved(truth, degraded, restored)
+        return Measured(images, lumas, protocol.ssim_window)
+
+    def _further_shaved(self, *images: np.ndarray) -> tuple[np.ndarray, ...]:
+        return tuple(_shaved(image, self.further_shave) for image in images)
 
 
 def restoration_of(
     card: ModelCard, border: str = "keep", scale: int | None = None, strength: float = 1
 ) -> Restoration:
-    """What a model is made for.
+    """The restoration that a model is made for.
 
     Args:
       card: of the model.

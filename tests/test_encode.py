@@ -279,8 +279,8 @@ def jpeg(quality: int, image: Image.Image | None = None, **options) -> bytes:
 
 def jpeg_content(tables=(), channels=COLOUR, **chosen) -> bytes:
     pixels, _ = picture((16, 24), channels)
-    settings_ = EncodeSettings(**chosen)
-    return encode_image(pixels, None, ".jpg", settings=settings_, jpeg_tables=tables).content
+    settings_ = EncodeSettings(**chosen, jpeg_tables=tables)
+    return encode_image(pixels, None, ".jpg", settings=settings_).content
 
 
 @pytest.mark.parametrize("source", [None, 30, 75, 95])

@@ -37,9 +37,8 @@ def encode_record(
         suffix in SUFFIXES_OF["jpeg"] and record.format not in ("JPEG", "MPO")
     ):
         notes = (*notes, f"the file is a {record.format}; by its name it was written as JPEG")
-    encoded = encode_image(
-        record.restored, record.alpha, suffix, metadata, settings, record.jpeg_tables
-    )
+    settings = replace(settings, jpeg_tables=record.jpeg_tables)
+    encoded = encode_image(record.restored, record.alpha, suffix, metadata, settings)
     return replace(record, notes=(*notes, *encoded.notes)), encoded.content
 
 
