@@ -18,8 +18,8 @@ _RECIPE = frozenset(
     ("architecture", "scale", "kernel", "protocol", "degrade", "steps", "batch", "crop")
     + ("learning_rate", "warmup", "ema_decay", "seed", "gratings", "copies")
 )
-# Settings that are newer than some cards, whose runs had the default.
-_NEWER = frozenset({"recolour"})
+# Settings that are newer than some cards, with the value that those runs had.
+_NEWER = {"recolour": 0.0}
 
 
 class TrainingError(ValueError):
@@ -190,7 +190,7 @@ def repeated(card: ModelCard, path: Path, overrides: dict[str, Any]) -> list[Tra
 def _settings_of(run: dict[str, Any], card: ModelCard) -> dict[str, Any]:
     if missing := _RECIPE - run.keys():
         raise TrainingError(f"{card.name}: its card does not tell {', '.join(sorted(missing))}")
-    return {name: run[name] for name in _RECIPE | (_NEWER & run.keys())}
+    return {name: run[name] for name in _RECIPE} | {k: run.get(k, v) for k, v in _NEWER.items()}
 
 
 def _start_of(configs: list[TrainingConfig]) -> dict[str, Path]:
