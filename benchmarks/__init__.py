@@ -1,1 +1,1 @@
-"""Measurements of the job; see the README."""
+"""Measurements of the job; see docs/development.md."""
