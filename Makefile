@@ -18,6 +18,7 @@ help:  ## list the targets
 setup: $(READY)  ## make the environment, with the locked versions
 
 $(READY): requirements/lock.txt setup.py
+	@echo 'Installing the locked versions into $(VENV): some minutes, 3 GB'
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r requirements/lock.txt
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps --editable .
@@ -27,8 +28,8 @@ demo: demo/photos  ## measure and restore photographs that scikit-image brings a
 	$(RUN) run_pipeline.py --input 'demo/photos/*' --output demo/output
 
 demo/photos: $(READY)
-	mkdir -p demo/photos
-	data=$$($(RUN) -c "import pathlib, skimage; print(pathlib.Path(skimage.__file__).parent / 'data')") && \
+	@mkdir -p demo/photos
+	@data=$$($(RUN) -c "import pathlib, skimage; print(pathlib.Path(skimage.__file__).parent / 'data')") && \
 	  for photo in $(DEMO_PHOTOS); do test ! -e "$$data/$$photo" || cp "$$data/$$photo" demo/photos/; done
 
 test: $(READY) lint  ## lint and run the quick tests

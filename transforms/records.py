@@ -162,41 +162,41 @@ class ReportRow:
     run_id: str | None = column(RUN_ID, "The run that wrote the row.")
     source_uri: str | None = _text("Where the image was read from; in a shard `shard!name`.")
     relative_path: str | None = _text(
-        "Its path below the fixed prefix of its glob, or as its list has it (forward slashes); "
+        "Path below the fixed prefix of the glob, or as the list states it (forward slashes); "
         "in a shard `shard!name`."
     )
     source_bytes: int | None = column(pa.int64(), "Size of the source image's file, bytes.")
     source_modified: float | None = _real(
         "Modification time of the source file, seconds since 1970-01-01 UTC."
     )
-    shard: str | None = _text("Images of a shard: the relative path of that.")
+    shard: str | None = _text("Images of a shard: the shard's relative path.")
     shard_bytes: int | None = column(pa.int64(), "Images of a shard: size of the source shard.")
     shard_images: int | None = _whole(
-        "Images of a shard: how many rows it has in the run that read it."
+        "Images of a shard: number of its rows in the run that read it."
     )
     shard_output_bytes: int | None = column(
         pa.int64(),
-        "Images of a shard: size of the shard that was written; 0 if none was asked for.",
+        "Images of a shard: size of the written shard; 0 if none was requested.",
     )
     source_offset: int | None = column(
-        pa.int64(), "Images of a tar: where the image's bytes begin in the source."
+        pa.int64(), "Images of a tar: offset of the image's bytes in the source."
     )
     output_offset: int | None = column(
-        pa.int64(), "Images of a tar: where the restored image's bytes begin in the result."
+        pa.int64(), "Images of a tar: offset of the restored image's bytes in the result."
     )
     status: str | None = _text(
         "`written`, `skipped` or `failed`; beside the matched images `vanished` or `pruned`."
     )
-    change: str | None = _text("Why the image was restored, or not: compared with earlier runs.")
+    change: str | None = _text("Why the image was restored or not, compared with earlier runs.")
     done_run_id: str | None = _text(
         "Skipped, vanished and pruned rows, and failed ones of a shard that is done: the run that "
         "wrote the image, or the shard."
     )
     stage: str | None = _text("Failed rows: the stage that failed.")
     error_type: str | None = _text("Failed rows: the error's class.")
-    error_message: str | None = _text("Failed rows: what was wrong.")
+    error_message: str | None = _text("Failed rows: the reason.")
     warnings: tuple[str, ...] | None = column(
-        pa.list_(pa.string()), "What was decided, or lost because a format cannot hold it."
+        pa.list_(pa.string()), "Conversions, and data that the written format cannot hold."
     )
     format: str | None = _text("Format of the source by its content, such as `PNG` or `JPEG`.")
     width: int | None = _whole("Width of the source image, pixels.")
@@ -208,17 +208,17 @@ class ReportRow:
     output_width: int | None = _whole("Width of the restored image, pixels.")
     output_height: int | None = _whole("Height of the restored image, pixels.")
     output_bytes: int | None = column(pa.int64(), "Size of the restored file, bytes.")
-    fingerprint: str | None = _text("Hash of all settings that change what the images hold.")
+    fingerprint: str | None = _text("Hash of all settings that change the content of images.")
     mode: str | None = _text("`evaluate` or `restore`.")
-    scale: int | None = _whole("Scale of the run; 1: input already enlarged.")
+    scale: int | None = _whole("Scale of the run; 1: nothing was enlarged.")
     kernel: str | None = _text("Interpolation of the degradation or enlargement.")
     degradation: str | None = _text(
-        "What was done to the original, with the values that it drew (evaluate; docs/metrics.md)."
+        "Steps applied to the original, with the drawn values (evaluate; docs/metrics.md)."
     )
     drawn: Values | None = None  # columns of srcnn.degradations, by name
     protocol: str | None = _text("Convention of colour and figures.")
     border: str | None = _text("`keep` or `shave`.")
-    strength: float | None = _real("1: what the network makes; 0: the interpolated picture.")
+    strength: float | None = _real("1: output of the network; 0: the interpolated image.")
     measure_shave: int | None = _whole("Pixels left out on each side before measuring (evaluate).")
     model: str | None = _text("Name on the model card.")
     weights_sha256: str | None = _text("Hash of the weights file.")
@@ -229,10 +229,10 @@ class ReportRow:
         "Seconds in the network; of a shared batch by share of pixels."
     )
     total_seconds: float | None = _real("Seconds in all stages together.")
-    finished_at: datetime | None = column(pa.timestamp("us", "UTC"), "When the row was made.")
+    finished_at: datetime | None = column(pa.timestamp("us", "UTC"), "Time of the row.")
     host: str | None = _text("The worker's host name.")
     versions: str | None = _text(
-        "Versions of this software and of the libraries that made the figures."
+        "Versions of this software and of the libraries behind the figures."
     )
 
     def figure(self, name: str) -> float | None:
