@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -142,17 +143,16 @@ def test_claim_works_without_hard_links(tmp_path, monkeypatch):
 def test_second_run_into_the_same_output_is_refused_and_the_first_completes(
     tmp_path, photo, tiny_weights, run_job
 ):
-    write_images(tmp_path / "in", {f"{i:03}.png": photo for i in range(40)})
+    write_images(tmp_path / "in", {"a.png": photo[:40, :50]})
     arguments = ("--input", f"{tmp_path}/in/*.png")
     first = start_job(
         *arguments, "--output", tmp_path / "out", "--weights", tiny_weights,
         "--comparisons", "none", "--run_id", "first",
     )  # fmt: skip
     try:
-        end = time.monotonic() + PATIENCE
-        while not (tmp_path / "out/images").exists() and time.monotonic() < end:
-            time.sleep(0.02)
-        first.send_signal(signal.SIGSTOP)  # or it may be done before the second has started
+        wait_for(tmp_path / "out" / CLAIM)
+        # The claim is taken before the job is built: stopped here, the first run is not over.
+        first.send_signal(signal.SIGSTOP)
         second = run_job(*arguments, "--run_id", "second")
         first.send_signal(signal.SIGCONT)
         assert second.code == 2
@@ -163,4 +163,11 @@ def test_second_run_into_the_same_output_is_refused_and_the_first_completes(
     finally:
         first.kill()
     assert not (tmp_path / "out" / CLAIM).exists()
-    assert run_job(*arguments).code == 0
+    assert (tmp_path / "out/images/a.png").exists()
+
+
+def wait_for(path: Path) -> None:
+    end = time.monotonic() + PATIENCE
+    while not path.exists():
+        assert time.monotonic() < end, f"{path} did not appear"
+        time.sleep(0.01)
