@@ -136,6 +136,18 @@ def run_in_process(*arguments: object, output: Path) -> Outcome:
     return Outcome(code, out.getvalue(), err.getvalue(), output)
 
 
+def parse_here(parse: Callable, path: Path, content: bytes, *arguments: str) -> tuple:
+    """Like srcnn.isolated.parse_isolated, but in this process."""
+    return parse(path, content, *arguments)
+
+
+@pytest.fixture
+def parsing_here(monkeypatch) -> None:
+    """Weights are parsed in this process: a child for each costs half a second."""
+    for module in ("srcnn.weights", "srcnn.convert"):
+        monkeypatch.setattr(f"{module}.parse_isolated", parse_here)
+
+
 @pytest.fixture
 def run_job(tmp_path, capfd, tiny_weights, monkeypatch) -> Callable[..., Outcome]:
     """Runs the command in this process, into tmp_path/out, with the tiny weights if none are named.

@@ -91,7 +91,8 @@ def test_signal_ends_all_processes_and_removes_temporary_files(
     assert_whole_images(output)
 
 
-@pytest.mark.parametrize("delay", [slow(0.5), 2.0, slow(4.0)])
+@pytest.mark.slow
+@pytest.mark.parametrize("delay", [0.5, 2.0, 4.0])
 def test_signal_during_start_up_ends_all_processes(
     folder, tmp_path, tiny_weights, temporary, delay
 ):
@@ -171,6 +172,7 @@ def assert_ended_for_want_of_a_worker(process, output, children, temporary):
     assert_nothing_is_left(output, children, temporary, "failed")
 
 
+@pytest.mark.slow
 def test_killed_worker_ends_the_run_and_the_next_completes_it(
     tmp_path, tiny_weights, photo, run_job, temporary
 ):

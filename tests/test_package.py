@@ -15,6 +15,9 @@ import pandas as pd
 import pytest
 from conftest import ROOT, write_images
 
+# Building and installing take half a minute.
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory) -> Path:
@@ -86,7 +89,6 @@ def test_installed_package_runs_the_job(installed, tmp_path, photo):
     assert json.loads((run / "summary.json").read_text())["exit_code"] == 0
 
 
-@pytest.mark.slow
 def test_installed_package_uses_nothing_from_the_checkout(installed, tmp_path):
     program = (
         "import codec.worker, pipeline.run, pipeline.worker_pool, run_pipeline, srcnn.train\n"

@@ -761,18 +761,17 @@ def test_weights_are_reproduced_from_their_card(folder, tmp_path):
     assert weights_of(tmp_path / "c/run_1").read_bytes() == start.read_bytes()
 
 
-def test_card_without_a_complete_recipe_is_refused(folder, finished, tmp_path):
+def test_card_without_a_complete_recipe_is_refused(folder, finished, tmp_path, capsys):
     card = json.loads(card_path(weights_of(finished)).read_text())
     path = tmp_path / "model.json"
-    path.write_text(json.dumps(card | {"training": {"steps": 3}}))
-    done = run(folder, "--card", path)
-    assert done.returncode == 2 and "its card does not tell architecture, batch" in done.stderr
-    start = {"name": "lost", "sha256": "0" * 64}
-    path.write_text(json.dumps(card | {"training": card["training"] | {"start": start}}))
-    done = run(folder, "--card", path)
-    assert (
-        done.returncode == 2 and "began from weights that its card does not describe" in done.stderr
-    )
+    lost = card["training"] | {"start": {"name": "lost", "sha256": "0" * 64}}
+    for training, message in (
+        ({"steps": 3}, "its card does not tell architecture, batch"),
+        (lost, "began from weights that its card does not describe"),
+    ):
+        path.write_text(json.dumps(card | {"training": training}))
+        assert main(["--config", str(folder / "config.yaml"), "--card", str(path)]) == 2
+        assert message in capsys.readouterr().err
 
 
 def test_a_run_older_than_a_setting_is_repeated_without_it():

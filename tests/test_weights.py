@@ -30,6 +30,9 @@ from srcnn.weights import (
     save_weights,
 )
 
+# tests/test_hostile_inputs.py proves the isolation.
+pytestmark = pytest.mark.usefixtures("parsing_here")
+
 SMALL = stack((5, 3), (3, 2, "same"), (3, 1))
 FIRST_KERNEL = "layers/conv2d/vars/0"
 
@@ -221,24 +224,6 @@ def add_layer(file):
     file["layers/conv2d_3/vars/0"] = np.zeros((1, 1, 1, 1), np.float32)
 
 
-def make_group(file):
-    del file[FIRST_KERNEL]
-    file.create_group(FIRST_KERNEL)
-
-
-def make_virtual(file):
-    del file[FIRST_KERNEL]
-    layout = h5py.VirtualLayout((5, 5, 1, 3), np.float32)
-    layout[:] = h5py.VirtualSource("other.h5", "data", (5, 5, 1, 3))
-    file.create_virtual_dataset(FIRST_KERNEL, layout)
-
-
-def store_outside(file):
-    del file[FIRST_KERNEL]
-    outside = [("/dev/zero", 0, 300)]
-    file.create_dataset(FIRST_KERNEL, (5, 5, 1, 3), np.float32, external=outside)
-
-
 CONTENT_DAMAGE = {
     "missing tensor": (delete("layers/conv2d_1/vars/1"), "conv2d_1/vars/1 is missing"),
     "missing layer": (delete("layers/conv2d_2"), "holds 2 convolutions, small has 3"),
@@ -253,25 +238,18 @@ CONTENT_DAMAGE = {
     "text": (replace(FIRST_KERNEL, "hello"), "needed: float32"),
     "not a number": (set_value(np.nan), "not finite"),
     "infinite": (set_value(-np.inf), "not finite"),
-    "tensor a group": (make_group, "not a plain dataset"),
-    "soft link": (replace(FIRST_KERNEL, h5py.SoftLink("/layers/conv2d_1/vars/0")), "is a link"),
     "soft layer": (replace("layers/conv2d_2", h5py.SoftLink("/layers/conv2d")), "is a link"),
-    "external link": (replace(FIRST_KERNEL, h5py.ExternalLink("other.h5", "/data")), "is a link"),
     "external layers": (
         replace("layers", h5py.ExternalLink("other.h5", "/layers")),
         "holds 0 convolutions",
     ),
-    "virtual": (make_virtual, "not a plain dataset"),
-    "external storage": (store_outside, "not a plain dataset"),
 }
 
 
 @pytest.mark.parametrize(("edit", "message"), CONTENT_DAMAGE.values(), ids=CONTENT_DAMAGE)
 def test_content_that_does_not_fit_the_card_is_refused(saved, edit, message):
-    # What the links point to is there and fits: following them would go unnoticed.
+    # The target of the links exists and fits: following them would go unnoticed.
     shutil.copy(saved, saved.with_name("other.h5"))
-    with h5py.File(saved.with_name("other.h5"), "r+") as other:
-        other["data"] = other[FIRST_KERNEL][...]
     edit_tensors(saved, edit)
     with pytest.raises(WeightsError, match=message) as caught:
         load_weights(saved)
