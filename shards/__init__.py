@@ -1,1 +1,1 @@
-"""Shards: files that hold many images with what belongs to them. Knows nothing of Beam."""
+"""Shards: files that hold many images with their captions and labels. Free of Beam."""

@@ -13,18 +13,19 @@ _SHORT = {".tgz", ".tbz", ".tbz2", ".txz", ".tzst"}
 
 @dataclass(frozen=True)
 class ShardFormat:
-    """How shards of a format are read and written.
+    """Functions that read and write shards of a format.
 
     Attributes:
-      open: a reader of an open file, given which column, or ending of members, holds the images.
+      open: of (open file, column or ending of members that holds the images), returns a reader.
         Raises ShardError where nothing can be read.
-      write: a writer to an open file of what a reader gives, and the figures that it gets.
-      count: the number of samples in an open file, by its headers or its index. Raises ShardError.
-      find: the image of an open file with the name of a sample, and that column; None: images lie
-        there as they are, so that rows of the report know where.
-      check: raises ColumnError where no sample of an open file can have an image there; None: that
-        is not known beforehand.
-      jumps: whether the reader goes forth and back in the file.
+      write: of (open file, reader, names of figures), returns a writer of the reader's samples.
+      count: of the arguments of `open`, returns the number of samples, by headers or index. Raises
+        ShardError.
+      find: of (open file, name of a sample, column), returns its image file; None: images lie in
+        the shard as they are, and rows of the report have their offsets.
+      check: of the arguments of `open`, raises ColumnError where no sample can have an image; None:
+        only reading the samples shows it.
+      jumps: whether the reader seeks in the file.
     """
 
     open: Callable[[BinaryIO, str], ShardReader]
@@ -49,7 +50,7 @@ FORMATS = {
 
 
 def is_shard(path: str) -> bool:
-    """Whether a path or URI is that of a shard, by its ending."""
+    """Whether a path or URI names a shard, by its ending."""
     return ending_of(path) in FORMATS
 
 
@@ -59,7 +60,7 @@ def format_of(path: str) -> ShardFormat:
 
 
 def refusal(path: str) -> str | None:
-    """Why what a path names is no shard that can be read, or None where it does not name one."""
+    """The reason to refuse a path of a compressed shard; None for all other paths."""
     ending, stem = ending_of(path), path.rpartition(".")[0]
     if ending in _SHORT or ending in _COMPRESSED and is_shard(stem):
         return "compressed shards are not read: a tar of images gains nothing by it; unpack it"

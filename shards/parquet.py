@@ -23,20 +23,20 @@ from shards.samples import (
     with_ending,
 )
 
-# A row group that is written has about so many bytes; rows are read by so many at the most.
+# Bytes of a written row group; bytes and rows that are read at a time.
 _GROUP_BYTES = 16 << 20
 _BATCH_BYTES = 4 << 20
 _BATCH_ROWS = 64
-# Values between two looks at a page's size, which is a megabyte: images are large.
+# Values between two checks of a page's size, which is a megabyte: images are large.
 _WRITE_BATCH = 16
 _READ_BUFFER = 1 << 20
-# What Arrow raises for files that cannot be; names that are no text are a ValueError.
+# Errors of Arrow on invalid files; names that are not UTF-8 raise a ValueError.
 _BAD_FILE = (pa.ArrowException, OSError, ValueError)
 
 
 @dataclass(frozen=True)
 class _Row:
-    """A row: its image as an array of one value, and where the other columns are."""
+    """A row: its image as an array of one value, and the place of its other columns."""
 
     image: pa.Array
     others: pa.RecordBatch
@@ -48,27 +48,27 @@ class ParquetReader(ShardReader):
 
     Args:
       file: open for reading.
-      column: of images; empty: the only one there is.
+      column: of images; empty: the only one.
 
     Attributes:
-      file: the same, as Arrow reads it.
+      file: the file, opened by Arrow.
       column: of images.
-      encoding: of its columns, as ParquetWriter takes it.
+      encoding: of its columns, as arguments of pyarrow's writer.
 
     Raises:
-      ShardError: it is no Parquet file, or has no such column.
+      ShardError: the file is not Parquet, or has no such column.
     """
 
     def __init__(self, file: BinaryIO, column: str = ""):
         try:
-            # Page by page: by itself Arrow reads all of a row group's column at once.
+            # Page by page: by default Arrow reads a whole column of a row group at once.
             self.file = pq.ParquetFile(
                 file, pre_buffer=False, buffer_size=_READ_BUFFER, page_checksum_verification=True
             )
             self.column = image_column(self.file.schema_arrow, column)
             self.encoding = _encoding(self.file.metadata, self.column)
         except _BAD_FILE as error:
-            raise ShardError(f"no Parquet file that can be read: {_why(error)}") from None
+            raise ShardError(f"not a readable Parquet file: {_why(error)}") from None
 
     def __iter__(self) -> Iterator[Sample]:
         """Yields a sample for each row; its name is the row's number."""
@@ -91,7 +91,7 @@ class ParquetReader(ShardReader):
                 number += len(batch)
 
     def _batches(self, group: int, rows: int) -> Iterator[pa.RecordBatch]:
-        yield from self.file.iter_batches(rows, row_groups=[group])
+        yield from self.file.iter_batches(rows, row_groups=[group], use_threads=False)
 
     def _samples(self, batch: pa.RecordBatch, start: int) -> Iterator[Sample]:
         images, others = batch.column(self.column), batch.drop_columns([self.column])
@@ -106,7 +106,7 @@ def _sample(name: str, row: _Row) -> Sample:
         try:
             path = ("path" in value and value["path"].as_py()) or ""
         except UnicodeDecodeError:
-            problem = "its path is no text"
+            problem = "its path is not UTF-8"
         value = value["bytes"]
         if path and not value.is_valid:
             problem = f"it has no bytes; it names the file {path}, which is not followed"
@@ -117,15 +117,15 @@ def _sample(name: str, row: _Row) -> Sample:
 
 
 class ParquetWriter(ShardWriter):
-    """Writes a Parquet file with the columns, types and metadata of the one that is read.
+    """Writes a Parquet file with the columns, types and metadata of its source.
 
     Args:
       file: open for writing, at its start.
       reader: of the samples.
-      figures: names of the figures that get a column.
+      figures: names of the figures in the column `restoration`; empty: no such column.
 
     Raises:
-      ShardError: there is a column of that name.
+      ShardError: the source has that column, or cannot be written as it was read.
     """
 
     def __init__(self, file: BinaryIO, reader: ParquetReader, figures: Sequence[str] = ()):
@@ -138,7 +138,7 @@ class ParquetWriter(ShardWriter):
             fields = [("failure", pa.string()), *((name, pa.float64()) for name in figures)]
             self._figures = pa.struct(fields)
             self._schema = schema.append(pa.field(FIGURES, self._figures))
-        self._rows: list[tuple[_Row, pa.Array, Figures | None]] = []
+        self._rows: list[tuple[pa.RecordBatch, int, pa.Array, Figures | None]] = []
         self._bytes = 0
         try:
             self._writer = pq.ParquetWriter(
@@ -150,7 +150,7 @@ class ParquetWriter(ShardWriter):
     def add(self, sample: Sample, image: NewImage | None, figures: Figures | None) -> None:
         row: _Row = sample.carried
         value = _replaced(row.image, image) if image else row.image
-        self._rows.append((row, value, figures))
+        self._rows.append((row.others, row.index, value, figures))
         self._bytes += value.nbytes + row.others.nbytes // len(row.others)
         if self._bytes >= _GROUP_BYTES:
             self._write_group()
@@ -161,8 +161,8 @@ class ParquetWriter(ShardWriter):
         self._writer.close()
 
     def _write_group(self) -> None:
-        others = pa.Table.from_batches(_runs([row for row, _, _ in self._rows]))
-        images = pa.concat_arrays([value for _, value, _ in self._rows])
+        others = pa.Table.from_batches(_runs([row[:2] for row in self._rows]))
+        images = pa.chunked_array([value for *_, value, _ in self._rows])
         table = others.add_column(self._place, self._schema.field(self._place), images)
         if self._figures is not None:
             values = pa.array([figures for *_, figures in self._rows], self._figures)
@@ -211,17 +211,17 @@ def image_column(schema: pa.Schema, name: str = "") -> str:
 
     Args:
       schema: of the file.
-      name: of the column; empty: the only one that may hold them. What Hugging Face's metadata call
-        an image goes before what has a fitting type.
+      name: of the column; empty: the only one that may hold them. A column that Hugging Face's
+        metadata call an image is preferred to others of a fitting type.
 
     Raises:
-      ColumnError: there is none, or more than one; the message names the columns.
+      ColumnError: there is none or more than one; the message names the columns.
     """
     fitting = [field.name for field in schema if _holds_images(field.type)]
     if name:
         if name in fitting and schema.names.count(name) == 1:
             return name
-        kind = f"is {schema.field(name).type}" if name in schema.names else "is not there"
+        kind = f"is {schema.field(name).type}" if name in schema.names else "does not exist"
         raise ColumnError(
             f"column {name} {kind}; images are binary, or a struct of bytes and path: "
             f"{', '.join(fitting) or 'there is no such column'}"
@@ -260,7 +260,7 @@ def _is_binary(kind: pa.DataType) -> bool:
 
 
 def _encoding(metadata: pq.FileMetaData, image: str) -> dict[str, Any]:
-    """What the columns are compressed with, and which have dictionaries; images have none."""
+    """The columns' compression, and the columns with dictionaries; images get none."""
     if not metadata.num_row_groups:
         return {}
     group = metadata.row_group(0)
@@ -280,7 +280,7 @@ def _encoding(metadata: pq.FileMetaData, image: str) -> dict[str, Any]:
 
 
 def _replaced(old: pa.Array, image: NewImage) -> pa.Array:
-    """An array of one value with another image, whose path has that one's ending."""
+    """An array of one value with another image and the path with its ending."""
     make = partial(pa.array, [image.content])
     if not pa.types.is_struct(old.type):
         return make(old.type)
@@ -295,21 +295,21 @@ def _replaced(old: pa.Array, image: NewImage) -> pa.Array:
     return pa.StructArray.from_arrays(arrays, fields=list(old.type))
 
 
-def _runs(rows: Sequence[_Row]) -> Iterator[pa.RecordBatch]:
-    """The other columns of rows, in as few pieces as there are."""
-    first = rows[0]
+def _runs(rows: Sequence[tuple[pa.RecordBatch, int]]) -> Iterator[pa.RecordBatch]:
+    """The rows, each a batch and an index in it, in as few batches as possible."""
+    first, start = rows[0]
     length = 1
-    for row in rows[1:]:
-        if row.others is first.others and row.index == first.index + length:
+    for batch, index in rows[1:]:
+        if batch is first and index == start + length:
             length += 1
             continue
-        yield first.others.slice(first.index, length)
-        first, length = row, 1
-    yield first.others.slice(first.index, length)
+        yield first.slice(start, length)
+        first, start, length = batch, index, 1
+    yield first.slice(start, length)
 
 
 def _why(error: Exception) -> str:
-    """What Arrow says of a damaged file; raises what is the file system's own error."""
+    """Arrow's message about a damaged file; raises errors of the file system."""
     if isinstance(error, OSError) and error.errno is not None:
         raise error
     return " ".join(str(error).split())[:200]

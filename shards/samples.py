@@ -1,4 +1,4 @@
-"""What all formats of shards have in common: samples, and what may be wrong with them."""
+"""Samples of shards, and the interface of readers and writers of all formats."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
@@ -9,7 +9,7 @@ from codec.encode import SUFFIXES_OF, WRITABLE_SUFFIXES
 from codec.errors import ImageError
 from codec.readers import BEGINNING, READ_SUFFIXES, reader_of
 
-# What a format without a writer is written as, and the endings of those that have one.
+# Endings of the formats that are written; all others become PNG.
 _ENDING_OF = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "TIFF": ".tiff", "BMP": ".bmp"}
 # The member, or column, that holds an image's figures.
 FIGURES = "restoration"
@@ -18,28 +18,28 @@ Figures = Mapping[str, float | str | None]
 
 
 class ShardError(ImageError):
-    """A shard cannot be read, or not to its end; the message tells its owner why."""
+    """A shard cannot be read, or not to its end; the message says why."""
 
 
 class ColumnError(ShardError):
-    """There are no images where they should be; the message tells where they may be."""
+    """The column has no images; the message names the columns that may have them."""
 
 
 @dataclass
 class Sample:
-    """An image with what belongs to it, as it stands in a shard.
+    """An image with its captions, labels and other members, as it stands in a shard.
 
     Attributes:
-      name: within the shard; with the shard's name it is that of the report's row. None: no sample,
-        something that is carried along.
+      name: within the shard; the report's row has it behind the shard's name. None: not a sample,
+        only copied.
       content: reads the image file's bytes.
-      size: of these.
-      file_name: of the image, whose ending says its format; empty: its content says so.
-      others: names that the new image's must not be.
+      size: number of these bytes.
+      file_name: of the image; its ending gives the format. Empty: the content gives it.
+      others: names that the new image must not take.
       offset: of the image in the shard, where it lies there as it is.
       problem: why the image cannot be restored, or None.
-      carried: the whole sample, for the writer of the same format; None: it stands for a part of
-        the shard that cannot be read, as `problem` says.
+      carried: the whole sample, for the writer of the same format; None: a part of the shard that
+        cannot be read, as `problem` says.
     """
 
     name: str | None
@@ -54,7 +54,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class NewImage:
-    """What takes the place of a sample's image.
+    """The image that replaces a sample's own.
 
     Attributes:
       content: the file's bytes.
@@ -70,25 +70,25 @@ class ShardReader(ABC):
 
     @abstractmethod
     def __iter__(self) -> Iterator[Sample]:
-        """Yields what can be read, and in place of what cannot a sample with nothing carried."""
+        """Yields the samples; an unreadable part is a sample with nothing carried."""
 
 
 class ShardWriter(ABC):
-    """Writes samples, as they are or with another image, in order."""
+    """Writes samples in order, unchanged or with another image."""
 
     @abstractmethod
     def add(self, sample: Sample, image: NewImage | None, figures: Figures | None) -> int | None:
-        """Writes a sample; returns the new image's offset in the file if it lies there as it is.
+        """Writes a sample; returns the offset of the new image if it lies in the file as it is.
 
         Args:
           sample: of a reader of the same format.
-          image: in place of its own; None: the sample stays as it is.
-          figures: to be written too, or None.
+          image: replaces its own; None: the sample stays as it is.
+          figures: written beside the image, or None.
         """
 
     @abstractmethod
     def close(self) -> None:
-        """Writes what ends the file, and leaves that open."""
+        """Writes the end of the file; does not close it."""
 
 
 def ending_of(file_name: str) -> str:
@@ -98,12 +98,12 @@ def ending_of(file_name: str) -> str:
 
 
 def is_image_name(file_name: str) -> bool:
-    """Whether a name ends like that of an image that is read."""
+    """Whether a name has the ending of a format that is read."""
     return ending_of(file_name) in READ_SUFFIXES
 
 
 def new_ending(sample: Sample, content: bytes, output_format: str) -> str:
-    """The ending of a restored image: the source's where that names what is to be written.
+    """The ending of a restored image: the source's own where it fits the written format.
 
     Args:
       sample: the source.
@@ -111,7 +111,7 @@ def new_ending(sample: Sample, content: bytes, output_format: str) -> str:
       output_format: `same` or a key of SUFFIXES_OF.
 
     Raises:
-      ImageError: the content is no image, and no name says what it should be.
+      ImageError: the content is no image, and no name gives a format.
     """
     ending = ending_of(sample.file_name)
     if ending not in READ_SUFFIXES:
@@ -123,7 +123,7 @@ def new_ending(sample: Sample, content: bytes, output_format: str) -> str:
 
 
 def with_ending(file_name: str, ending: str) -> str:
-    """A file's name with another ending; the same where it has that in whatever case."""
+    """A file's name with another ending; unchanged where only upper and lower case differ."""
     old = ending_of(file_name)
     if old == ending:
         return file_name
@@ -131,7 +131,7 @@ def with_ending(file_name: str, ending: str) -> str:
 
 
 def copy_bytes(source: BinaryIO, target: BinaryIO, size: int) -> int:
-    """Copies so many bytes, or those that there are, a little at a time; returns their number."""
+    """Copies up to `size` bytes in small parts; returns how many there were."""
     left = size
     while left and (some := source.read(min(left, 1 << 20))):
         target.write(some)

@@ -1,7 +1,7 @@
 """Tars of samples, as WebDataset reads and writes them.
 
-Members that follow one another with the same key are a sample; a key is a name up to the first dot
-behind its last slash. What is carried along is copied as it is, headers too.
+Adjacent members with the same key are a sample; a key is a name up to the first dot behind its last
+slash. All other members are copied byte for byte, with their headers.
 """
 
 import copy
@@ -32,13 +32,13 @@ from shards.samples import (
 
 _BLOCK = tarfile.BLOCKSIZE
 _DAMAGE = "damage"
-# Bytes of a member; places beyond cannot be asked for.
+# Limit of a member's bytes; larger offsets cannot be sought.
 _LARGEST = 1 << 60
-# No header of an honest archive is larger, extended ones included.
+# Limit of a header's bytes, extended headers included.
 _LONGEST_HEADER = 1 << 20
-# Samples beyond this size wait for their image on the disk.
+# Larger samples wait for their image on disk.
 _new_spool = partial(tempfile.SpooledTemporaryFile, 1 << 20)
-_JOINED = "there is something behind its end; joined tars are not read"
+_JOINED = "there are data behind its end; joined tars are not read"
 _ODD_KINDS = {
     tarfile.SYMTYPE: "a link",
     tarfile.LNKTYPE: "a link",
@@ -46,7 +46,7 @@ _ODD_KINDS = {
     tarfile.BLKTYPE: "a device",
     tarfile.FIFOTYPE: "a pipe",
 }
-# What tarfile raises for headers that cannot be.
+# Errors of tarfile on invalid headers.
 _BAD_HEADER = (tarfile.TarError, ValueError, OverflowError, RecursionError)
 
 
@@ -57,8 +57,8 @@ class _Member:
     Attributes:
       info: its header, as tarfile reads it.
       start: where the member begins in the spool, with all of its headers.
+      own: where its own headers begin, behind global ones.
       data: where its content begins.
-      own: where the last of its headers begins that are its own.
       end: where it ends, padding included.
     """
 
@@ -71,7 +71,7 @@ class _Member:
 
 @dataclass
 class _Carried:
-    """Members that stand together, and the spool that holds them; the image's is `image`."""
+    """Adjacent members and the spool that holds them; `image` is the image's member."""
 
     members: list[_Member]
     spool: BinaryIO
@@ -79,7 +79,7 @@ class _Carried:
 
 
 class _Headers(io.RawIOBase):
-    """The archive as tarfile sees it, which is to read headers only; remembers their bytes."""
+    """The archive for tarfile, which reads headers only; keeps the bytes of a header."""
 
     def __init__(self, file: BinaryIO):
         self._file = file
@@ -87,7 +87,7 @@ class _Headers(io.RawIOBase):
 
     def read(self, size=-1):
         if not 0 <= size <= _LONGEST_HEADER - len(self.seen):
-            raise tarfile.ReadError("a header is longer than any can be")
+            raise tarfile.ReadError("a header is longer than 1 MiB")
         content = self._file.read(size)
         self.seen += content
         return content
@@ -104,16 +104,16 @@ class TarReader(ShardReader):
 
     Args:
       file: the archive, open at its start.
-      image: ending of the members to restore, as `jpg`; empty: a sample has one image.
+      image: ending of the members to restore, such as `jpg`; empty: every sample has one image.
     """
 
     def __init__(self, file: BinaryIO, image: str = ""):
         self._file = file
         self._image = image.lower().lstrip(".")
-        self._seen: set[int] = set()  # hashes of keys, and of samples' names
+        self._seen: set[int] = set()  # hashes of keys and of samples' names
 
     def __iter__(self) -> Iterator[Sample]:
-        """Yields the samples, and what stands between them."""
+        """Yields the samples, and the members between them."""
         key, carried, damage = None, None, []
         for info, header, size in _headers(self._file, damage):
             its = _key_of(info)
@@ -135,7 +135,7 @@ class TarReader(ShardReader):
     def _take(
         self, carried: _Carried, info: tarfile.TarInfo, header: bytes, size: int
     ) -> int | None:
-        """Takes a member over into a sample; returns at which byte it is cut off, if it is."""
+        """Copies a member into a sample; returns the byte where the tar is cut off, or None."""
         start = carried.spool.tell()
         carried.spool.write(header)
         data = carried.spool.tell()
@@ -167,19 +167,19 @@ class TarReader(ShardReader):
         )
 
     def _unique(self, name: str) -> str:
-        """The name of a sample's row, which no other of the tar has."""
+        """The name of a sample's row, unique in the tar."""
         while not self._add(f"name {name}"):
             name = f"{name}#{len(self._seen)}"
         return name
 
     def _add(self, name: str) -> bool:
-        """Remembers a name, as reports write it; returns whether it is new."""
+        """Records a name as reports write it; returns whether it is new."""
         before = len(self._seen)
         self._seen.add(hash(name.encode("utf-8", "backslashreplace")))
         return len(self._seen) > before
 
     def _problem(self, key: str, carried: _Carried) -> str | None:
-        """What is wrong with a sample; finds its image."""
+        """Finds the image of a sample; returns the reason where there is none."""
         infos = [member.info for member in carried.members]
         for info in infos:
             if problem := _hostile(info):
@@ -205,7 +205,7 @@ class TarReader(ShardReader):
 
 
 class TarWriter(ShardWriter):
-    """Writes a tar; the same samples give the same bytes.
+    """Writes a tar. The same samples give the same bytes.
 
     Args:
       file: open for writing, at its start.
@@ -234,7 +234,7 @@ class TarWriter(ShardWriter):
 
     def _add_image(self, carried: _Carried, member: _Member, image: NewImage) -> int:
         carried.spool.seek(member.start)
-        copy_bytes(carried.spool, self._file, member.own - member.start)  # of all that follow
+        copy_bytes(carried.spool, self._file, member.own - member.start)  # global headers
         carried.spool.seek(member.data - _BLOCK)
         is_gnu = tarfile.GNU_MAGIC in carried.spool.read(_BLOCK)
         name = with_ending(member.info.name, image.ending)
@@ -255,7 +255,7 @@ class TarWriter(ShardWriter):
 
 
 def count_samples(file: BinaryIO, image: str = "") -> int:
-    """The number of samples that a tar has, by its headers.
+    """The number of samples in a tar, by its headers.
 
     Raises:
       ShardError: it is damaged.
@@ -273,9 +273,9 @@ def count_samples(file: BinaryIO, image: str = "") -> int:
 
 
 def _headers(file: BinaryIO, damage: list[str]) -> Iterator[tuple[tarfile.TarInfo, bytes, int]]:
-    """Yields each member's header, its bytes, and the bytes of content and padding behind it.
+    """Yields each member's header, the header's bytes, and the size of content and padding.
 
-    The file stands at the content then, and must stand behind it before the next one is asked for.
+    The file stands at the content then. The caller moves it behind the content before the next one.
     """
     headers = _Headers(file)
     at = 0
@@ -286,7 +286,7 @@ def _headers(file: BinaryIO, damage: list[str]) -> Iterator[tuple[tarfile.TarInf
             if archive is None:
                 archive = tarfile.TarFile(fileobj=headers, encoding="utf-8")
             info = archive.next()
-            archive.members.clear()  # it would remember all of them
+            archive.members.clear()  # tarfile keeps all of them
         except _BAD_HEADER as error:
             damage.append(f"a header at byte {at:,} is damaged: {error}")
             return
@@ -295,14 +295,14 @@ def _headers(file: BinaryIO, damage: list[str]) -> Iterator[tuple[tarfile.TarInf
             return
         size = archive.offset - info.offset_data
         if not 0 <= size < _LARGEST or info.offset < at or info.size < 0:
-            damage.append(f"a header at byte {at:,} is damaged: it states a size that cannot be")
+            damage.append(f"a header at byte {at:,} is damaged: it states an impossible size")
             return
         yield info, headers.seen, size
         at = archive.offset
 
 
 def _end_problem(file: BinaryIO, seen: bytes, at: int) -> Iterator[str]:
-    """What is wrong with the end of an archive, of whose last block so much was seen."""
+    """Yields the problem of an archive's end, given the bytes of its last block."""
     if len(seen) < _BLOCK:
         yield f"it is cut off at byte {at + len(seen):,}: there is no mark of its end"
     elif any(seen):
@@ -320,7 +320,7 @@ def _content(carried: _Carried) -> bytes:
 
 
 def _key_of(info: tarfile.TarInfo) -> str | None:
-    """The key of a member's sample, or None where it is of none."""
+    """The key of a member's sample, or None where it belongs to none."""
     directory, slash, name = info.name.rpartition("/")
     stem, dot, _ = name.partition(".")
     if info.isdir() or not stem or not dot or _is_meta(info.name):
@@ -329,13 +329,13 @@ def _key_of(info: tarfile.TarInfo) -> str | None:
 
 
 def _is_meta(name: str) -> bool:
-    """Whether WebDataset takes a member for something about the shard."""
+    """Whether WebDataset reads a member as metadata of the shard."""
     first = name.partition("/")[0]
     return first.startswith("__") and first.endswith("__") and len(first) > 4
 
 
 def _hostile(info: tarfile.TarInfo) -> str | None:
-    """Why a member must not be in a data set, or None."""
+    """The reason to refuse a member, or None."""
     if info.name.startswith("/") or ".." in info.name.split("/"):
         return f"{info.name} names a place outside of the tar"
     if info.issparse():
@@ -348,7 +348,7 @@ def _hostile(info: tarfile.TarInfo) -> str | None:
 
 
 def _json(figures: Figures) -> bytes:
-    """Strict JSON, which knows no infinity: that is a text."""
+    """Strict JSON, which has no infinity: infinities are texts."""
     values = {
         name: str(value) if isinstance(value, float) and not math.isfinite(value) else value
         for name, value in figures.items()

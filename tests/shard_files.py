@@ -47,6 +47,24 @@ def tar_bytes(members: Members, form: int = tarfile.USTAR_FORMAT) -> bytes:
     return buffer.getvalue()
 
 
+def raw_tar(*parts: tuple[tarfile.TarInfo, bytes]) -> bytes:
+    """A tar of headers and what follows them."""
+    blocks = b"".join(
+        info.tobuf(tarfile.GNU_FORMAT) + content + bytes(-len(content) % 512)
+        for info, content in parts
+    )
+    return blocks + bytes(1024)
+
+
+def sparse_header() -> bytes:
+    """The header of a sparse member x.jpg that states ten gigabytes and has no data."""
+    header = bytearray(info_of("x.jpg", type=tarfile.GNUTYPE_SPARSE).tobuf(tarfile.GNU_FORMAT))
+    header[386:398], header[398:410] = b"00000000000\0", b"00000000000\0"
+    header[483:495] = b"\x80" + (10 << 30).to_bytes(11, "big")
+    header[148:156] = b"%06o\0 " % (sum(header[:148]) + 8 * 32 + sum(header[156:]))
+    return bytes(header)
+
+
 def sample_of(key: str, image: bytes, ending: str = "jpg") -> list[tuple[str, bytes]]:
     return [
         (f"{key}.{ending}", image),

@@ -144,6 +144,25 @@ def test_sigkill_leaves_only_whole_files_and_the_next_run_completes(
     assert_one_written_row_each(again, IMAGES)
 
 
+@pytest.mark.slow
+def test_random_chains_are_the_same_after_a_sigkill(folder, tmp_path, tiny_weights, run_job):
+    words = ["--degrade", "blur=0.2..1.2 shrink noise=0..10 jpeg=40..95", "--seed", 5]
+    output = tmp_path / "out"
+    process = run_in_background(folder, output, tiny_weights, *words)
+    wait_for_images(process, output, 7)
+    process.kill()
+    process.communicate(timeout=PATIENCE)
+    jobs = [
+        run_job("--input", f"{folder}/*.png", *words, output=one)
+        for one in (output, tmp_path / "undisturbed")
+    ]
+    assert [job.code for job in jobs] == [0, 0]
+    again, whole = (contents(job.output / "images") for job in jobs)
+    assert again == whole
+    rows = [job.rows.query("status == 'written'").degradation for job in jobs]
+    assert rows[0].equals(rows[1]) and rows[1].is_unique
+
+
 def beam_processes(process, name) -> list[psutil.Process]:
     """The two workers (`python`) that Beam started, or the shells (`sh`) around them."""
     end = time.monotonic() + PATIENCE

@@ -23,9 +23,11 @@ from shard_files import (
     parquet_bytes,
     parquet_table,
     picture,
+    raw_tar,
     read_tar,
     sample_of,
     samples_of,
+    sparse_header,
     tar_bytes,
 )
 
@@ -254,14 +256,6 @@ def test_shards_none_writes_only_the_report(done):
 # What goes wrong
 
 
-def raw_tar(*parts: tuple[tarfile.TarInfo, bytes]) -> bytes:
-    blocks = b"".join(
-        info.tobuf(tarfile.GNU_FORMAT) + content + bytes(-len(content) % 512)
-        for info, content in parts
-    )
-    return blocks + bytes(1024)
-
-
 def write_bad(root: Path) -> dict[str, tuple[int, str]]:
     """Bad shards; of each the good samples, and what is said of the bad one."""
     images = list(IMAGES.values())[:3]
@@ -287,6 +281,15 @@ def write_bad(root: Path) -> dict[str, tuple[int, str]]:
             raw_tar(*files, (info_of("l.jpg", type=tarfile.SYMTYPE, linkname="/etc/x"), b"")),
             1, "is a link",
         ),
+        "device.tar": (
+            raw_tar(*files, (info_of("d.jpg", type=tarfile.CHRTYPE), b"")), 1, "is a device",
+        ),
+        "sparse.tar": (
+            sparse_header() + raw_tar((info_of("y.jpg", len(images[0])), images[0])),
+            1, "sparse file",
+        ),
+        "nested.tar": (raw_tar(*files, (info_of("n.tar", 2), b"xx")), 1, "a tar within a tar"),
+        "none.tar": (tar_bytes([*good, ("z.txt", b"x")]), 2, "it has no image"),
         "twice.tar": (tar_bytes([*good, *sample_of("x", images[2])]), 2, "used before"),
         "two.tar": (tar_bytes([*good, ("z.a.jpg", b"x"), ("z.b.png", b"x")]), 2, "several images"),
         "bad.tar": (tar_bytes([*good, *sample_of("z", b"no image")]), 2, "not an image"),
@@ -295,7 +298,7 @@ def write_bad(root: Path) -> dict[str, tuple[int, str]]:
             parquet_bytes(table.drop_columns("image")), 0, "no column holds images",
         ),
         "page.parquet": (bytes(damaged), 6, "row group 2 is damaged from row 6 on"),
-        "no.parquet": (b"no table", 0, "no Parquet file"),
+        "no.parquet": (b"no table", 0, "not a readable Parquet file"),
         "empty.tar": (bytes(10240), 0, "no sample in it"),
         "packed.tar.gz": (b"", 0, "compressed shards are not read"),
     }  # fmt: skip

@@ -1,4 +1,4 @@
-"""What earlier runs did with shards: rows are of images, but what is done is the shard."""
+"""The results of earlier runs for shards: a row is of an image, a shard is done as a whole."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -18,9 +18,9 @@ from transforms.records import ReportRow, ShardRef
 
 
 def fold_shards(past: Iterable[PastRow]) -> list[PastRow]:
-    """The rows of a place in the output, with one of each run for all images of a shard.
+    """The rows of a path in the output, the images of a shard in a run folded into one row.
 
-    It is `written` where the run wrote the shard and all of its rows are there.
+    It is `written` where the run wrote the shard and all of its rows exist.
     """
     folded, runs = [], defaultdict(list)
     for row in past:
@@ -42,7 +42,7 @@ def _fold(rows: list[PastRow]) -> PastRow:
         relative_path=said["shard"],
         source_bytes=said["shard_bytes"],
         output_path=said["shard"],
-        # Where the report alone was asked for, there is nothing to look for.
+        # With --shards none there is no file.
         output_bytes=said["shard_output_bytes"] or None,
         in_shard=None,
     )
@@ -51,9 +51,9 @@ def _fold(rows: list[PastRow]) -> PastRow:
 def decide_shard(
     ref: ShardRef, past: Iterable[PastRow], policy: Policy, sizes: Sizes = None
 ) -> Iterator[ShardRef | ReportRow]:
-    """The reference, with the reason to restore the shard, or the rows of its images.
+    """The reference with the reason to restore the shard, or the rows of its images.
 
-    An image that failed in a shard that is done is a failed row again: the data set still lacks it.
+    An image that failed in a finished shard is a failed row again: the dataset still lacks it.
     """
     past = list(past)
     folded = fold_shards(past)
@@ -74,10 +74,10 @@ def decide_shard(
 
 
 def _row(ref: ShardRef, past: PastRow, policy: Policy) -> ReportRow:
-    """What a skipped shard says of one of its images."""
+    """The row of an image in a skipped shard."""
     said = past.in_shard
     failed = {name: said[name] for name in ("stage", "error_type", "error_message")}
-    left = past.status == "skipped"  # as it was, for a reason that still holds
+    left = past.status == "skipped"  # left unchanged in its shard
     return replace(
         ref.row(
             "failed" if past.status == "failed" else "skipped",

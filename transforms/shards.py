@@ -1,7 +1,7 @@
-"""Restores shards: samples in, samples out, in order, with an image of each thread in memory.
+"""Restores shards: samples in, samples out, in order, with one image per thread in memory.
 
-A shared engine and a pool of threads, not RunInference: that takes its images from one bundle, on
-one thread, and hands them on one by one to a writer that would not know where a shard ends.
+A shared engine and a pool of threads instead of RunInference, which takes images from one bundle on
+one thread and passes them on one by one: the writer would not know where a shard ends.
 """
 
 import pickle
@@ -30,10 +30,10 @@ from transforms.records import ImageRef, ReportRow, ShardRef
 from transforms.restore import RestoreLuma
 from transforms.stage import call_persistently, failed_row, with_warnings
 
-# Of an object store a shard is asked for in parts of so many bytes.
+# Bytes of each request that reads a shard of an object store.
 _READ_AHEAD = 16 << 20
 _new_spool = partial(tempfile.SpooledTemporaryFile, 1 << 20)
-# Samples that are read, waiting or done before the one that is to be written next, for each thread.
+# Samples in memory for each thread: being restored, or waiting for their turn to be written.
 _AHEAD = 2
 
 Tell = Callable[..., None] | None
@@ -41,14 +41,14 @@ Tell = Callable[..., None] | None
 
 @dataclass(frozen=True)
 class ShardRules:
-    """What becomes of shards.
+    """The options of shards.
 
     Attributes:
       image_column: the column that holds the images, or the ending of such members; or empty.
       write: whether shards are written, or the report alone.
       figures: names of the figures that are written into the shards.
-      on_failure: what a sample that cannot be restored does: `keep` its place as it is, `drop` out,
-        or `fail`, so that no shard is written.
+      on_failure: of a sample that cannot be restored: `keep` it as it is, `drop` it, or `fail`, so
+        that no shard is written.
     """
 
     image_column: str = ""
@@ -63,12 +63,12 @@ def shard_figures(mode: str) -> tuple[str, ...]:
 
 
 class _Rows:
-    """Rows of a shard, on the disk until all of them are known.
+    """Rows of a shard, on disk until all of them are known.
 
     Attributes:
       number: of rows.
-      problem: why no shard is to be written, or None.
-      output_bytes: of the shard that was written.
+      problem: why the shard is not written, or None.
+      output_bytes: of the written shard.
     """
 
     def __init__(self):
@@ -82,7 +82,7 @@ class _Rows:
         self.number += 1
 
     def __iter__(self) -> Iterator[ReportRow]:
-        """Yields the rows, now that it is known what became of the shard."""
+        """Yields the rows, completed with the result of the shard."""
         self._file.seek(0)
         for _ in range(self.number):
             row = pickle.load(self._file)
@@ -107,7 +107,7 @@ def _unwritten(row: ReportRow, problem: str) -> ReportRow:
 
 @contextmanager
 def _opened(uri: str, jumps: bool) -> Iterator[BinaryIO]:
-    """A shard, open for reading; one in which a reader jumps is copied from its store before."""
+    """A shard, open for reading; copied from its store first if its reader seeks."""
     with open_file(uri, _READ_AHEAD) as source:
         if is_local(uri) or not jumps:
             yield source
@@ -119,19 +119,19 @@ def _opened(uri: str, jumps: bool) -> Iterator[BinaryIO]:
 
 
 class _WithheldError(Exception):
-    """Ends a draft that is not to be written."""
+    """Discards a draft."""
 
 
 class ShardWorker:
-    """Restores shards, one after the other, on a pool of threads.
+    """Restores shards, one at a time, on a pool of threads.
 
     Args:
-      chain: what is done to an image.
-      pool: runs it.
+      chain: the stages of an image.
+      pool: runs them.
       threads: of the pool.
-      rules: what becomes of shards.
-      on_match, on_end: called for each image that is found, and with status and pixels of each that
-        is done; or None.
+      rules: the options of shards.
+      on_match, on_end: called for each image found, and with status and pixels of each image done;
+        or None.
     """
 
     def __init__(
@@ -154,13 +154,13 @@ class ShardWorker:
         """Restores a shard, and writes it whole or not at all.
 
         Raises:
-          ImageError, OSError, PathError: nothing of it can be read, or it cannot be written.
+          ImageError, OSError, PathError: it cannot be opened, or not written.
         """
         rows, store = _Rows(), self._chain.write.store
         if not self._rules.write:
             self._restore(ref, rows, None)
             rows.output_bytes = None if rows.problem else 0
-            rows.problem = None  # what was restored was never to be written
+            rows.problem = None  # no shard is missing
             return rows
         try:
             with store.draft(f"shards/{ref.output_path}") as file:
@@ -193,7 +193,7 @@ class ShardWorker:
     def _in_order(
         self, ref: ShardRef, samples: Sequence[Sample]
     ) -> Iterator[tuple[Sample, Future | None]]:
-        """Yields samples with what is made of them, and reads on meanwhile."""
+        """Yields samples with their futures in order, and reads ahead."""
         waiting: deque[tuple[Sample, Future | None]] = deque()
         try:
             for sample in samples:
@@ -227,7 +227,7 @@ class ShardWorker:
         rows: _Rows,
         writer: ShardWriter | None,
     ) -> None:
-        """Writes a sample, and makes its row."""
+        """Writes a sample and its row."""
         image, row = future.result() if future else (None, None)
         failed = row is not None and row.status == "failed"
         if failed and not rows.problem and self._withholds(sample):
@@ -241,7 +241,7 @@ class ShardWorker:
                 self._on_end(row.status, (row.width or 0) * (row.height or 0))
 
     def _withholds(self, failed: Sample) -> bool:
-        """Whether no shard is written because of a sample."""
+        """Whether a failed sample prevents its shard."""
         if failed.carried is None:
             return self._rules.on_failure != "drop"
         return self._rules.on_failure == "fail"
@@ -260,7 +260,7 @@ class ShardWorker:
         row: ReportRow,
         offset: int | None,
     ) -> ReportRow:
-        """The row with where its image was found and put."""
+        """The row with the places of its image in source and result."""
         placed = {}
         if image and self._rules.write:
             is_member = sample.name == sample.file_name
@@ -280,7 +280,7 @@ class ShardWorker:
 
 
 class _Workshop:
-    """What the threads of a process share: an engine, and the pool that uses it."""
+    """The engine and the pool of threads of a process."""
 
     def __init__(self, engine: Engine, threads: int):
         self.engine, self.threads = engine, threads
@@ -295,7 +295,7 @@ class _RestoreShard(beam.DoFn):
         self._shared = Shared()
 
     def setup(self):
-        self._worker = None  # most jobs have no shards, and loading takes time
+        self._worker = None  # loaded with the first shard: most jobs have none
 
     def _load(self) -> ShardWorker:
         o = self._options
@@ -327,10 +327,10 @@ class RestoreShards(beam.PTransform):
     """References of shards to the rows of their images.
 
     Attributes:
-      stages: of the job: ReadImages, what is done to an image, WriteImages.
-      rules: what becomes of shards.
+      stages: of the job, from ReadImages to WriteImages.
+      rules: the options of shards.
       output_format: see transforms.listed.output_path_of.
-      threads: that work on images at the same time in a process; 0: one for each of its cores.
+      threads: of a process; 0: one for each core.
       on_match, on_end: see ShardWorker.
     """
 

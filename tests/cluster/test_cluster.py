@@ -117,6 +117,18 @@ def test_shards_are_the_local_runners(engine, tiny_weights, tmp_path):
     assert f"{2 * IMAGES} skipped" in again.out, again.err
 
 
+def test_random_chains_are_the_local_runners(engine, arguments, tmp_path):
+    chain = "blur=0.2..1.2 shrink noise=0..10 jpeg=40..95"
+    arguments = [*arguments, "--degrade", chain, "--seed", "5"]
+    local = run_in_process(*arguments, output=tmp_path / "local")
+    assert local.code == 0, local.err
+    assert local.rows.degradation.dropna().nunique() == IMAGES
+    outcome = finish(start(engine, arguments, tmp_path / "out"), tmp_path / "out")
+    assert outcome.code == 0, outcome.err
+    assert contents(outcome.output) == contents(local.output)
+    pd.testing.assert_frame_equal(comparable(outcome.rows), comparable(local.rows))
+
+
 def rest(engine, path: str) -> dict:
     with urlopen(f"http://127.0.0.1:{engine.rest}{path}", timeout=10) as answer:
         return json.load(answer)
