@@ -35,7 +35,7 @@ demo/photos: $(READY)
 test: $(READY) lint  ## lint and run the quick tests
 	$(SUITE) -m "not slow"
 
-slow-test: $(READY)  ## run what is slow by nature: kills at every moment, all weights against their figures
+slow-test: $(READY)  ## run the tests marked slow: kills at every moment, all weights against their figures, the built package
 	$(SUITE) -m slow
 
 coverage: $(READY)  ## the lines that both kinds of tests run, child processes included

@@ -1,4 +1,4 @@
-"""Answers of Beam's that are the same for every pipeline, kept: a third of a small job's time.
+"""Caches of Beam's answers that are equal for every pipeline: a third of a small job's time.
 
 For each pipeline Beam inspects the methods of the same classes hundreds of times, and parses the
 same options for each of its transforms.

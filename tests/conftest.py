@@ -1,4 +1,4 @@
-"""What the tests share: where things are, a small network, a photograph, a way to run the job."""
+"""Shared fixtures: paths, a small network, a photograph, functions that run the job."""
 
 import functools
 import io
@@ -27,18 +27,18 @@ from srcnn.weights import save_weights
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
-# Seconds to wait for a process, on a machine that has much else to do.
+# Seconds to wait for a process on a busy machine.
 PATIENCE = 300
-# Modules whose tests share what takes long to make, or follow from one another.
+# Modules whose tests share expensive fixtures or depend on each other's order.
 IN_ONE_WORKER = {"test_commands", "test_corpus", "test_package", "test_shards", "test_training"}
-# The same file's tensors, parsed in a child once: half a second less for every further job.
+# Each file is parsed in a child process once: half a second less for every further job.
 parse_once = functools.cache(parse_isolated)
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
 class Scheduling(LoadScopeScheduling):
-    """Gives each worker one test after the other, and of some modules all tests to one worker."""
+    """Distributes single tests over the workers, but keeps some modules in one worker."""
 
     def _split_scope(self, nodeid: str) -> str:
         module = Path(nodeid.partition("::")[0]).stem
@@ -50,7 +50,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Schedul
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
-    """Long bytes are no name; some hold the time, and workers would not agree on it."""
+    """Names long bytes after their argument: some hold the time, and workers' ids must agree."""
     return argname if isinstance(val, bytes) and len(val) > 40 else None
 
 
@@ -77,7 +77,7 @@ def photo() -> np.ndarray:
 
 
 def near_identity(architecture: Architecture, seed: int = 0) -> list:
-    """Tensors of a network that changes its input a little."""
+    """Tensors of a network that changes its input slightly."""
     rng = np.random.default_rng(seed)
     tensors = []
     for shape in architecture.kernel_shapes:
@@ -89,7 +89,7 @@ def near_identity(architecture: Architecture, seed: int = 0) -> list:
 
 @pytest.fixture(scope="session")
 def tiny_weights(tmp_path_factory) -> Path:
-    """Weights of a small, quick network for x2 bilinear (opencv)."""
+    """Weights of a small, fast network for x2 bilinear (opencv)."""
     layers = [ConvLayer(kernel=k, filters=f) for k, f in ((5, 4), (1, 3), (3, 1))]
     architecture = Architecture(name="tiny-513", layers=tuple(layers))
     return save_weights(
@@ -105,7 +105,7 @@ def tiny_weights(tmp_path_factory) -> Path:
 
 @dataclass
 class Outcome:
-    """How a run ended and what it left."""
+    """Exit code, streams and output of a run."""
 
     code: int
     out: str
@@ -129,7 +129,7 @@ class Outcome:
 
 
 def run_in_process(*arguments: object, output: Path) -> Outcome:
-    """Runs the command in this process, with what it prints caught."""
+    """Runs the command in this process and captures its output."""
     out, err = io.StringIO(), io.StringIO()
     with redirect_stdout(out), redirect_stderr(err):
         code = run_pipeline.main([*map(str, arguments), "--output", str(output)])
@@ -172,7 +172,7 @@ def run_job(tmp_path, capfd, tiny_weights, monkeypatch) -> Callable[..., Outcome
 
 
 def start_job(*arguments: object, cwd: Path = ROOT, **options) -> subprocess.Popen:
-    """Starts the command as a process of its own, in a process group of its own."""
+    """Starts the command in a new process and process group."""
     return subprocess.Popen(
         [sys.executable, str(ROOT / "run_pipeline.py"), *map(str, arguments)],
         cwd=cwd,

@@ -34,7 +34,7 @@ STORED = {
 }
 
 
-# The beginnings of files of formats that are not read, by the names that the refusal gives them.
+# First bytes of unsupported formats, by the name in the refusal.
 REFUSED = {
     "Windows icon (.ico)": pillow_file(Image.new("RGBA", (16, 16)), "ICO", sizes=[(16, 16)]),
     "Windows cursor (.cur)": struct.pack("<HHHBBBBHHII", 0, 2, 1, 6, 4, 0, 0, 3, 2, 40, 22),
@@ -99,7 +99,7 @@ class Case:
 
 
 def scene(channels: int, dtype: type) -> np.ndarray:
-    """A picture without any symmetry, smooth enough for lossy formats: (28, 40[, channels])."""
+    """An asymmetric picture, smooth enough for lossy formats: (28, 40[, channels])."""
     y, x = np.mgrid[0:28, 0:40] / (28, 40)[0]
     planes = [x / 1.5, y, (x + y) / 3, 0.25 + 0.5 * (1 - y)]
     chosen = {1: planes[:1], 2: [planes[0], planes[3]], 3: planes[:3], 4: planes}[channels]
@@ -108,7 +108,7 @@ def scene(channels: int, dtype: type) -> np.ndarray:
 
 
 def heic_scene(bits: int, channels: int) -> np.ndarray:
-    """What data/make_heic.py encoded, (16, 24, channels), white as white."""
+    """The picture that data/make_heic.py encodes, (16, 24, channels)."""
     y, x = np.mgrid[0:16, 0:24]
     planes = [x / 23, y / 15, (x + y) / 38, 1 - x * y / 345]
     codes = np.rint(np.dstack(planes[:channels]) * (2**bits - 1))
@@ -123,7 +123,7 @@ def exif_block(orientation: int) -> bytes:
 
 
 def png_with(content: bytes, *chunks: tuple[bytes, bytes]) -> bytes:
-    """A PNG with chunks behind its header."""
+    """A PNG with chunks after its header."""
     added = b"".join(png_chunk(kind, body) for kind, body in chunks)
     return content[:33] + added + content[33:]
 
@@ -171,7 +171,7 @@ def pnm(samples: np.ndarray) -> bytes:
 
 
 def good() -> Iterator[Case]:
-    """Every format x depth x channels, upright and turned, with and without what stands beside."""
+    """Every format x depth x channels, upright and rotated, with and without metadata."""
     for channels in (1, 2, 3, 4):
         for dtype in (np.uint8, np.uint16):
             samples = scene(channels, dtype)

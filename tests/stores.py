@@ -1,4 +1,4 @@
-"""Object stores for tests, on this machine, that count what they are asked and fail on command."""
+"""Local object stores for tests that count requests and fail on command."""
 
 import threading
 from collections.abc import Callable, Iterable
@@ -17,14 +17,14 @@ ACCOUNT = "123456789012"  # moto's
 
 
 class _Handler(WSGIRequestHandler):
-    """Says nothing, and closes connections, so that threads end."""
+    """Logs nothing and closes connections, so that threads end."""
 
     def log(self, *_, **__):
         pass
 
 
 class S3Server:
-    """An S3 server (moto) on a port of its own.
+    """An S3 server (moto) on a free port.
 
     Attributes:
       url: the endpoint.
@@ -48,7 +48,7 @@ class S3Server:
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
     def client(self):
-        """A client that is not the code's under test."""
+        """A client independent of the code under test."""
         return boto3.client("s3", endpoint_url=self.url)
 
     def put(self, key: str, content: bytes) -> None:
@@ -66,11 +66,11 @@ class S3Server:
         self.requests.clear()
 
     def asked(self, method: str, part: str = "") -> int:
-        """How many requests of a method had something in their path."""
+        """The number of requests of a method whose path contains a text."""
         return sum(m == method and part in path for m, path in self.requests)
 
     def close(self) -> None:
-        """Ends it; may be called again."""
+        """Stops the server; may be called again."""
         self._server.shutdown()
         self._server.server_close()
 
@@ -100,7 +100,7 @@ class S3Server:
 
 @contextmanager
 def serving_s3(monkeypatch):
-    """An S3 server that the environment names, with an empty bucket."""
+    """An S3 server with an empty bucket, configured in the environment."""
     server = S3Server()
     for name, value in {
         "AWS_ENDPOINT_URL": server.url,
@@ -120,6 +120,6 @@ def serving_s3(monkeypatch):
 
 
 def forget_clients() -> None:
-    """Lets the next request be made in the environment as it is then."""
+    """Drops cached clients, so that the next request reads the environment again."""
     for cached in (s3._s3_client, gcs._google_client, objects._open_bucket):
         cached.cache_clear()

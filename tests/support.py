@@ -1,4 +1,4 @@
-"""What several test modules need: small networks, an independent network, images and files."""
+"""Helpers of several test modules: small networks, a reference network, images and files."""
 
 import io
 import json
@@ -54,14 +54,14 @@ def restore_plane(
 
 
 def narrow(architecture: Architecture) -> Architecture:
-    """The same kernels and padding with few filters and layers, so that plain numpy is quick."""
+    """The same kernels and padding with few filters and layers, so that plain numpy is fast."""
     *hidden, last = architecture.layers
     layers = [layer.model_copy(update={"filters": 3}) for layer in hidden[:3]]
     return architecture.model_copy(update={"layers": (*layers, last)})
 
 
 def random_tensors(architecture: Architecture, seed: int = 0) -> Tensors:
-    """Non-symmetric kernels of either sign and biases; outputs of the order of the input."""
+    """Asymmetric kernels and biases of both signs; the output is of the order of the input."""
     generator = np.random.default_rng(seed)
     return tuple(
         (
@@ -73,7 +73,7 @@ def random_tensors(architecture: Architecture, seed: int = 0) -> Tensors:
 
 
 def card_fields(architecture: Architecture, **changes) -> dict:
-    """What save_weights needs to know for a model card."""
+    """Arguments of save_weights for a model card."""
     fields = {
         "name": "small_x2_bicubic",
         "architecture": architecture,
@@ -85,7 +85,7 @@ def card_fields(architecture: Architecture, **changes) -> dict:
 
 
 def random_weights(architecture: Architecture, seed: int = 0) -> Weights:
-    """Weights that were never in a file."""
+    """Weights without a file."""
     card = ModelCard(sha256="0" * 64, **card_fields(architecture))
     return Weights(card, random_tensors(architecture, seed))
 
@@ -93,8 +93,11 @@ def random_weights(architecture: Architecture, seed: int = 0) -> Weights:
 def reference_network(
     tensors: Tensors, architecture: Architecture, plane: np.ndarray
 ) -> np.ndarray:
-    """The network by its definition, in float64: correlation, bias, activation but after the last,
-    the input added to each pixel of its block, the blocks put in their places."""
+    """The network by its definition, in float64.
+
+    Correlation, bias, activation except after the last layer, the input added to each pixel of its
+    block, depth to space.
+    """
     inputs = values = plane.reshape(*plane.shape[:2], -1).astype(np.float64)
     for layer, (kernel, bias, *slopes) in zip(architecture.layers, tensors, strict=True):
         if layer.padding != "valid":
@@ -119,7 +122,7 @@ def reference_network(
 
 
 class NumpyEngine(Engine):
-    """An engine of the reference network that remembers the shapes of its calls."""
+    """An engine of the reference network that records the shapes of its calls."""
 
     name = "numpy"
 
@@ -135,7 +138,7 @@ class NumpyEngine(Engine):
 
 
 def random_image(shape: tuple[int, ...], dtype=np.uint8, seed: int = 0) -> np.ndarray:
-    """Every code value may occur."""
+    """Random codes over the whole range."""
     generator = np.random.default_rng(seed)
     return generator.integers(0, np.iinfo(dtype).max + 1, shape).astype(dtype)
 

@@ -1,4 +1,4 @@
-"""The benchmark of the frontier gives others' networks the figures that were published of them."""
+"""benchmarks.frontier reproduces the published figures of third-party networks."""
 
 import pytest
 

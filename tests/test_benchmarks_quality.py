@@ -1,4 +1,4 @@
-"""The benchmark of quality measures what it says it measures."""
+"""benchmarks.quality prints the figures of the job."""
 
 import cv2
 import pytest

@@ -1,4 +1,4 @@
-"""The benchmarks of speed compare what gives the same pictures and figures."""
+"""All procedures compared by benchmarks.speed give the same pictures and figures."""
 
 import json
 import subprocess

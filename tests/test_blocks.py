@@ -1,4 +1,4 @@
-"""Blocks of a shuffle: what goes in comes out grouped by key, and takes little on its way."""
+"""Blocks of a shuffle group pairs by key and stay small."""
 
 from collections import defaultdict
 

@@ -31,8 +31,8 @@ def store(tmp_path, run="run"):
     return OutputStore(str(tmp_path), run)
 
 
-def leave(tmp_path, **changes):
-    """A claim that its holder did not give back."""
+def abandon(tmp_path, **changes):
+    """A claim that its holder did not release."""
     with Claim(store(tmp_path, "old"), True, nobody):
         content = held(tmp_path) | {"token": "old"} | changes
     (tmp_path / CLAIM).write_text(json.dumps(content))
@@ -75,23 +75,23 @@ def test_one_of_many_simultaneous_claims_succeeds(tmp_path):
 def test_claim_of_a_dead_local_process_is_taken_over(tmp_path):
     child = subprocess.Popen([sys.executable, "-c", ""])
     child.wait()
-    leave(tmp_path, pid=child.pid)
+    abandon(tmp_path, pid=child.pid)
     with Claim(store(tmp_path), False, nobody):
         assert held(tmp_path)["run_id"] == "run"
 
 
 def test_claim_of_a_reused_process_id_is_taken_over(tmp_path):
-    leave(tmp_path, pid=os.getpid(), pid_started=psutil.Process().create_time() - 100)
+    abandon(tmp_path, pid=os.getpid(), pid_started=psutil.Process().create_time() - 100)
     with Claim(store(tmp_path), False, nobody):
         assert held(tmp_path)["run_id"] == "run"
 
 
 @pytest.mark.parametrize("place", [{"host": "another"}, {"processes": "pid:[1]"}])
 def test_claim_of_another_host_expires_without_renewal(tmp_path, place):
-    leave(tmp_path, **place, pid=1, renewed=time.time() - 200)
+    abandon(tmp_path, **place, pid=1, renewed=time.time() - 200)
     with pytest.raises(UsageError, match="is being written"), Claim(store(tmp_path), False, nobody):
         pass
-    leave(tmp_path, **place, pid=1, renewed=time.time() - 400)
+    abandon(tmp_path, **place, pid=1, renewed=time.time() - 400)
     with Claim(store(tmp_path), False, nobody):
         assert held(tmp_path)["run_id"] == "run"
 

@@ -1,4 +1,4 @@
-"""Decoding and encoding: nothing is lost in silence, and damage is an ImageError."""
+"""Decoding and encoding: no silent loss, and damage is an ImageError."""
 
 import io
 import os
@@ -77,7 +77,7 @@ def assert_same(found: np.ndarray, expected: np.ndarray) -> None:
 
 
 def refusal(content: bytes, limit: float = LIMIT) -> str:
-    """The message of the ImageError that decoding ends in."""
+    """The message of the ImageError that decoding raises."""
     with pytest.raises(ImageError) as caught:
         decode_image(content, limit)
     message = str(caught.value)
@@ -85,9 +85,9 @@ def refusal(content: bytes, limit: float = LIMIT) -> str:
     return message
 
 
-# What is written can be read again.
+# Round trips.
 
-# Format, type, channels of colour, alpha: everything that is kept without loss.
+# Format, dtype, colour channels, alpha: the lossless combinations.
 KEPT = [
     *(
         (suffix, dtype, c, alpha)
@@ -119,7 +119,7 @@ def test_written_files_are_read_back(case, height, width, seed):
     suffix, dtype, channels, has_alpha = case
     image = random_image((height, width, *channels), dtype, seed)
     alpha = None
-    if has_alpha:  # from 1: WebP forgets the colour of what cannot be seen
+    if has_alpha:  # from 1: WebP drops colours under full transparency
         alpha = np.maximum(random_image((height, width), dtype, seed + 1), 1)
     pixels, found = planes_of(encoded(image, alpha, suffix))
     assert_same(pixels, image)
@@ -149,7 +149,7 @@ def test_every_writable_format_encodes_a_plain_picture(suffix):
     assert decode_plain(encoded(image, None, suffix)).shape == image.shape
 
 
-# What other programs wrote is read as it is shown.
+# Files written by other programs.
 
 
 @pytest.mark.parametrize("file_format", ["PNG", "BMP", "TIFF", "PPM", "TGA"])
@@ -334,7 +334,7 @@ def test_headers_of_truncated_files_are_read():
 
 @pytest.mark.parametrize("depth", [8, 16])
 def test_large_images_are_refused_before_decoding(depth):
-    """The header promises what the file does not hold: decoding it would find damage."""
+    """The header promises more than the file holds: decoding would fail otherwise."""
     header = struct.pack(">IIBBBBB", 50_000, 40_000, depth, 2, 0, 0, 0)
     content = b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", header) + png_chunk(b"IDAT", b"")
     message = refusal(content, limit=100)
@@ -444,10 +444,10 @@ def test_truncated_image_returns_no_partial_picture(name):
 
 @pytest.mark.parametrize("name", DAMAGEABLE)
 def test_damaged_file_raises_image_error_or_decodes(name):
-    """Not every format can tell, but none may end in anything but a picture or an ImageError."""
+    """Not every format detects damage, but each gives a picture or an ImageError."""
     content = DAMAGEABLE[name]
     generator = np.random.default_rng(0)
-    # Damage to directories and headers makes decoders stumble in more ways than that to pixels.
+    # Damaged directories and headers break decoders in more ways than damaged pixels.
     edges = np.r_[0:200, max(0, len(content) - 200) : len(content)]
     for position in generator.choice(edges, 60):
         damaged = bytearray(content)

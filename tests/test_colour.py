@@ -40,7 +40,7 @@ def test_studio_range_of_16_bits_is_257_times_that_of_8(bgr, ycbcr):
     planes = colour.planes_matlab(pixel(np.array(bgr) * 257, np.uint16))
     assert all(plane.dtype == np.uint16 for plane in planes)
     for plane, value in zip(planes, ycbcr, strict=True):
-        # 8-bit values are rounded, so half a code lies between them.
+        # 8-bit values are rounded: they differ by up to half a code.
         assert abs(int(plane[0, 0]) - value * 257) <= 129
 
 

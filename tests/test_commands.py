@@ -1,7 +1,7 @@
-"""The commands and snippets of the documents do what they say, in the order in which they stand.
+"""The commands and snippets of the documents work, in the order of the documents.
 
-Here the quick ones run, in this process, on small photographs. `make docs-test` (SLOW=1) hands
-every command to a shell as it stands, on the demo's photographs. What neither runs: NOT_RUN.
+The quick ones run here, in this process, on small photographs. `make docs-test` (SLOW=1) passes
+every command to a shell as written, on the demo's photographs. Neither runs NOT_RUN.
 """
 
 import importlib
@@ -23,7 +23,7 @@ from conftest import ROOT, SHARED
 from shard_files import parquet_bytes, parquet_table, tar_bytes
 
 SLOW = os.environ.get("SLOW") == "1"
-# Their commands need services beside the job, or what the page adds; each has tests of its own.
+# Their commands need external services or code that the page adds; each has its own tests.
 PAGES_TESTED_ELSEWHERE = {
     "flink.md", "object-stores.md", "dataflow.md", "scale.md", "extending.md",
 }  # fmt: skip
@@ -50,7 +50,7 @@ def fenced(page: Path) -> list[tuple[str, str]]:
 
 
 def steps() -> list:
-    """Commands and Python snippets of the pages, one a parameter."""
+    """Commands and Python snippets of the pages, one per parameter."""
     found = []
     for page in PAGES:
         for language, text in fenced(page):
@@ -79,7 +79,7 @@ def fits(patterns, command: str) -> bool:
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory) -> Path:
-    """A checkout with its environment, and beside it what the documents suppose to be there."""
+    """A checkout with its environment and the files that the documents assume."""
     place = tmp_path_factory.mktemp("documents")
     for entry in ROOT.iterdir():
         if not entry.name.startswith(".") and entry.name not in ("demo", "docs", "out", "build"):
@@ -117,7 +117,7 @@ def place(tmp_path_factory) -> Path:
 
 
 def write_lists(place: Path, photos: list[Path]) -> None:
-    """Writes what docs/lists.md and the README take for given."""
+    """Writes the files that docs/lists.md and the README assume."""
     (place / "photos.txt").write_text("".join(f"{photo}\n" for photo in photos))
     (place / "lists").mkdir()
     names = [photo.name for photo in photos]
@@ -129,7 +129,7 @@ def write_lists(place: Path, photos: list[Path]) -> None:
 
 
 def write_shards(data: Path, photos: list[Path]) -> None:
-    """Writes what docs/shards.md takes for given."""
+    """Writes the files that docs/shards.md assumes."""
     data.mkdir()
     images = [photo.read_bytes() for photo in photos]
     named = [(photo.name, image) for photo, image in zip(photos, images, strict=True)]
@@ -154,7 +154,7 @@ def run_here(command: str, place: Path) -> int:
 
 
 def run_in_a_shell(command: str, place: Path) -> int:
-    """Runs a command as it stands."""
+    """Runs a command in a shell as written."""
     environment = os.environ | {"PATH": f"{sys.prefix}/bin:{os.environ['PATH']}"}
     return subprocess.run(["bash", "-c", command], cwd=place, env=environment).returncode
 
@@ -172,7 +172,7 @@ def test_documented_command_does_as_described(place, monkeypatch, page, language
         pytest.skip("slow: make docs-test runs it")
     if fits(NEEDS_SHARED, text) and not SHARED.is_dir():
         pytest.skip("needs the published data in ../shared, which is not here")
-    if " -m srcnn.train " in text:  # of two pages; a finished training is not done over
+    if " -m srcnn.train " in text:  # on two pages; a finished training is not repeated
         shutil.rmtree(place / ".training", ignore_errors=True)
     if SLOW:
         assert run_in_a_shell(text, place) == 0

@@ -1,4 +1,4 @@
-"""What is handed to Dataflow, built offline; and runs that nobody waits for."""
+"""The job as submitted to Dataflow, built offline; and unattended runs."""
 
 import json
 import os
@@ -35,7 +35,7 @@ def dry_options(*more: str) -> PipelineOptions:
 
 @pytest.fixture(scope="module")
 def submitted():
-    """The job as Dataflow would get it, and its graph."""
+    """The job as submitted to Dataflow, and its graph."""
     pytest.importorskip(
         "apache_beam.runners.dataflow.internal.apiclient",
         reason="needs Beam's client of Dataflow: pip install 'apache-beam[gcp]'",

@@ -1,4 +1,4 @@
-"""Decoding of every format: nothing is lost in silence, nothing large is begun."""
+"""Decoding of every format: no silent loss, and oversized images are refused early."""
 
 import functools
 import io
@@ -53,21 +53,21 @@ def assert_planes(picture: Picture, colours: np.ndarray, alpha: np.ndarray | Non
 
 
 def codes_of(bits: int, shape: tuple[int, ...], seed: int = 0) -> np.ndarray:
-    """Every code may occur; black and white do."""
+    """Random codes over the whole range, with black and white."""
     codes = np.random.default_rng(seed).integers(0, 2**bits, shape)
     codes.flat[:2] = 0, 2**bits - 1
     return codes.astype(np.uint8 if bits <= 8 else np.uint16)
 
 
 def as_shown(codes: np.ndarray, bits: int) -> np.ndarray:
-    """Codes scaled so that white is white, by exact fractions rounded half up."""
+    """Codes scaled by exact fractions so that white stays white, rounded half up."""
     dtype, peak = (np.uint8, 255) if bits <= 8 else (np.uint16, 65535)
     white = 2**bits - 1
     return ((codes.astype(np.int64) * peak * 2 + white) // (2 * white)).astype(dtype)
 
 
 def packed(codes: np.ndarray, bits: int) -> np.ndarray:
-    """Rows of codes of few bits, each filled up to whole bytes."""
+    """Rows of codes of few bits, each padded to whole bytes."""
     each = codes[..., np.newaxis] >> np.arange(bits)[::-1] & 1
     return np.packbits(each.reshape(len(codes), -1).astype(np.uint8), axis=1)
 
@@ -554,7 +554,7 @@ def large_tiff(bits: int) -> bytes:
 
 
 def patched(content: bytes, mark: bytes, shift: int, layout: str, *values: int) -> bytes:
-    """The content with other numbers at `shift` behind the first `mark`."""
+    """The content with numbers replaced at `shift` after the first `mark`."""
     changed = bytearray(content)
     struct.pack_into(layout, changed, content.index(mark) + shift, *values)
     return bytes(changed)

@@ -1,4 +1,4 @@
-"""Chains of degradation steps: their text form, and what images draw from their ranges."""
+"""Chains of degradation steps: text form, parameter draws, pixels."""
 
 import io
 
@@ -34,7 +34,7 @@ def _add(picture, values, generator, degradation):
 
 @pytest.fixture(autouse=True, scope="module")
 def add_step():
-    """A step with a random part, as noise has one."""
+    """A step with a random part, like noise."""
     STEPS["add"] = StepKind(_add, (AMOUNT, SPREAD))
     yield
     del STEPS["add"]
@@ -223,7 +223,7 @@ def test_antialiased_shrinking_equals_common_tools(photo, protocol, dtype):
 
 
 def test_steps_after_matlab_shrinking_work_on_rounded_codes(photo):
-    """The small picture becomes a file, as a camera writes it, and its luma is taken afterwards."""
+    """The small picture becomes 8-bit codes, as in a camera's file, before its luma is computed."""
     image = photo[:60, :72]
     steps = {text: Degradation("matlab", 2, "bicubic", parse_steps(text)) for text in
              ("shrink", "shrink blur=0", "shrink jpeg=70", "shrink noise=4")}  # fmt: skip

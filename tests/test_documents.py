@@ -1,4 +1,4 @@
-"""What the documents say is so."""
+"""The documents match the code."""
 
 import argparse
 import ast
@@ -173,7 +173,7 @@ def test_systemd_units_are_valid(tmp_path):
 
 
 def messages_of_the_code() -> list[str]:
-    """The texts in the code, with … for what is put into them."""
+    """String literals in the code, with … for each inserted value."""
     texts = []
     for room in ("pipeline", "transforms", "shards", "storage", "codec", "srcnn"):
         for path in (ROOT / room).rglob("*.py"):

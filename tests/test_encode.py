@@ -1,4 +1,4 @@
-"""What is written, as other programs read it: Pillow, tifffile, imagecodecs and OpenCV."""
+"""Written files, read by other programs: Pillow, tifffile, imagecodecs and OpenCV."""
 
 import io
 import re
@@ -27,13 +27,13 @@ def picture(shape, channels=COLOUR, dtype=np.uint8, has_alpha=False, seed=0):
 
 
 def stacked(pixels: np.ndarray, alpha: np.ndarray | None) -> np.ndarray:
-    """Gray or RGB samples with alpha behind them, as most readers give them."""
+    """Gray or RGB samples followed by alpha, as most readers return them."""
     samples = pixels[..., ::-1] if pixels.ndim == 3 else pixels
     return samples if alpha is None else np.dstack([samples, alpha])
 
 
 def content_of(pixels, alpha, suffix, **options) -> bytes:
-    """The file, of which nothing had to be changed."""
+    """The encoded file; asserts that there are no notes."""
     encoded = encode_image(pixels, alpha, suffix, **options)
     assert encoded.notes == ()
     return encoded.content
@@ -65,7 +65,7 @@ READERS = {
     ".pnm": pnm_by_opencv,
 }
 
-# Format, type, channels of colour, alpha: everything that is kept as it is.
+# Format, dtype, colour channels, alpha: the lossless combinations.
 KEPT = [
     *(
         (suffix, dtype, channels, has_alpha)
@@ -101,7 +101,7 @@ def test_supported_pictures_round_trip_exactly(case, height, width, seed):
     suffix, dtype, channels, has_alpha = case
     pixels, alpha = picture((height, width), channels, dtype, has_alpha, seed)
     if has_alpha and suffix == ".webp":
-        alpha[0, 0] = 7  # an alpha without any transparency is dropped
+        alpha[0, 0] = 7  # a fully opaque alpha is dropped
     expected = stacked(pixels, alpha)
     found = READERS[suffix](content_of(pixels, alpha, suffix))
     assert found.dtype == dtype
@@ -117,7 +117,7 @@ def test_opencv_and_pillow_read_the_same_pixels(suffix, has_alpha):
     expected = stacked(pixels, alpha)
     np.testing.assert_array_equal(by_pillow(content), expected)
     if has_alpha and suffix == ".tif":
-        return  # OpenCV multiplies the alpha in that the file says is not
+        return  # OpenCV premultiplies alpha that the file declares unassociated
     order = [2, 1, 0, 3][: expected.shape[2]]
     np.testing.assert_array_equal(by_opencv(content), expected[..., order])
 
@@ -178,7 +178,7 @@ def test_bmp_header_declares_alpha():
     assert Image.open(io.BytesIO(content)).mode == "RGBA"
 
 
-# What a format cannot hold.
+# Pictures that a format cannot hold.
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".ppm"])
@@ -353,7 +353,7 @@ def test_compression_effort_changes_size_not_pixels(suffix):
     assert len(content_of(pixels, None, suffix)) == sizes[1]
 
 
-# Files as such.
+# Files.
 
 
 @pytest.mark.parametrize("suffix", sorted(WRITABLE_SUFFIXES))

@@ -1,4 +1,4 @@
-"""Which engine is taken, and what the engines have in common."""
+"""Choice of the engine, and properties shared by all engines."""
 
 import subprocess
 import sys
@@ -18,7 +18,7 @@ from srcnn.errors import EngineError
 
 
 def installed(monkeypatch, *names: str, gpu: bool = False) -> None:
-    """Makes it look as if only these engines were installed."""
+    """Pretends that only these engines are installed."""
     find = engines.importlib.util.find_spec
     monkeypatch.setattr(
         engines.importlib.util,

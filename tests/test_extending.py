@@ -1,4 +1,4 @@
-"""docs/extending.md as it stands: each of its blocks is run, and the job with what it adds."""
+"""Executes each block of docs/extending.md, and runs the job with its additions."""
 
 import re
 
@@ -24,7 +24,7 @@ MOST_LINES = 30
 
 @pytest.fixture(autouse=True)
 def tables(monkeypatch):
-    """What a test adds is gone after it."""
+    """Removes a test's additions afterwards."""
     monkeypatch.setattr(table, "RUNNERS", table.RUNNERS)
     before = [(entries, dict(entries)) for entries in (ARCHITECTURES, STEPS, FIGURES)]
     yield

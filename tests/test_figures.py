@@ -1,4 +1,4 @@
-"""The table of figures: one entry more is found wherever figures are shown."""
+"""The table of figures: an added entry appears wherever figures are shown."""
 
 import json
 
@@ -29,7 +29,7 @@ def folder(tmp_path, photo):
 
 
 def shown(run_job, folder, capfd, *arguments):
-    """A job of a figure that was added: what it left, its page, its list of runs and captions."""
+    """A job with an added figure: its outcome, page, list of runs and captions."""
     job = run_job("--input", f"{folder}/*.png", "--comparisons", 2, "--run_id", "b", *arguments)
     assert job.code == 0, job.err
     page = (job.output / "runs/b/index.html").read_text()

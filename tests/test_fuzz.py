@@ -1,4 +1,4 @@
-"""A short run of the fuzzer; the long one is a command of its own."""
+"""A short run of the fuzzer; benchmarks.fuzz is the long one."""
 
 from benchmarks import fuzz
 from codec.picture import Picture
@@ -9,7 +9,7 @@ def test_damaged_files_decode_or_are_refused(capsys, tmp_path):
     table = capsys.readouterr().out
     for name in ("png", "jpg", "tif", "webp", "bmp", "gif", "jp2", "avif", "heic"):
         assert f"| {name} |" in table
-    # pi-heif crashes on some, which costs a child; the others have no such fault.
+    # pi-heif crashes on some files, which ends a child; the other libraries do not.
     assert not [file for file in tmp_path.glob("kept/*") if file.suffix != ".heic"]
 
 

@@ -1,4 +1,4 @@
-"""Google Cloud Storage, on an emulator, and on one more that `make gcs-test` fetches."""
+"""Google Cloud Storage on an emulator, and on a second one that `make gcs-test` installs."""
 
 import io
 import json
@@ -29,7 +29,7 @@ from storage.objects import (
 from storage.store import OutputStore
 
 OUT = f"gs://{BUCKET}/out"
-# The path of github.com/fsouza/fake-gcs-server, which knows conditions; the other does not.
+# The path of github.com/fsouza/fake-gcs-server, which supports conditions; the other does not.
 SERVER = os.environ.get("GCS_SERVER")
 
 
@@ -70,7 +70,7 @@ def server(request):
 
 @pytest.fixture
 def bucket(server, monkeypatch):
-    """An empty bucket, as a client other than the code's under test sees it."""
+    """An empty bucket, through a client independent of the code under test."""
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", server)
     forget_clients()
     one = storage.Client(project="test").bucket(BUCKET)
@@ -89,7 +89,7 @@ def contents(bucket, prefix: str) -> dict[str, bytes]:
 
 def test_objects_are_written_listed_read_and_deleted(bucket, request):
     names = ["a b.png", "ü/漢 字.png", "plus+x.png", "x//y"]
-    if "fake-gcs" in request.node.name:  # the other takes odd names for URLs
+    if "fake-gcs" in request.node.name:  # the other one reads odd names as URLs
         names += ["100%41.png", "h#1.png", "q?x.png"]
     for name in names:
         assert write_object(f"{OUT}/{name}", name.encode())
@@ -133,7 +133,7 @@ def test_listing_spans_several_pages(bucket, request):
 
 
 def test_one_run_at_a_time_claims_the_output(bucket, request, monkeypatch):
-    """By a condition where the store knows it, else by a look at who wrote last."""
+    """By a conditional put where supported, else by checking the last writer."""
     monkeypatch.setattr("pipeline.claim._SETTLE_SECONDS", 0.0)
     conditional = "fake-gcs" in request.node.name
     assert write_object(f"{OUT}/x", b"1", only_new=True)

@@ -1,4 +1,4 @@
-"""The graph: its shape, its counters, its rows' constants."""
+"""The graph: its stages, its counters, the constant columns of its rows."""
 
 import dataclasses
 import time
@@ -130,7 +130,7 @@ def test_local_runner_uses_a_thread_per_core(monkeypatch, arguments, mode, worke
 
 
 class _SlowToWrite:
-    """Takes a while to be pickled, so that whatever happens each second happens meanwhile."""
+    """Takes over a second to pickle, longer than Beam's interval between flushes."""
 
     def __reduce__(self):
         time.sleep(0.2)

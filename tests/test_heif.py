@@ -1,4 +1,4 @@
-"""HEIC, the photographs of phones. The files are made by tests/data/make_heic.py, without loss."""
+"""HEIC, the photographs of phones. tests/data/make_heic.py makes the files, lossless."""
 
 import io
 import struct
@@ -35,7 +35,7 @@ def test_heic_is_exact_at_its_bit_depth(name, bits, channels):
 
 
 def test_rotated_heic_is_upright_and_keeps_exif_xmp_and_profile():
-    """The file says it twice, as phones do: in a box that libheif applies, and in EXIF."""
+    """As in phones, the rotation is stated twice: in a box, which libheif applies, and in EXIF."""
     content = HEIC["10-bit-turned"]
     picture = decode_image(content, 1)
     np.testing.assert_array_equal(samples(picture), np.rot90(heic_scene(10, 3), -1))
@@ -44,7 +44,7 @@ def test_rotated_heic_is_upright_and_keeps_exif_xmp_and_profile():
     assert (exif[0x010F], exif[0x0112]) == ("A maker", 1)
     assert picture.metadata.xmp == b'<x:xmpmeta tiff:Orientation="1"/>'
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    # But for the date in its header.
+    # Except the date in its header.
     assert picture.metadata.icc[36:] == profile[36:]
     header = read_header(content)
     assert (header.width, header.height) == (16, 24)
@@ -84,7 +84,7 @@ def test_oversized_heic_is_refused_before_decoding():
     huge = of_size(20_000, cropped=False)
     with pytest.raises(ImageError, match="20000 x 20000 pixels are more than the 256 megapixels"):
         decode_isolated(huge, 256, 60)
-    with pytest.raises(ImageError):  # what is in it is no such picture
+    with pytest.raises(ImageError):  # its content is no such picture
         decode_isolated(huge, 1000, 60)
 
 
@@ -104,7 +104,7 @@ def test_heic_header_is_read_in_the_child_process(name):
 def test_heic_that_crashes_the_library_does_not_end_the_dry_run():
     content = bytearray(HEIC["10-bit-turned"])
     place = content.index(b"Exif")
-    content[place : place + 2] = b"\xff\0"  # no text, which the library does not expect
+    content[place : place + 2] = b"\xff\0"  # not UTF-8, which the library does not expect
     for _ in range(2):
         with pytest.raises(ImageError, match="the decoder crashed on the file|damaged"):
             read_header_isolated(io.BytesIO(content))

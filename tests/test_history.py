@@ -1,4 +1,4 @@
-"""The list of runs and the comparison of two, against what pandas says of the same reports."""
+"""The list of runs and the comparison of two, against pandas on the same reports."""
 
 import json
 import math
@@ -64,7 +64,7 @@ def test_comparison_of_two_weights_equals_pandas(run_job, folder, other_weights,
     out, err = capfd.readouterr()
     assert f"{mean:+12.4f}" in out
     assert err.startswith("gate failed: mean psnr_enhanced changes by")
-    # Names and settings, which hold paths, are as long as they are.
+    # Names and settings hold paths of any length.
     table = out[out.index("mean over images of both") : out.index("psnr_enhanced: ")]
     assert max(map(len, table.splitlines())) <= 80
     np.testing.assert_allclose(pd.read_csv(csv).difference, difference, rtol=1e-12)

@@ -1,4 +1,4 @@
-"""Weights, model cards and configurations made to harm: one line that says why, nothing else."""
+"""Malicious weights, model cards and configurations are refused in one line."""
 
 import hashlib
 import io
@@ -37,7 +37,7 @@ FIRST_KERNEL = "layers/conv2d/vars/0"
 
 
 def refused(error: type[Exception], call, *arguments) -> str:
-    """The message of a refusal: one printable line, for little computing and memory."""
+    """The message of a refusal: one printable line, at little CPU time and memory."""
     tracemalloc.start()
     begun = time.process_time()
     try:
@@ -53,7 +53,7 @@ def refused(error: type[Exception], call, *arguments) -> str:
     return message
 
 
-# Configurations. Both readers, the job's and the training's, go through one loader.
+# Configurations. The job and the training share one loader.
 
 
 def job(path: Path):
@@ -296,7 +296,7 @@ def test_hdf5_opens_only_bytes_with_the_hash_on_the_card(saved, monkeypatch):
 
 
 def test_parsed_bytes_are_the_hashed_bytes(saved, monkeypatch):
-    """The file is exchanged between the check and the parsing."""
+    """The file is replaced between the check and the parsing."""
     expected = load_weights(saved).tensors[0][0]
 
     def exchange(*arguments):
@@ -464,7 +464,7 @@ def keras1(tensors) -> bytes:
 
 
 def matlab(compress=False, **changes) -> bytes:
-    """The authors' layout, of a network that is too small to be theirs."""
+    """The authors' layout, with a smaller network than theirs."""
     shapes = {
         **{"weights_conv1": (9, 3), "weights_conv2": (3, 9, 2), "weights_conv3": (2, 9)},
         **{"biases_conv1": (3, 1), "biases_conv2": (2, 1), "biases_conv3": (1, 1)},
@@ -679,7 +679,7 @@ def test_huge_file_is_not_imported(tmp_path):
     assert "larger than 33,048,576 bytes" in refused(WeightsError, import_file, tmp_path / "k.h5")
 
 
-# Checkpoints of a training run, which are read again.
+# Checkpoints of training runs.
 
 
 def npz(**arrays) -> bytes:
@@ -714,11 +714,11 @@ def test_hostile_checkpoints_are_refused(tmp_path, content):
     assert "checkpoint.npz: not a checkpoint: " in message
 
 
-# Mutations of valid files. Whatever they are, they are read or refused by the project's error.
+# Mutations of valid files are read or refused by the project's errors.
 
 
 def mutated(content: bytes, seed: int) -> bytes:
-    """The content with a few bytes or words changed, or cut; mostly where structure stands."""
+    """The content with a few bytes or words changed, or truncated; mostly in its structure."""
     rng = random.Random(seed)
     if rng.random() < 0.1:
         return content[: rng.randrange(len(content))]
@@ -736,7 +736,7 @@ def weights_content(path: Path) -> bytes:
 
 
 def read_weights(path: Path, content: bytes) -> None:
-    """In this process, which is quick; these mutations do not loop."""
+    """In this process, which is fast; these mutations do not loop."""
     parse_weights(path, content, SMALL.model_dump_json())
 
 

@@ -1,4 +1,4 @@
-"""A second run does what is new, redoes what changed, and neither loses nor mixes anything."""
+"""Repeated runs restore new and changed images and skip the others."""
 
 import glob
 import json
@@ -44,7 +44,7 @@ class Nights:
         self._run, self._number = run, begun
 
     def __call__(self, *arguments) -> tuple[Outcome, pd.DataFrame, dict]:
-        """The outcome of the next night, its rows and its summary."""
+        """Runs the next night; returns its outcome, rows and summary."""
         night = f"night-{self._number}"
         self._number += 1
         pattern = f"{self.folder}/*.png"
@@ -80,7 +80,7 @@ def folder(night) -> Path:
 
 @pytest.fixture(scope="module")
 def first_night(tmp_path_factory, photo, tiny_weights) -> tuple[Path, Path]:
-    """A folder with the output of a first night, and a copy of both."""
+    """A folder with the output of a first night, and a copy of it."""
     root = tmp_path_factory.mktemp("nights")
     write_folder(root / "now", photo)
     options = ("--weights", tiny_weights, "--comparisons", "none")
@@ -92,7 +92,7 @@ def first_night(tmp_path_factory, photo, tiny_weights) -> tuple[Path, Path]:
 
 @pytest.fixture
 def done(run_job, first_night) -> Nights:
-    """After a first night, night-0, that did all."""
+    """After a complete first night, night-0."""
     now, kept = first_night
     shutil.rmtree(now)
     shutil.copytree(kept, now)
@@ -445,7 +445,7 @@ def test_old_rows_without_newer_columns_are_read(done):
     assert set(rows.change) == {"settings changed"}
 
 
-# The rule itself
+# The rule that decides on a change
 
 REF = ImageRef("in/a.png", "a.png", "a.png", 7, 1.0, 0)
 

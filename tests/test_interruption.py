@@ -1,4 +1,4 @@
-"""A run that is interrupted or killed leaves nothing half-written and nothing running."""
+"""Interrupted and killed runs leave no partial file and no process."""
 
 import os
 import signal
@@ -21,7 +21,7 @@ IMAGES = 60
 
 @pytest.fixture
 def temporary(tmp_path) -> Path:
-    """Where the command of a test, and nothing else, puts its temporary files."""
+    """A directory for the temporary files of the test's command only."""
     (tmp_path / "temporary").mkdir()
     return tmp_path / "temporary"
 
@@ -60,7 +60,7 @@ MODES = {
 
 
 def slow(*values):
-    """A further moment of what the quick tests try once."""
+    """A further variant of a case that the quick tests run once."""
     return pytest.param(*values, marks=pytest.mark.slow)
 
 
@@ -109,7 +109,7 @@ def test_signal_during_start_up_ends_all_processes(
 
 
 def test_signal_before_the_job_ends_child_processes():
-    """Such as the one that parses the weights."""
+    """For example the one that parses the weights."""
     program = """
 import subprocess, time
 from pipeline.runners.lifetime import leaving_on_signals
@@ -176,14 +176,14 @@ def beam_processes(process, name) -> list[psutil.Process]:
 
 
 def decodes(process) -> bool:
-    """Whether it is a child of a worker that decodes images."""
+    """Whether a process decodes images for a worker."""
     try:
         return "codec.worker" in process.cmdline()
     except psutil.Error:
         return True
 
 
-def assert_ended_for_want_of_a_worker(process, output, children, temporary):
+def assert_ended_by_worker_death(process, output, children, temporary):
     _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 1, err
     assert "a worker died" in err
@@ -203,7 +203,7 @@ def test_killed_worker_ends_the_run_and_the_next_completes_it(
     wait_for_images(process, output, 20)
     children = beam_processes(process, "python")
     children[0].kill()
-    assert_ended_for_want_of_a_worker(process, output, children, temporary)
+    assert_ended_by_worker_death(process, output, children, temporary)
     assert_whole_images(output)
     assert 20 <= len(files_below(output / "images")) < 200
 
@@ -219,14 +219,14 @@ def test_killed_worker_ends_the_run_and_the_next_completes_it(
 def test_worker_killed_during_start_up_ends_the_run(
     folder, tmp_path, tiny_weights, temporary, name
 ):
-    """Its shell, too: the worker itself would go on without a parent."""
+    """Also if its shell is killed: the worker itself would continue without a parent."""
     output = tmp_path / "out"
     process = run_in_background(
         folder, output, tiny_weights, *MODES["multi_processing"], temporary=temporary
     )
     children = beam_processes(process, "python")
     beam_processes(process, name)[0].kill()
-    assert_ended_for_want_of_a_worker(process, output, children, temporary)
+    assert_ended_by_worker_death(process, output, children, temporary)
     assert not (output / "images").exists()
 
 
@@ -257,7 +257,7 @@ def test_worker_death_after_the_work_is_only_a_warning(capfd):
 
 
 def assert_one_written_row_each(job, number):
-    """Over all runs; what the killed one had not reported is done again."""
+    """Over all runs: images that the killed run had not reported are restored again."""
     written = job.rows[job.rows.status == "written"]
     assert sorted(written.index) == sorted(files_below(job.output / "images"))
     assert len(written) == number
@@ -268,7 +268,7 @@ def contents(directory) -> dict[str, bytes]:
 
 
 def assert_whole_images(output):
-    """Everything under a final name decodes and is complete."""
+    """Every file under its final name is complete and decodes."""
     for path in (output / "images").rglob("*"):
         content = path.read_bytes()
         assert content.endswith(b"IEND\xaeB`\x82"), path
@@ -277,7 +277,7 @@ def assert_whole_images(output):
 
 
 def assert_nothing_is_left(output, children, temporary, state):
-    """No process and no temporary file of a run that ended early, and its manifest says so."""
+    """The run left no process and no temporary file, and its manifest has its state."""
     assert not [child for child in children if child.is_running()]
     assert not list(temporary.glob("srcnn-beam-*"))
     assert not (output / ".scratch").exists()

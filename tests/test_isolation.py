@@ -22,8 +22,8 @@ from codec.isolated import decode_isolated
 from codec.picture import Metadata, Picture
 from codec.wire import receive_message, receive_picture, send_picture
 
-# Runs in the decoder's process before anything of ours: a picture whose first pixel is of such a
-# red makes Pillow's decoder of PNG misbehave.
+# Runs first in the decoder's process: a picture whose first pixel has one of these reds
+# makes Pillow's PNG decoder misbehave.
 SABOTAGE = """
 import ctypes, os, time
 from PIL import PngImagePlugin
@@ -78,7 +78,7 @@ def png(image: np.ndarray) -> bytes:
 
 @pytest.fixture
 def sabotage(tmp_path, monkeypatch):
-    """Decoders that start from here on misbehave."""
+    """Makes all decoders that start from now on misbehave."""
     place = tmp_path / "sabotage"
     place.mkdir()
     (place / "sitecustomize.py").write_text(textwrap.dedent(SABOTAGE))
@@ -97,7 +97,7 @@ def sabotage(tmp_path, monkeypatch):
 )
 def test_decoder_crash_is_an_image_error(sabotage, deed, message):
     good = random_image((30, 40, 3))
-    for _ in range(1 if deed == LOOP else 2):  # with a child that has done well, and a new one
+    for _ in range(1 if deed == LOOP else 2):  # with a used child and with a new one
         np.testing.assert_array_equal(decode_isolated(png(good), 1, 60).pixels, good)
         with pytest.raises(ImageError, match=message):
             decode_isolated(png(sabotaged(deed)), 1, 1 if deed == LOOP else 60)
@@ -111,13 +111,13 @@ def test_decoder_that_exhausts_memory_is_stopped(sabotage):
 
 
 def test_decoder_killed_twice_is_an_image_error(sabotage):
-    """As by the kernel when memory runs out."""
+    """As the kernel does when memory runs out."""
     with pytest.raises(ImageError, match="killed while it read the file, most likely for want of"):
         decode_isolated(png(sabotaged(KILL)), 1, 60)
 
 
 def test_decoding_is_retried_after_one_kill(sabotage, tmp_path, monkeypatch):
-    """The kernel may take a child for memory that another process took."""
+    """The kernel may kill a child for memory that another process used."""
     monkeypatch.setenv("KILLED_ONCE", str(tmp_path / "killed"))
     image = sabotaged(KILL_ONCE)
     np.testing.assert_array_equal(decode_isolated(png(image), 1, 60).pixels, image)

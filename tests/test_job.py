@@ -1,4 +1,4 @@
-"""The whole job from outside: images and arguments in; images, report, summary, exit code out."""
+"""The whole job: images and arguments in; images, report, summary and exit code out."""
 
 import errno
 import gc
@@ -38,7 +38,7 @@ from transforms.upscale import upscale_image
 
 
 def engine_class() -> type:
-    """Of the engine that `--engine auto` means here."""
+    """The class of the engine that `--engine auto` chooses here."""
     architecture = Architecture(name="point", layers=(ConvLayer(kernel=1, filters=1),))
     return type(create_engine("auto", random_weights(architecture)))
 
@@ -67,7 +67,7 @@ def photos(tmp_path, photo) -> Path:
 
 @dataclass
 class Evaluated:
-    """A run that many tests look at, and its sources as they were before: content and time."""
+    """A run that many tests read, and its sources as they were before: content and time."""
 
     photos: Path
     before: dict[str, tuple[bytes, int]]
@@ -164,7 +164,7 @@ def test_restore_enlarges_and_reports_consistency(run_job, photos, scale, kernel
 
 
 def with_chroma_taps(weights: Path, directory: Path, taps: tuple[float, ...]) -> Path:
-    """The same network with a filter for the chroma on its card."""
+    """The same network with a chroma filter on its card."""
     card, tensors = load_weights(weights).card, load_weights(weights).tensors
     fields = card.model_dump(exclude={"sha256", "chroma_taps", "architecture"})
     return save_weights(
@@ -176,7 +176,7 @@ def with_chroma_taps(weights: Path, directory: Path, taps: tuple[float, ...]) ->
 def test_chroma_filter_of_the_card_changes_only_the_chroma(
     run_job, tmp_path, tiny_weights, mode, protocol
 ):
-    # Colour that changes where the luma does not, far from the ends of the range.
+    # Chroma changes where luma does not, far from the ends of the range.
     ycrcb = np.full((60, 60, 3), 128, np.uint8)
     ycrcb[:, 20:40, 1:] = (160, 100)
     cv2.imwrite(str(tmp_path / "colours.png"), cv2.cvtColor(ycrcb, cv2.COLOR_YCrCb2BGR))
@@ -251,7 +251,7 @@ def test_colours_under_transparency_do_not_bleed_into_visible_pixels(
     run_job, tmp_path, mode, protocol
 ):
     picture = np.full((40, 40, 4), (90, 90, 90, 255), np.uint8)
-    picture[:, 19:] = (255, 0, 255, 0)  # magenta that nobody sees
+    picture[:, 19:] = (255, 0, 255, 0)  # invisible magenta
     even = picture[..., :3].copy()
     even[:, 19:] = 90
     write_images(tmp_path / "in", {"cut.png": picture, "even.png": even})
@@ -291,7 +291,7 @@ def test_implausible_network_output_is_a_failed_row(
 
 
 class Clock(threading.local):
-    """Time that passes, in each thread for itself, when a test says so."""
+    """A clock per thread that a test advances."""
 
     now = 0.0
 
@@ -311,7 +311,7 @@ def test_image_that_exceeds_max_seconds_is_a_failed_row(run_job, tmp_path, photo
         return run(engine, batch)
 
     monkeypatch.setattr(engine_class(), "run", slow)
-    monkeypatch.setattr(restore, "BATCH_PIXELS", 1)  # every image a batch of its own
+    monkeypatch.setattr(restore, "BATCH_PIXELS", 1)  # every image is its own batch
     job = run_job(
         "--mode", "restore", "--scale", 1, "--input", f"{tmp_path}/in/*", "--tile", 64,
         "--max_seconds", 1.5,
@@ -365,7 +365,7 @@ def test_output_format_quality_and_metadata_options_take_effect(run_job, tmp_pat
 
 
 def test_batched_thumbnails_get_their_own_results(run_job, tmp_path, photo):
-    """Every thumbnail must get its own result back, whatever was batched with it."""
+    """Whatever was batched with a thumbnail, it gets its own result."""
     thumbnails = {
         f"{y:03}_{x:03}.png": photo[y : y + 32, x : x + 32 - (x % 3)]
         for y in range(0, 260, 40)

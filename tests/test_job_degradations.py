@@ -1,4 +1,4 @@
-"""Degradations as users meet them, in the whole job: rows, figures, workers, scale 1."""
+"""Degradations in the whole job: rows, figures, workers, scale 1."""
 
 import cv2
 import numpy as np

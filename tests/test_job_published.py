@@ -21,7 +21,7 @@ def imported(shared, tmp_path_factory) -> Path:
 
 
 def matlab_weights() -> list:
-    """The names of the authors' weights; one set is quick enough for every day."""
+    """The names of the authors' weights; one of them is quick."""
     path = SHARED / "golden/paper_luma_psnr.json"
     if not path.exists():
         return ["(not here)"]

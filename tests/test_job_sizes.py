@@ -1,4 +1,4 @@
-"""What becomes of a result before it is written: dial and size; and what is not worked on."""
+"""Options on the size and strength of results, and on images to skip."""
 
 import json
 
@@ -121,7 +121,7 @@ def test_images_already_large_enough_are_skipped_and_counted(run_job, folder):
     assert changes["counts"]["skipped"] == 5 and changes["large_enough"] == 1
     plan = run_job(*words, "--skip_above", "0.05MP", "--dry_run")
     assert "1 would be skipped" in plan.out or "5 would be skipped" in plan.out
-    # Without the limit it is new.
+    # Without the limit the image is new.
     every = run_job(*words, "--run_id", "every")
     assert (
         json.loads((every.output / "runs/every/summary.json").read_text())["counts"]["written"] == 1

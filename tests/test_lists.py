@@ -1,4 +1,4 @@
-"""Lists of images: what their files mean, and what a job makes of them."""
+"""Lists of images: their formats, and jobs over them."""
 
 import os
 import threading
@@ -353,7 +353,7 @@ def test_list_without_root_reports_nothing_as_vanished(run_job, folder, tmp_path
     settings = {"input_list": [str(path)], "input_root": str(folder)}
     (tmp_path / "job.yaml").write_text(yaml.safe_dump(settings))
     assert run_job("--config", tmp_path / "job.yaml").code == 0
-    path.write_text(f"{folder}/d/0.png\n")  # 1 is there still, but no more listed
+    path.write_text(f"{folder}/d/0.png\n")  # 1 still exists but is not listed
     for number in (2, 3):
         (folder / f"d/{number}.png").unlink()
     assert "would be skipped" in run_job(*command[:2], "--dry_run").out

@@ -1,4 +1,4 @@
-"""Globs to references: what is found, where each goes, who keeps a contested place."""
+"""Globs to references: matches, output paths, clashes."""
 
 import errno
 import glob
@@ -148,7 +148,7 @@ def test_glob_finds_the_matching_files(tree, pattern, expected):
 
 @pytest.fixture(scope="module")
 def odd_tree(tmp_path_factory) -> Path:
-    """Names that the parts of patterns below tell apart, two directories deep."""
+    """Names that the patterns below distinguish, two directories deep."""
     root = tmp_path_factory.mktemp("odd")
     directories = ("", "a", "a/b", "ab", ".a", "a/.b", "[a]")
     for directory in directories:
@@ -238,7 +238,7 @@ def test_linked_directory_is_followed_and_the_real_path_preferred(tree):
 
 
 def failures(pattern: str, output: str | None = None) -> dict[str, str]:
-    """Messages of what is refused, by URI."""
+    """Messages of refusals, by URI."""
     outcomes = expand_glob(pattern, output=output)
     return {o.source_uri: o.error_message for o in outcomes if isinstance(o, ReportRow)}
 
@@ -335,7 +335,7 @@ def ref_of(uri: str, order: int = 0, output: str = "x.png") -> ImageRef:
 
 
 def claims(*refs: ImageRef) -> tuple[list[str], dict[str, str]]:
-    """URIs that may write, and the messages of those that may not."""
+    """URIs that keep their output, and the messages of the refused ones."""
     outcomes = list(claim_output(refs))
     kept = [outcome.uri for outcome in outcomes if isinstance(outcome, ImageRef)]
     refused = [outcome for outcome in outcomes if isinstance(outcome, ReportRow)]

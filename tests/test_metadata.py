@@ -1,4 +1,4 @@
-"""What stands beside the pixels: read from files of other programs, read back by other programs."""
+"""Metadata, read from other programs' files and read back by other programs."""
 
 import io
 import struct
@@ -23,7 +23,7 @@ SRGB = SRGB[:24] + bytes(12) + SRGB[36:]  # without its date: the same in every 
 
 
 def profile(model: bytes = b"GRAY", size: int = 300) -> bytes:
-    """A block that says it is an ICC profile for a colour model."""
+    """A block with the header of an ICC profile for a colour model."""
     content = bytearray(random_image((size,)).tobytes())
     content[:4] = struct.pack(">I", size)
     content[16:20], content[36:40] = model, b"acsp"
@@ -137,7 +137,7 @@ def chunk(kind: bytes, body: bytes) -> bytes:
 
 
 def png_with(*chunks: bytes, behind: bool = False, mode: str = "RGB") -> bytes:
-    """A PNG file of 40 x 24 pixels with chunks behind its header or behind its pixels."""
+    """A PNG file of 40 x 24 pixels with chunks after its header or after its pixels."""
     content = file_of("PNG", mode=mode)
     place = len(content) - 12 if behind else 33
     return content[:place] + b"".join(chunks) + content[place:]
@@ -171,7 +171,7 @@ def read(content: bytes) -> Metadata:
 
 
 def exif_of(block: bytes | None) -> dict:
-    """What Pillow finds in a block: values of all directories by the names of directories."""
+    """Values that Pillow reads from an EXIF block, by IFD name."""
     exif = Image.Exif()
     exif.load(block)
     return directories(exif)
@@ -524,7 +524,7 @@ def test_compressed_xmp_is_read_up_to_a_limit():
 
 
 def png_with_after(body: bytes) -> bytes:
-    """Behind the pixels, where Pillow refuses nothing before it is asked to load them."""
+    """After the pixels, where Pillow refuses it only on load."""
     return png_with(chunk(b"iTXt", body), behind=True)
 
 
@@ -643,7 +643,7 @@ def test_png_chunks_lost_in_other_formats_are_noted():
     )
 
 
-# What does not fit.
+# Metadata that does not fit.
 
 FULL = Metadata(exif=exif_block(), xmp=XMP, icc=SRGB, dpi=(300, 150))
 NAMES = {"exif": "EXIF", "xmp": "XMP", "icc": "the ICC profile", "dpi": "the resolution (dpi)"}

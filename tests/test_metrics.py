@@ -36,7 +36,7 @@ def skimage_ssim(reference: np.ndarray, candidate: np.ndarray, window: str) -> f
 
 
 def noisy(image: np.ndarray, seed: int) -> np.ndarray:
-    """A candidate that resembles its reference."""
+    """A noisy copy of the reference."""
     peak = np.iinfo(image.dtype).max
     noise = np.random.default_rng(seed).normal(size=image.shape) * peak / 12
     return np.clip(image + noise, 0, peak).astype(image.dtype)
@@ -102,7 +102,7 @@ def test_ssim_handles_views_and_the_largest_codes(dtype):
     image = random_image((60, 50, 3), dtype)
     image[20:40] = np.iinfo(dtype).max
     candidate = noisy(image, 3)
-    part = (slice(5, -5), slice(6, -6))  # its rows do not lie side by side
+    part = (slice(5, -5), slice(6, -6))  # its rows are not contiguous
     expected = skimage_ssim(image[part], candidate[part], "uniform")
     assert metrics.ssim(image[part], [candidate[part]]) == pytest.approx([expected], abs=1e-10)
 

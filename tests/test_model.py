@@ -1,4 +1,4 @@
-"""The Python interface gives what the job writes."""
+"""The Python interface equals the job."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Which weights a job takes, and what it takes from their cards."""
+"""Choice of weights, and settings taken from their cards."""
 
 import cv2
 import pytest

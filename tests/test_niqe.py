@@ -1,4 +1,4 @@
-"""NIQE against published values, our pristine model, and estimates of noise and blocks."""
+"""NIQE against published values, the pristine model, and estimates of noise and blockiness."""
 
 import shutil
 
@@ -37,7 +37,7 @@ def ours() -> PristineModel:
 
 @pytest.fixture(scope="module")
 def set14(shared) -> dict[str, np.ndarray]:
-    """The images as the published values are of them: bridge's palette is one of colours."""
+    """The images as in the published values: bridge's palette is read as colour."""
     return {
         path.name: cv2.imread(str(path), 1 if path.stem == "bridge" else cv2.IMREAD_UNCHANGED)
         for path in sorted((shared / "data/Set14").glob("*.bmp"))
@@ -50,7 +50,7 @@ def degraded(image: np.ndarray, text: str, name: str = "") -> np.ndarray:
 
 
 def enlarged(image: np.ndarray) -> np.ndarray:
-    """The bicubic enlargement of the image's half, as large as it was."""
+    """The image, halved and enlarged again by bicubic interpolation."""
     shape = tuple(side // 2 * 2 for side in image.shape[:2])
     small = shrink_antialiased(image[: shape[0], : shape[1]], (shape[0] // 2, shape[1] // 2))
     planes = [resize_matlab(plane, shape, "bicubic") for plane in cv2.split(small)]

@@ -1,4 +1,4 @@
-"""Whole jobs on object stores, and what becomes of them when a store fails."""
+"""Requests to object stores, whole jobs on them, and failures of a store."""
 
 import io
 import json
@@ -54,7 +54,7 @@ def s3(monkeypatch):
 
 @pytest.fixture
 def hasty(monkeypatch):
-    """No more waiting than a test can bear; the number of tries stays."""
+    """Shortens the waits between tries, not their number."""
     monkeypatch.setattr(objects, "_FIRST_WAIT", 0.01)
     monkeypatch.setattr(objects, "_LONGEST_WAIT", 0.02)
 
@@ -66,7 +66,7 @@ def impatient(monkeypatch, hasty):
 
 
 class Clock:
-    """Time that passes by sleeping alone."""
+    """A clock that only sleeping advances."""
 
     now = 0.0
 
@@ -137,7 +137,7 @@ def test_listing_spans_several_pages(s3):
     assert next(expand_glob(f"s3://{BUCKET}/many/*.png")).relative_path == "0000.png"
     assert len(s3.requests) == 1
     s3.forget()
-    # What stands before the first wildcard is left to the store.
+    # The store filters by the prefix before the first wildcard.
     assert len(list(expand_glob(f"s3://{BUCKET}/many/01*.png"))) == 100
     assert len(s3.requests) == 1
 
@@ -160,7 +160,7 @@ def test_globs_match_as_on_disk(s3, tmp_path, pattern, found):
         s3.put(f"in/{name}", b"x")
         (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
         (tmp_path / name).write_bytes(b"x")
-    s3.put("in/x/", b"")  # a marker of a directory
+    s3.put("in/x/", b"")  # a directory marker
     refs = list(expand_glob(f"s3://{BUCKET}/in/{pattern}"))
     assert [ref.uri for ref in refs] == [f"s3://{BUCKET}/in/{name}" for name in found]
     local = [ref.relative_path for ref in expand_glob(f"{tmp_path}/{pattern}")]
@@ -241,7 +241,7 @@ def test_busy_store_is_given_up_with_its_answer(s3, impatient):
     ],
 )
 def test_invalid_buckets_and_schemes_are_reported(s3, uri, words):
-    """In a list of URIs that is an entry's own error; not one that trying again would end."""
+    """For an entry of a list this is the entry's error, and permanent."""
     with pytest.raises(OSError, match=words) as caught:
         read_object(uri)
     assert not may_pass(caught.value) and not isinstance(caught.value, FileNotFoundError)
@@ -265,7 +265,7 @@ def test_listing_and_head_give_the_same_identity(s3, monkeypatch):
     s3.put("in/a.png", b"x")
     uri = f"s3://{BUCKET}/in/a.png"
     assert next(list_objects(uri)) == find_object(uri)
-    # Other stores than moto tell a listing's fractions of a second, which a look lacks.
+    # Unlike moto, other stores list fractions of a second, which HEAD lacks.
     answers = {
         "list_objects_v2": {"Contents": [{"Key": "in/a.png", "Size": 1}]},
         "head_object": {"ContentLength": 1},
@@ -444,7 +444,7 @@ def test_dead_endpoint_is_reported_in_one_line_within_a_minute(s3, clock, run_jo
     assert done.code == 2
     (line,) = done.err.splitlines()
     assert line.startswith("error: input: ") and f"no answer from {s3.url}" in line
-    # Were the last try a connection that hangs, or an answer that does not come:
+    # Even if the last try hangs on connecting or on the answer:
     assert clock.now + bucket.CONNECT_SECONDS + bucket.READ_SECONDS < 60
     assert clock.now > 10 and not done.output.exists()
 

@@ -1,4 +1,4 @@
-"""Kinds of files that viewers show and common libraries read in part or wrongly."""
+"""Files that viewers show and common libraries read in part or wrongly."""
 
 import struct
 

@@ -1,4 +1,4 @@
-"""The source distribution, installed away from the checkout, is the whole job."""
+"""The source distribution, installed outside the checkout, runs the job."""
 
 import json
 import os
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory) -> Path:
-    """A directory with the source distribution and a wheel that was made from it."""
+    """A directory with the source distribution and a wheel built from it."""
     directory = tmp_path_factory.mktemp("built")
     build = [sys.executable, "-m", "build", "--no-isolation", "--skip-dependency-check"]
     subprocess.run([*build, "--outdir", directory, ROOT], check=True, stdout=subprocess.DEVNULL)
@@ -46,7 +46,7 @@ def test_source_distribution_contains_package_and_weights(built):
 
 @pytest.fixture(scope="module")
 def installed(built, tmp_path_factory) -> Path:
-    """The directory of the commands of an environment that has the project as a package.
+    """The bin directory of an environment with the project as an installed package.
 
     The libraries are those of this environment, by a plain path: what it has of the project by a
     link to the checkout is not followed.
@@ -66,7 +66,7 @@ def installed(built, tmp_path_factory) -> Path:
 
 
 def run_away(installed: Path, directory: Path, *command: object) -> str:
-    """What a command of that environment prints, run in a directory that has nothing."""
+    """The output of a command of that environment, run in an empty directory."""
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
     return subprocess.run(
         [installed / str(command[0]), *map(str, command[1:])],

@@ -1,4 +1,4 @@
-"""The pages: what they say is so, nothing is taken for markup, their size is bounded."""
+"""The pages: correct figures, escaped names, bounded size."""
 
 import html
 import json
@@ -21,7 +21,7 @@ ODD = "<script>alert('1')</script>&\"quoted\".png".replace("/", "∕")
 
 
 class Page(HTMLParser):
-    """A page's elements, its text, and what it refers to."""
+    """A page's elements, text and references."""
 
     def __init__(self, text: str):
         super().__init__()
@@ -66,7 +66,7 @@ def run_with_pages(folder, weights, output, mode) -> Outcome:
 
 @pytest.fixture(scope="module")
 def evaluated(tmp_path_factory, folder, tiny_weights) -> Outcome:
-    """A run whose pages many tests look at."""
+    """A run whose pages many tests read."""
     return run_with_pages(folder, tiny_weights, tmp_path_factory.mktemp("out"), "evaluate")
 
 

@@ -1,4 +1,4 @@
-"""A store that is out of reach for a moment costs no image; a bad image is not tried twice."""
+"""Temporary storage errors are retried; errors of an image are not."""
 
 import errno
 import os
@@ -19,7 +19,7 @@ def folder(tmp_path, photo, monkeypatch):
 
 
 def failing(function, calls: Counter, times: int, number: int, key: int):
-    """The function, which fails for each name (its argument `key`) so many times at first."""
+    """The function, failing the first few calls for each name (its argument `key`)."""
 
     def call(*arguments):
         name = os.path.basename(str(arguments[key]))

@@ -1,4 +1,4 @@
-"""Names, links and trees of any shape, from outside: what is written, reported and left alone."""
+"""Odd names, links and trees in the whole job."""
 
 import errno
 import os
@@ -30,7 +30,7 @@ def small(photo):
 
 
 def write_under(directory, names, image):
-    """Writes the image as plain.png and under names that OpenCV would not take."""
+    """Writes the image as plain.png and under names that OpenCV cannot write."""
     content = cv2.imencode(".png", image)[1].tobytes()
     for name in ("plain.png", *names):
         (directory / name).parent.mkdir(parents=True, exist_ok=True)
@@ -82,7 +82,7 @@ def test_non_unicode_directory_names_pass_through_the_job(run_job, tmp_path, sma
     job = run_job("--input", tmp_path / odd / "a.png", output=tmp_path / f"out{odd}")
     assert job.code == 0, job.err
     assert files_below(job.output / "images") == {"a.png"}
-    monkeypatch.chdir(job.output)  # whose name pandas would not take
+    monkeypatch.chdir(job.output)  # pandas cannot open its name
     (uri,) = pd.read_parquet("metrics").source_uri
     assert uri.endswith("/\\udcff\\udcfe/a.png")
 
@@ -218,7 +218,7 @@ def test_output_may_itself_be_a_link(run_job, tmp_path, small):
 
 
 def test_links_from_the_input_into_the_output_are_refused(run_job, tmp_path, small):
-    """Else a second run would improve the results of the first, in place."""
+    """Otherwise a second run would restore the results of the first in place."""
     folder, out = tmp_path / "in", tmp_path / "out"
     write_under(folder, ["a.png"], small)
     assert run_job("--input", f"{folder}/*.png", output=out).code == 0

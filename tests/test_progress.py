@@ -1,4 +1,4 @@
-"""Progress: events of many writers, seen by one reader."""
+"""Progress: events of many writers, shown by one reader."""
 
 import fcntl
 import os

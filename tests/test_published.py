@@ -1,4 +1,4 @@
-"""Published figures of published weights, by the array functions alone."""
+"""Published figures of published weights, by the array functions without the job."""
 
 import cv2
 import numpy as np

@@ -1,4 +1,4 @@
-"""What is refused before anything is touched: one clear line, the documented exit code."""
+"""Refusals before the run: one line and the documented exit code."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""What concerns runners of other processes, as far as none of them is needed for it."""
+"""Remote runners, as far as they can be tested without a cluster."""
 
 import json
 import os
@@ -132,7 +132,7 @@ def test_relative_path_is_refused_for_remote_workers(run_job, photo, tmp_path, m
     assert not (tmp_path / "out").exists()
 
 
-# Signals go to a process of the test's own: whatever handles them, pytest's is not at stake.
+# The signals are raised in a child process, so that they cannot end pytest's.
 DEFERRING = """
 import signal
 from pipeline.runners.lifetime import Lifetime
@@ -157,7 +157,7 @@ def test_first_signal_waits_for_the_submission_and_the_second_does_not(signals):
 
 @pytest.fixture
 def pool(tmp_path):
-    """A pool of workers as a process away from the checkout, and its port."""
+    """A worker pool, started outside the checkout, and its port."""
     command = [sys.executable, "-m", "pipeline.worker_pool", "--port", "0"]
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True)
     line = process.stdout.readline()
@@ -174,7 +174,7 @@ def workers_of(process) -> list[psutil.Process]:
 
 def ask_for_a_worker(channel) -> beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolStub:
     stub = beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolStub(channel)
-    # What is at this address accepts the worker and never asks it for anything.
+    # The worker is accepted and gets no work from this address.
     endpoint = endpoints_pb2.ApiServiceDescriptor(url="localhost:1")
     request = beam_fn_api_pb2.StartWorkerRequest(worker_id="one", control_endpoint=endpoint)
     assert not stub.StartWorker(request).error
@@ -216,7 +216,7 @@ def test_workers_end_on_request_and_with_their_pool(pool, end):
 
 
 def test_runner_stops_only_its_own_worker_of_two_with_equal_names(pool):
-    """As two TaskManagers beside one pool do, which both count their workers from 1."""
+    """Two TaskManagers beside one pool both number their workers from 1."""
     process, port = pool
     # Channels with equal options share a connection.
     options = [("grpc.use_local_subchannel_pool", 1)]
@@ -240,7 +240,7 @@ def test_runner_stops_only_its_own_worker_of_two_with_equal_names(pool):
 
 
 class FlinkPages(BaseHTTPRequestHandler):
-    """What Flink's REST interface answers of `server.jobs`: name and state by identity."""
+    """Flink's REST interface for `server.jobs`: name and state by job id."""
 
     def do_GET(self):  # noqa: N802 (the library's name for it)
         jobs = [

@@ -1,4 +1,4 @@
-"""Rows become Parquet files: journaled in parts, compacted without a loss and without a twin."""
+"""Rows are journaled in parts and compacted into Parquet files without loss or duplicates."""
 
 import io
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""Shards as files: what is read, what is carried along byte for byte, what is refused."""
+"""Shard formats: reading, copying of other members, refusals."""
 
 import io
 import tarfile
@@ -57,7 +57,7 @@ def test_other_members_are_copied_byte_for_byte(members, form):
     try:
         content = tar_bytes(((f"{name}.json", data) for name, data in members), form)
     except (ValueError, UnicodeError):
-        return  # no such name in that format
+        return  # the format cannot hold the name
     assert rewritten(content) == content
 
 

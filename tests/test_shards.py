@@ -1,4 +1,4 @@
-"""Jobs over shards: the same data sets back, restored; rows of images, files of shards."""
+"""Jobs over shards: output shards, rows per image, skipping."""
 
 import io
 import json
@@ -61,7 +61,7 @@ def run(root: Path, weights: Path, *more: object, shards: str = "**/*.*", out: s
 
 @dataclass
 class Done:
-    """A run over everything, which many tests look at."""
+    """A run over all shards, read by many tests."""
 
     root: Path
     weights: Path
@@ -159,7 +159,7 @@ def test_unchanged_shards_are_skipped_and_changed_ones_redone(done, tmp_path):
     shutil.copytree(done.root, tmp_path / "x", copy_function=shutil.copy2)
     root, before = tmp_path / "x", contents(done.shards)
     inputs = root / "in"
-    # As sources are known by their names, those of the copy are other ones.
+    # Sources are identified by name: those of the copy are different.
     first = run(root, done.weights, out="new")
     assert first.code == 0, first.err
     again = run(root, done.weights, "--run_id", "zz", out="new")
@@ -253,11 +253,11 @@ def test_shards_none_writes_only_the_report(done):
     assert "shards  " not in job.out
 
 
-# What goes wrong
+# Errors
 
 
 def write_bad(root: Path) -> dict[str, tuple[int, str]]:
-    """Bad shards; of each the good samples, and what is said of the bad one."""
+    """Bad shards: the good samples of each, and the error of the bad one."""
     images = list(IMAGES.values())[:3]
     good = samples_of(["x", "y"], images[:2])
     whole = tar_bytes(samples_of("xyz", images))
@@ -339,7 +339,7 @@ def test_bad_sample_does_not_affect_its_neighbours(tmp_path, tiny_weights, polic
 
 
 def check_kept(source: Path, result: Path) -> None:
-    """All members are there, in order; those of bad samples as they were."""
+    """All members are kept in order; those of bad samples unchanged."""
     with tarfile.open(source) as old, tarfile.open(result) as new:
         pairs = list(zip(old, new, strict=True))
         assert [a.name for a, _ in pairs] == [b.name for _, b in pairs]
@@ -349,7 +349,7 @@ def check_kept(source: Path, result: Path) -> None:
 
 
 def check_next_night(job: Outcome, root: Path, weights: Path) -> None:
-    """What is done is skipped, but what failed in it is told again."""
+    """Finished shards are skipped, and their failed images reported again."""
     again = run(root, weights, "--run_id", "zz")
     assert again.code == 3
     rows = pd.read_parquet(again.output / "metrics/run_id=zz").set_index("relative_path")

@@ -1,4 +1,4 @@
-"""Shards on object stores: few requests, whole or not at all."""
+"""Shards on object stores: few requests, and no partial object."""
 
 import io
 import re
@@ -20,7 +20,7 @@ IMAGES = [picture(seed, 40) for seed in range(12)]
 
 @pytest.fixture
 def s3(monkeypatch):
-    # Small parts, so that a shard of a test has several.
+    # Small parts, so that a test's shard has several.
     monkeypatch.setattr(objects, "_PART_BYTES", 1 << 14)
     monkeypatch.setattr("moto.s3.models.S3_UPLOAD_PART_MIN_SIZE", 1)
     monkeypatch.setattr(objects, "_FIRST_WAIT", 0.01)
@@ -30,7 +30,7 @@ def s3(monkeypatch):
 
 
 def of_the(s3, key: str) -> dict[str, int]:
-    """Requests for an object, by method and whether they are about a part of it."""
+    """Requests for an object, by method and whether they concern a part."""
     counts: dict[str, int] = {}
     for method, path in s3.requests:
         name, _, query = path.partition("?")
@@ -57,7 +57,7 @@ def test_shards_on_a_store_equal_those_on_disk_with_few_requests(s3, run_job, tm
     for name in shards:
         read, written = of_the(s3, f"in/{name}"), of_the(s3, f"out/shards/{name}")
         assert written["PUT part"] > 1
-        # What the run looks at before it begins is no shard's own: a byte, and a table's schema.
+        # The pre-run checks read a byte, and a table's schema.
         before = 1 + 4 * name.endswith("parquet")
         besides = sum(read.values()) + written["POST"] - read["GET"]
         assert besides <= 5 and read["GET"] <= before + 2

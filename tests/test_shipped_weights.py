@@ -1,4 +1,4 @@
-"""The weights in the repository are what their cards say, and are worth shipping."""
+"""The shipped weights match their cards and beat published ones."""
 
 from itertools import product
 from pathlib import Path
@@ -20,7 +20,7 @@ PUBLISHED = {
     ("srcnn-915", 3): "9-1-5_ImageNet_x3",
     ("srcnn-915", 4): "9-1-5_91_x4",
 }
-# Networks on the small picture are held to the best of those.
+# Sub-pixel networks are compared with the best of those.
 BEST_PUBLISHED = "9-5-5_ImageNet_x{}"
 # Smallest mean gains over the degraded images of Set5, dB over B, G and R. Published weights gain
 # nothing at x3 and 0.15 dB at x4.
@@ -57,7 +57,7 @@ def test_card_names_recipe_and_data(path):
 
 
 def slow_but_one(path: Path):
-    """All of them take a minute."""
+    """Marks all but one as slow: together they take a minute."""
     quick = path.name == "srcnn-915_x2_bilinear.weights.h5"
     return pytest.param(path, marks=() if quick else pytest.mark.slow)
 
@@ -76,7 +76,7 @@ def test_job_reproduces_the_figures_on_the_card(run_job, shared, path):
     assert job.code == 0, job.err
     rows = job.rows
     assert (rows.weights_sha256 == card.sha256).all()
-    losing = list(rows.index[rows.psnr_gain <= 0])  # RESULTS.md tells of the two
+    losing = list(rows.index[rows.psnr_gain <= 0])  # RESULTS.md names the two
     aliased = ("srcnn-915_x3_bilinear", "subpixel-large_x3_bicubic")
     assert losing == (["Set14/barbara.bmp"] if card.name in aliased else [])
     for name, images in (("Set5", 5), ("Set14", 14)):

@@ -1,4 +1,4 @@
-"""Networks that see the small picture, in the whole job and in Python."""
+"""Sub-pixel networks in the whole job and in Python."""
 
 import cv2
 import numpy as np
@@ -15,7 +15,7 @@ from srcnn.weights import save_weights
 
 @pytest.fixture
 def weights(tmp_path):
-    """Random weights of a sub-pixel network whose result is near its input repeated."""
+    """Random weights of a sub-pixel network whose output is close to its repeated input."""
     architecture = architecture_for("subpixel-small", 2)
     tensors = [[array / 8 for array in layer] for layer in random_tensors(architecture)]
     return save_weights(
@@ -73,7 +73,7 @@ def test_ensemble_changes_pixels_and_fingerprint(run_job, tmp_path, photo, weigh
 
 
 def test_unreliable_pixels_keep_the_interpolation():
-    """Saturated blocks, on which a network of luma and chroma may answer with anything."""
+    """A network on luma and chroma is unreliable on saturated blocks."""
     blocks = np.random.default_rng(0).choice([0, 255], (12, 12, 3)).astype(np.uint8)
     blocks = np.kron(blocks, np.ones((8, 8, 1), np.uint8))
     for scale in (1, 2, 3, 4):

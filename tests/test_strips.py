@@ -1,4 +1,4 @@
-"""Strips cover a picture once, and working by strips changes nothing."""
+"""Strips cover a picture once, and results do not depend on them."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Totals and samples are the same however the rows are split over bundles and workers."""
+"""Totals and samples do not depend on how rows are split over bundles and workers."""
 
 import gc
 import json
@@ -39,7 +39,7 @@ def row(index: int, gain: float | None, status: str = "written") -> ReportRow:
 
 
 def combine(fn, elements, cuts):
-    """Accumulates in pieces, as bundles would, merges and extracts."""
+    """Accumulates in bundles, merges and extracts."""
     bounds = [0, *sorted(cuts), len(elements)]
     accumulators = []
     for start, end in zip(bounds, bounds[1:], strict=False):

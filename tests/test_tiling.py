@@ -44,7 +44,7 @@ for _name in ("srcnn-915", "srcnn-955", "srcnn-935-128"):
 
 
 def expected_output(engine: NumpyEngine, plane: np.ndarray, shave: int) -> np.ndarray:
-    """What frame_of's documentation promises, from the definition of the network.
+    """The frame as documented in frame_of, from the definition of the network.
 
     A network with a residual runs on the plane continued by mirroring. One whose own border is no
     wider than the shave runs as published; otherwise the plane is continued so far that no pixel
@@ -75,7 +75,7 @@ dtypes = st.sampled_from([np.uint8, np.uint16, np.float32])
 
 
 def random_plane(engine: Engine, shape: tuple[int, int], dtype, seed: int) -> np.ndarray:
-    """What the engine's network takes of a picture of a shape."""
+    """The input of the engine's network for a picture of a shape."""
     if engine.architecture.planes > 1:
         shape = (*shape, engine.architecture.planes)
     if dtype == np.float32:
@@ -164,7 +164,7 @@ def test_geometry_of_the_published_networks(name, radius, margin):
 
 
 def test_border_of_six_needs_no_padding():
-    """Then the middle layer's zero padding is seen, as in the published figures."""
+    """The middle layer's zero padding then shows, as in the published figures."""
     frame = frame_of(architecture_for("srcnn-935-128", 2), 6)
     assert (frame.pad, frame.crop) == (0, 0)
     assert frame_of(architecture_for("srcnn-935-128", 2), 0).pad == 7
@@ -193,7 +193,7 @@ def test_engines_equal_the_reference_network(name, engine_name):
         for tile in (16, WHOLE):
             result = restore_plane(engine, plane, shave, tile)
             np.testing.assert_allclose(result, expected, atol=1e-4)
-    # Batches and unpadded input, as the interface promises them.
+    # Batches of unpadded input, as the interface requires.
     batch = np.random.default_rng(9).random((2, 24, 27, architecture.planes), np.float32)
     assert engine.run(batch).shape == reference.run(batch).shape
     np.testing.assert_allclose(engine.run(batch), reference.run(batch), atol=1e-4)

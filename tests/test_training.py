@@ -38,7 +38,7 @@ STEPS = 120
 
 
 def drawing(seed: int, side: int = 96) -> np.ndarray:
-    """Flat discs and bars with sharp edges: what an interpolation blurs and a network can mend."""
+    """Flat discs and bars: interpolation blurs their edges, a network can restore them."""
     generator = np.random.default_rng(seed)
     image = np.full((side, side + 8, 3), generator.integers(0, 256, 3), np.uint8)
     for _ in range(24):
@@ -141,7 +141,7 @@ def test_killed_and_resumed_training_gives_identical_weights(
     assert process.wait() == -signal.SIGKILL
     name = f"{architecture}_x2_bilinear.weights.h5"
     assert not (output / name).exists()
-    # What a kill in the middle of writing a checkpoint leaves behind.
+    # The remains of a kill while a checkpoint was written.
     (output / ".checkpoint.npz.tmp").write_bytes(b"PK half")
 
     assert main([*command(folder, *chosen, "--output", output)[3:]]) == 2
@@ -201,7 +201,7 @@ def test_checkpoint_of_another_run_is_refused(folder, finished, capsys):
     assert "another run; different: data (" in capsys.readouterr().err
 
 
-# --- where training begins ---
+# --- initial weights ---
 
 
 @pytest.mark.parametrize("name", ["srcnn-915", "srcnn-955", "srcnn-935-128"])
@@ -224,7 +224,7 @@ def test_initial_weights_follow_from_the_seed():
     one, same, other = (initial_tensors(architecture, seed)[0][0] for seed in (1, 1, 2))
     assert np.array_equal(one, same)
     assert not np.array_equal(one, other)
-    assert len(np.unique(one)) > one[..., 1:].size * 0.9  # no two filters move as one
+    assert len(np.unique(one)) > one[..., 1:].size * 0.9  # no two filters are equal
 
 
 # --- whitening ---
@@ -264,7 +264,7 @@ def test_fitted_chroma_filter_reduces_colour_errors(protocol, kernel, scale, lea
     asked = restoration(protocol, scale, kernel)
     taps = fit_chroma_taps([drawing(seed) for seed in range(6)], asked)
     assert taps[0] + 2 * sum(taps[1:]) == pytest.approx(1, abs=1e-9)
-    for seed in (20, 21, 22):  # others than it was fitted to
+    for seed in (20, 21, 22):  # images that it was not fitted to
         image = asked.ground_truth(drawing(seed))
         interpolated = asked.interpolate(asked.degrade(image), image.shape[:2], image.dtype)
         luma = asked.protocol.image_luma(image)
@@ -337,7 +337,7 @@ def test_each_crop_draws_its_own_degradation(folder, architecture, protocol, ker
     assert inputs.shape == (40, 32, 32, network.planes)
     assert targets.shape == (40, side, side, network.planes)
     assert weights.shape == (40, network.planes)
-    # What is noisier counts less, and no two crops are as noisy.
+    # Noisier crops weigh less, and no two are equally noisy.
     assert len(np.unique(weights[:, 0])) == 40
     assert weights.max() > 1.3 * weights.min()
     assert np.array_equal(inputs, draw_batch(training, config, 3)[0])
@@ -456,11 +456,11 @@ def test_crops_cover_all_positions_and_eight_orientations(folder):
     height, width = pair.original.shape
     places = (height - 92) * (width - 92)
     assert places >= 3 * 11
-    assert len({crop.tobytes() for crop in inputs}) == places * 8  # turned and flipped
+    assert len({crop.tobytes() for crop in inputs}) == places * 8  # rotated and flipped
 
 
 def test_training_images_are_offset_by_every_remainder(tmp_path, folder):
-    # OpenCV degrades 95 pixels otherwise than 96 or 97, and the pictures of a job have all sizes.
+    # OpenCV degrades 95 pixels differently from 96 or 97, and a job's pictures have all sizes.
     for seed in range(12):
         cv2.imwrite(str(tmp_path / f"{seed}.png"), drawing(seed)[:95, :71])
     config = read_config(folder, scale=3, copies=[1.0, 0.8], images=[f"{tmp_path}/*.png"])
@@ -487,7 +487,7 @@ def test_globs_are_drawn_equally_often(tmp_path, folder):
 
 
 def test_loss_weights_images_by_psnr_not_by_error(tmp_path, folder):
-    # The same drawing with all of its contrast and with a quarter: a network has as much to gain
+    # The same drawing at full and at a quarter of its contrast: a network has as much to gain
     # in dB on either, so their weighted errors have to be alike.
     strong = drawing(0)[:96, :96]
     weak = np.rint(128 + (strong.astype(float) - 128) / 4).astype(np.uint8)
@@ -532,7 +532,7 @@ def test_crop_with_a_grating_is_weighted_by_its_own_error(folder):
     training = load_training_set(config)
     inputs, targets, weights = draw_batch(training, config, 0)
     errors = np.square(inputs[:, 6:-6, 6:-6] - targets).mean((1, 2, 3), dtype=float)
-    # The weight goes by a surrounding a little larger than what is compared.
+    # The weight is computed over a slightly larger area than the comparison.
     assert np.median(weights[:, 0] * (errors + 1e-4)) == pytest.approx(1, rel=0.1)
     assert np.corrcoef(np.log(weights[:, 0]), np.log(errors + 1e-4))[0, 1] < -0.8
 
@@ -564,11 +564,12 @@ def test_gratings_exceed_the_nyquist_limit_of_the_small_picture(dtype):
         strongest = np.unravel_index(power.argmax(), power.shape)
         periods.append(1 / np.hypot(*(np.fft.fftfreq(96)[place] for place in strongest)))
         heights.append(np.abs(waves).max() / peak)
-    # The small picture's Nyquist limit is 6 pixels; finer ones come back as something else.
+    # The small picture's Nyquist limit is 6 pixels; finer gratings alias.
     assert 0.5 < np.mean(np.array(periods) < 6) < 0.9
     assert min(periods) < 2.5 and max(periods) > 7
     assert min(heights) > 0.005 and max(heights) < 0.33
-    assert not np.array_equal(flat, laid) and (flat == peak // 2).all()  # the source is left alone
+    # The source is not modified.
+    assert not np.array_equal(flat, laid) and (flat == peak // 2).all()
 
 
 def test_without_validation_every_tenth_image_is_held_out(folder):
@@ -612,7 +613,7 @@ def directions(gradients: list[np.ndarray]) -> list[np.ndarray]:
 
 
 def test_soap_steps_are_invariant_to_rotation():
-    # The point of the eigenbasis: Adam's own steps depend on how the axes lie.
+    # The point of the eigenbasis: Adam's steps depend on the axes.
     generator = np.random.default_rng(0)
     scales = np.array([30, 10, 3, 1, 0.3])[:, np.newaxis] * np.array([5, 1, 0.2])
     gradients = [np.float32(scales * generator.normal(size=(5, 3))) for _ in range(12)]
@@ -750,7 +751,7 @@ def test_card_records_a_long_chain_of_trainings(folder, finished, tmp_path):
 
 @pytest.mark.slow
 def test_weights_are_reproduced_from_their_card(folder, tmp_path):
-    """Those that began from others after making these."""
+    """A chain of two trainings is repeated in order."""
     first = run(folder, "--output", tmp_path / "a", "--steps", "12", "--seed", "5")
     start = weights_of(tmp_path / "a")
     chosen = ("--warm_start", start, "--output", tmp_path / "b", "--steps", "6")

@@ -30,7 +30,7 @@ from srcnn.weights import (
     save_weights,
 )
 
-# tests/test_hostile_inputs.py proves the isolation.
+# The isolation is tested in tests/test_hostile_inputs.py.
 pytestmark = pytest.mark.usefixtures("parsing_here")
 
 SMALL = stack((5, 3), (3, 2, "same"), (3, 1))
@@ -61,7 +61,7 @@ def sign(path: Path) -> None:
 
 
 def edit_tensors(path: Path, edit) -> None:
-    """Changes the file's content, its hash with it, so that only the content can be objected to."""
+    """Changes the file's content and its hash, so that only the content is wrong."""
     with h5py.File(path, "r+") as file:
         edit(file)
     sign(path)
@@ -131,7 +131,7 @@ def test_unknown_engine_is_refused(saved):
         create_engine("abacus", load_weights(saved))
 
 
-# Refusals. Each says which file, and what is wrong with it.
+# Refusals. Each names the file and the fault.
 
 
 def remove_file(path):
@@ -257,7 +257,7 @@ def test_content_that_does_not_fit_the_card_is_refused(saved, edit, message):
 
 
 def test_damage_anywhere_raises_weights_error(saved):
-    """Whatever h5py makes of a damaged file, the caller sees one kind of error."""
+    """Whatever h5py raises on a damaged file, the caller gets a WeightsError."""
     content = saved.read_bytes()
     generator = np.random.default_rng(0)
     refused = 0
@@ -377,7 +377,7 @@ def shelf(tmp_path) -> Path:
         ("one", 3, "bicubic", "opencv", "one_x3_bicubic"),
         ("one", 2, "bicubic", "matlab", "one_x2_bicubic_matlab"),
         ("two", 2, "bicubic", "opencv", "two_x2_bicubic"),
-        # A whole name is taken as it is, whatever the run does.
+        # A full name is used whatever the run does.
         ("one_x3_bicubic", 2, "bilinear", "matlab", "one_x3_bicubic"),
     ],
 )
@@ -619,7 +619,7 @@ def test_command_imports_keras_1_files(tmp_path, capsys):
     assert code == 0
     weights = load_printed(out)
     assert_same_tensors(weights.tensors, tensors)
-    # Only its middle layer pads, as published.
+    # Only the middle layer pads, as published.
     assert weights.card.architecture == architecture_for("srcnn-935-128", 2)
     assert weights.card.name == "tutorial"
     assert str(weights.card.degradation) == "x2 bilinear (opencv)"
