@@ -33,6 +33,7 @@ NOT_RUN = {
     r".* -m srcnn\.train .* --card .*": "takes half an hour; tests/test_training.py runs its steps",
     r".* -m benchmarks\.\w+( .*)?": "takes long; each says what it takes",
     r".* --job_endpoint .*": "needs a cluster; see tests/test_remote.py and tests/cluster",
+    r".* docs/options\.py .*": "tests/test_documents.py runs it",
     r"cp deploy/.*": "writes below /etc; tests/test_documents.py verifies the files",
     r"systemctl .*": "needs systemd; tests/test_documents.py verifies the units",
 }
