@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from conftest import PATIENCE, Outcome, files_below, run_in_process, start_job, write_images
+from conftest import Outcome, files_below, run_in_process, write_images
 from PIL import Image, ImageCms
 from support import random_weights
 
@@ -524,16 +524,12 @@ def test_dry_run_lists_images_and_writes_nothing(run_job, photos):
     assert "5 images matched, 0.1 megapixels" in job.out
 
 
-def test_non_unicode_names_are_printed_escaped(tmp_path, photo, tiny_weights):
+def test_non_unicode_names_are_printed_escaped(run_job, tmp_path, photo):
     write_images(tmp_path / "in", {"a.png": photo[:40, :40]})
     os.rename(tmp_path / "in/a.png", os.fsencode(tmp_path / "in") + b"/\xff.png")
-    job = start_job(
-        "--input", f"{tmp_path}/in/*.png", "--output", tmp_path / "out", "--dry_run",
-        "--weights", tiny_weights, env=os.environ | {"LC_ALL": "C.UTF-8"},
-    )  # fmt: skip
-    out, err = job.communicate(timeout=PATIENCE)
-    assert job.returncode == 0, err
-    assert "/in/\\udcff.png  40 x 40" in out
+    job = run_job("--input", f"{tmp_path}/in/*.png", "--dry_run")
+    assert job.code == 0, job.err
+    assert "/in/\\udcff.png  40 x 40" in job.out
 
 
 def test_oversized_image_is_refused_before_decoding(run_job, photos):
