@@ -47,15 +47,15 @@ def connected(port: int) -> bool:
 @pytest.fixture(scope="module", params=["emulator", "fake-gcs-server"])
 def server(request):
     """The address of a server."""
-    port = free_port()
     if request.param == "emulator":
-        emulator = create_server("127.0.0.1", port, in_memory=True)
+        emulator = create_server("127.0.0.1", 0, in_memory=True)
         emulator.start()
-        yield f"http://127.0.0.1:{port}"
+        yield f"http://127.0.0.1:{emulator._api._httpd.server_port}"
         emulator.stop()
         return
     if not SERVER:
         pytest.skip("needs fake-gcs-server; make gcs-test")
+    port = free_port()
     command = [SERVER, "-scheme", "http", "-host", "127.0.0.1", "-port", str(port)]
     command += ["-backend", "memory", "-public-host", f"127.0.0.1:{port}"]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)

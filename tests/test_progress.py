@@ -9,6 +9,7 @@ import sys
 import termios
 import threading
 import time
+from collections.abc import Callable
 
 import pytest
 from conftest import PATIENCE, ROOT
@@ -22,14 +23,21 @@ def progress_file(tmp_path) -> ProgressFile:
     return ProgressFile(str(path))
 
 
+def wait_until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
 def test_progress_lines_are_printed_without_a_terminal(tmp_path, capfd):
     file = progress_file(tmp_path)
     for _ in range(3):
         file.add("matched")
-    with ProgressWatcher(file, interval=0.05):
+    with ProgressWatcher(file, interval=0.05) as watcher:
         file.add("written", 2_000_000)
         file.add("failed")
-        time.sleep(0.3)
+        wait_until(lambda: watcher.done == 2)
     lines = capfd.readouterr().err.splitlines()
     assert re.match(r"progress: 2 of 3 images, 2\.0 MP, .* MP/s, 1 failed, .* s left", lines[-1])
 
@@ -56,7 +64,6 @@ def test_progress_bar_is_shown_on_a_terminal(tmp_path, capfd, monkeypatch):
     file.add("matched")
     with ProgressWatcher(file):
         file.add("written", 500_000)
-        time.sleep(0.4)
     err = capfd.readouterr().err
     assert "1/1" in err
     assert "0.5 MP" in err
@@ -67,15 +74,15 @@ def test_dumb_terminal_gets_lines(tmp_path, capfd, monkeypatch):
     monkeypatch.setenv("TERM", "dumb")
     file = progress_file(tmp_path)
     file.add("matched")
-    with ProgressWatcher(file, interval=0.05):
-        time.sleep(0.3)
+    with ProgressWatcher(file, interval=0.05) as watcher:
+        wait_until(lambda: watcher._counts["matched"] == 1)
     err = capfd.readouterr().err
     assert "\r" not in err
     assert err.startswith("progress: 0 of 1 images")
 
 
 _WATCHED = """
-import sys, time
+import sys
 from pipeline.progress import ProgressFile, ProgressWatcher
 file = ProgressFile(sys.argv[1])
 for _ in range(1234):
@@ -85,7 +92,6 @@ with ProgressWatcher(file):
         file.add("failed")
     for _ in range(500):
         file.add("written", 2_000_000)
-    time.sleep(0.5)
 """
 
 
