@@ -1,12 +1,12 @@
-"""NIQE: how far the statistics of a picture are from those of undistorted photographs.
+"""NIQE: the distance of a picture's statistics from those of undistorted photographs.
 
 Mittal, Soundararajan, Bovik, "Making a 'Completely Blind' Image Quality Analyzer", IEEE Signal
-Processing Letters 20(3), 2013. Lower is nearer. The luma's local mean is taken off and the rest
-divided by the local deviation; blocks of 96 x 96 pixels, and the same at half the size, give 36
-features each, parameters of asymmetric generalised Gaussian distributions. The figure is a distance
-between the features' mean and covariance and those of a pristine model; see srcnn.training.niqe.
+Processing Letters 20(3), 2013. Lower is nearer. The luma is normalised by its local mean and
+deviation. Each block of 96 x 96 pixels, with its half size, gives 36 features, the parameters of
+asymmetric generalised Gaussian distributions. The figure is the distance between the features' mean
+and covariance and those of a pristine model; see srcnn.training.niqe.
 
-Works on a row of blocks at a time, so that a 100-megapixel image needs little memory beside it.
+Works on one row of blocks at a time, so that a 100-megapixel image needs little further memory.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ from srcnn.resample import resize_matlab
 BLOCK = 96  # pixels a side; half as many at half the size
 FEATURES = 36
 _RADIUS = 3
-# Rows beside a strip that are read to halve it: the kernel's reach, and the window's.
+# Further rows above and below a row of blocks: the reach of the kernel and of the window.
 _HALO = 16
 _SHIFTS = ((0, 0), (0, 1), (1, 0), (1, 1), (1, -1))
 _SHAPES = np.arange(0.2, 10.001, 0.001)
@@ -69,7 +69,7 @@ def niqe(image: np.ndarray, model: PristineModel) -> float | None:
 
     Args:
       image: (h, w, 3) BGR or (h, w), uint8 or uint16; its luma is MATLAB's.
-      model: what it is compared with.
+      model: the statistics of undistorted photographs.
 
     Returns:
       The distance; None where fewer than two blocks have features.
@@ -89,7 +89,7 @@ def distance(features: np.ndarray, model: PristineModel) -> float | None:
 
 
 def blocks_of(image: np.ndarray, window: np.ndarray) -> Blocks:
-    """The features of a picture's blocks; what is left over at the right and below is not seen."""
+    """The features of a picture's whole blocks; the rest at the right and bottom is ignored."""
     height, width = (side // BLOCK * BLOCK for side in image.shape[:2])
     image = image[:height, :width]
     features, sharpness = [np.zeros((0, FEATURES))], [np.zeros(0)]
@@ -108,7 +108,7 @@ def _row_of_blocks(image: np.ndarray, top: int) -> Iterator[tuple[np.ndarray, in
     luma = colour.luma_matlab(image[start:stop])
     luma = luma * (255 / colour.peak_of(image))
     size = (luma.shape[0] // 2, luma.shape[1] // 2)
-    # Single precision makes what is flat equal again; the published values rest on that.
+    # Single precision makes flat parts equal again; the published values depend on it.
     half = resize_matlab(luma / 255, size, "bicubic").astype(np.float32) * np.float64(255)
     for plane, scale in ((luma, 1), (half, 2)):
         first, last = (top - start) // scale, (top + BLOCK - start) // scale
@@ -163,10 +163,10 @@ def _ratios() -> np.ndarray:
 
 @compiled
 def _normalise(rows, squares, window):
-    """The picture less its local mean, divided by the local deviation + 1; and that deviation.
+    """The picture minus its local mean, divided by the local deviation + 1; and that deviation.
 
     Sums term by term, as published implementations do: in flat parts the rounding errors of the
-    mean decide what is above and below 0, and with them the figure.
+    mean decide the signs, and with them the figure.
     """
     side = window.shape[0]
     height, width = rows.shape[0] - side + 1, rows.shape[1] - side + 1
@@ -190,9 +190,9 @@ def _normalise(rows, squares, window):
 
 @compiled
 def _sums(normalised, side, count, shifts):
-    """See _parameters; a block's pixels times those of itself shifted, which wrap around.
+    """See _parameters; the products of a block's pixels and those of the cyclically shifted block.
 
-    Sums column by column first, which makes vectors of them on every processor in the same order.
+    Sums by column first: vectorised, and in the same order on every processor.
     """
     sums = np.zeros((count, len(shifts), 5))
     for block in range(count):
