@@ -26,7 +26,7 @@ def photos(tmp_path, photo):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("engine", peers.NETWORKS)
-def test_the_scripts_give_the_jobs_images_and_figures(
+def test_scripts_give_the_images_and_figures_of_the_job(
     run_job, photos, tmp_path, tiny_weights, engine
 ):
     job = run_job("--input", f"{photos}/*.png")
@@ -54,7 +54,7 @@ def test_the_scripts_give_the_jobs_images_and_figures(
         assert np.abs(pictures[0] - pictures[1]).max() <= 2  # a code of luma in B, G and R
 
 
-def test_the_tutorial_truncates_and_shaves(photos, tmp_path, tiny_weights):
+def test_tutorial_procedure_truncates_and_shaves(photos, tmp_path, tiny_weights):
     weights = load_weights(tiny_weights)
     margin = weights.card.architecture.margin
     (tmp_path / "out").mkdir()
@@ -77,7 +77,7 @@ def test_the_tutorial_truncates_and_shaves(photos, tmp_path, tiny_weights):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", ["evaluate", "restore"])
-def test_the_plain_loop_writes_what_the_job_writes(run_job, photos, tmp_path, tiny_weights, mode):
+def test_plain_loop_writes_the_images_of_the_job(run_job, photos, tmp_path, tiny_weights, mode):
     job = run_job("--mode", mode, "--input", f"{photos}/*.png")
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.loop", "--mode", mode, "--input", f"{photos}/*.png",

@@ -383,7 +383,7 @@ def test_cmyk_of_16_bits_is_converted_by_its_profile():
     assert np.abs(found.pixels / 257 - expected).max() < 1.5
 
 
-def test_a_damaged_profile_is_noted():
+def test_damaged_profile_is_noted():
     inks = random_image((9, 13, 4))
     picture = decode(tiff_file(inks, photometric="separated", iccprofile=b"x" * 200))
     assert_planes(picture, plain_rgb(inks))

@@ -59,7 +59,7 @@ def test_documents_name_only_options_that_exist(page):
     assert flags or page != ROOT / "README.md"
 
 
-def test_the_page_of_options_is_made_of_the_parser():
+def test_options_page_equals_the_parser():
     made = subprocess.run(
         [sys.executable, ROOT / "docs/options.py"], cwd=ROOT, capture_output=True, text=True
     )
@@ -130,7 +130,7 @@ def test_names_of_the_architecture_are_in_the_code(name):
 
 
 @pytest.mark.slow
-def test_the_site_builds_and_its_links_resolve():
+def test_site_builds_and_its_links_resolve():
     """`make docs` is strict: a broken link or an unknown name of the API fails it."""
     if subprocess.run(["make", "--silent", ".venv.docs/.ready"], cwd=ROOT).returncode:
         pytest.skip("MkDocs cannot be installed here")
@@ -141,7 +141,7 @@ def test_the_site_builds_and_its_links_resolve():
 
 
 @pytest.mark.slow
-def test_the_picture_of_the_readme_is_made_by_its_command(tmp_path):
+def test_readme_picture_is_reproduced_by_its_command(tmp_path):
     assert before_after.main(["--output", str(tmp_path / "made.png")]) == 0
     made, shown = (
         np.asarray(Image.open(path))

@@ -50,7 +50,7 @@ from transforms.records import ImageRef, ReportRow
         ("gs://bucket/*.png", "gs://bucket/"),
     ],
 )
-def test_the_fixed_prefix_ends_before_the_first_wildcard(pattern, prefix):
+def test_fixed_prefix_ends_before_the_first_wildcard(pattern, prefix):
     assert fixed_prefix(pattern) == prefix
 
 

@@ -134,7 +134,7 @@ def test_damaged_pristine_model_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("sigma", [3, 5, 10, 15])
-def test_the_estimate_is_of_the_grain_and_of_the_added_noise(set14, sigma):
+def test_noise_estimate_adds_grain_and_added_noise(set14, sigma):
     estimates = np.array([
         (noise_of(image), noise_of(degraded(image, f"noise={sigma}", name)))
         for name, image in set14.items()
@@ -146,7 +146,7 @@ def test_the_estimate_is_of_the_grain_and_of_the_added_noise(set14, sigma):
 
 @pytest.mark.parametrize("side", [100, 300, 800])
 @pytest.mark.parametrize("level", [20, 128])
-def test_the_estimate_of_white_noise_is_its_deviation(side, level):
+def test_noise_estimate_of_white_noise_is_its_deviation(side, level):
     noise = np.random.default_rng(side).normal(level, 7, (side, side, 3))
     image = quantise_half_up(noise, np.uint8)
     assert noise_of(image) == pytest.approx(7, rel=0.08)

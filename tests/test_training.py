@@ -402,7 +402,7 @@ def test_recolouring_saturates_colours_and_keeps_gray(dtype):
     assert tones == {tuple(gray.ravel()), tuple((peak - gray).ravel())}
 
 
-def test_a_share_of_the_crops_is_recoloured(folder):
+def test_share_of_the_crops_is_recoloured(folder):
     plain = read_config(folder, architecture="photo-small", batch=40, crop=16)
     vivid = read_config(folder, architecture="photo-small", batch=40, crop=16, recolour=1.0)
     first, second = (
@@ -775,7 +775,7 @@ def test_card_without_a_complete_recipe_is_refused(folder, finished, tmp_path, c
         assert message in capsys.readouterr().err
 
 
-def test_a_run_older_than_a_setting_is_repeated_without_it():
+def test_run_older_than_a_setting_is_repeated_without_it():
     card = load_weights(ROOT / "weights/photo-large_x1.weights.h5").card
     runs = repeated(card, ROOT / "configs/training/photo-clean.yaml", {})
     assert [run.recolour for run in runs] == [0, 0.1, 0.1]

@@ -77,7 +77,7 @@ def restore(dag, tmp_path):
     return execute
 
 
-def test_the_dag_says_what_a_night_needs(dag):
+def test_dag_runs_one_beam_job_at_a_time_with_three_retries(dag):
     task = dag.get_task("restore")
     assert (dag.catchup, dag.max_active_runs, task.retries) == (False, 1, 3)
     from airflow.providers.apache.beam.operators.beam import BeamRunPythonPipelineOperator
@@ -85,7 +85,7 @@ def test_the_dag_says_what_a_night_needs(dag):
     assert isinstance(task, BeamRunPythonPipelineOperator)
 
 
-def test_the_task_restores_and_each_try_is_a_run_of_its_own(restore):
+def test_task_restores_and_each_try_is_a_separate_run(restore):
     restore()
     output = restore(attempt=2)
     assert len(list((output / "images").iterdir())) == 3
@@ -93,7 +93,7 @@ def test_the_task_restores_and_each_try_is_a_run_of_its_own(restore):
     assert sorted(run.name for run in (output / "runs").iterdir()) == [f"{name}-1", f"{name}-2"]
 
 
-def test_exit_codes_that_trying_again_cannot_mend_fail_at_once(restore, tmp_path):
+def test_permanent_exit_codes_fail_without_a_retry(restore, tmp_path):
     from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
     with pytest.raises(AirflowFailException, match="return code 4"):

@@ -72,7 +72,7 @@ def cut(page) -> float:
     return float(page.evaluate("getComputedStyle(compare).getPropertyValue('--cut')").rstrip("%"))
 
 
-def test_the_slider_moves_by_mouse_and_by_key(page):
+def test_slider_moves_by_mouse_and_by_key(page):
     page.locator("#gallery button").first.click()
     page.wait_for_function("document.querySelector('#compare img.after').complete")
     box = page.locator("#compare").bounding_box()
@@ -90,7 +90,7 @@ def test_the_slider_moves_by_mouse_and_by_key(page):
     assert cut(page) == 100
 
 
-def test_the_viewer_shows_each_image_with_its_figures_and_closes(page):
+def test_viewer_shows_each_image_with_its_figures_and_closes(page):
     cards = names(page)
     page.locator("#gallery button").first.click()
     assert page.locator("#viewer").is_visible()
@@ -115,7 +115,7 @@ def test_the_viewer_shows_each_image_with_its_figures_and_closes(page):
     assert not page.locator("#viewer").is_visible()
 
 
-def test_the_keyboard_alone_opens_an_image(page):
+def test_keyboard_alone_opens_an_image(page):
     page.focus("#gallery button")
     page.keyboard.press("Enter")
     assert page.locator("#viewer").is_visible()
@@ -123,7 +123,7 @@ def test_the_keyboard_alone_opens_an_image(page):
     assert page.evaluate("document.activeElement.dataset.path") == names(page)[0]
 
 
-def test_no_serious_findings_of_axe(page, output):
+def test_axe_reports_no_serious_violation(page, output):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
 
     def findings():
@@ -138,11 +138,11 @@ def test_no_serious_findings_of_axe(page, output):
     assert findings() == []
 
 
-def test_a_file_name_is_no_markup(page):
+def test_file_names_are_escaped(page):
     assert "<img src=x onerror=alert(1)>.png" in page.locator("main").inner_text()
 
 
-def test_the_history_leads_to_the_runs_and_back(page):
+def test_history_page_links_to_runs_and_back(page):
     page.click("text=all runs")
     assert page.locator("tbody tr").count() == 2
     page.locator("tbody a").first.click()

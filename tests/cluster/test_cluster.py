@@ -87,7 +87,7 @@ def assert_complete(outcome, local) -> None:
     assert not list(outcome.output.glob("runs/*/rows/*"))
 
 
-def test_the_result_is_the_local_runners(engine, arguments, local, tmp_path):
+def test_results_equal_those_of_the_local_runner(engine, arguments, local, tmp_path):
     output = tmp_path / "out"
     outcome = finish(start(engine, arguments, output), output)
     assert outcome.code == 0, outcome.err
@@ -156,7 +156,7 @@ VICTIMS = {"worker": 0, "pool": 1, "job-server": 1, "taskmanager-2": 0}
 
 
 @pytest.mark.parametrize("victim", VICTIMS)
-def test_a_kill_loses_nothing(engine, arguments, local, tmp_path, victim):
+def test_kill_of_a_worker_or_taskmanager_loses_nothing(engine, arguments, local, tmp_path, victim):
     if victim.startswith("taskmanager") and engine.name != "flink":
         pytest.skip("only Flink has TaskManagers")
     output = tmp_path / "out"
@@ -191,7 +191,7 @@ def test_workers_end_with_their_pool(engine, arguments, tmp_path):
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_an_interruption_cancels_the_job(engine, arguments, local, tmp_path, number, code):
+def test_interruption_cancels_the_job(engine, arguments, local, tmp_path, number, code):
     output = tmp_path / "out"
     process = start(engine, arguments, output)
     wait_for_images(process, output)
@@ -220,7 +220,7 @@ def test_prism_by_its_own_name(arguments, local, tmp_path):
     pd.testing.assert_frame_equal(comparable(outcome.rows), comparable(local.rows))
 
 
-def test_the_flink_cluster_is_reached_from_this_machine_alone():
+def test_flink_listens_on_localhost_only():
     fetched()
     try:
         assert run_script("start.sh", "--cluster").returncode == 0
