@@ -10,8 +10,8 @@ from pipeline.options import build_parser
 _INTRODUCTION = """\
 # Options of run_pipeline.py
 
-Generated from the parser: `.venv/bin/python docs/options.py > docs/options.md`. `run_pipeline.py
---help` prints the same texts with examples.
+Generated from the parser: `.venv/bin/python docs/options.py > docs/options.md`.
+`run_pipeline.py --help` prints the same texts with examples.
 
 - Dashes and underscores are the same in option names. Options without a value also take `=true` and
   `=false`.
