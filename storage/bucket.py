@@ -1,48 +1,47 @@
-"""What is the same in all object stores: what each can do, and what its refusals mean."""
+"""The interface of object stores: the requests that each answers, and how refusals are read."""
 
 import errno
 import os
-from abc import ABC, abstractmethod
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from storage.errors import StoreError
 
-# A store that does not answer is given up within a minute, the last try included.
-CONNECT_SECONDS = 5.0
-READ_SECONDS = 20.0
+# Seconds to connect and to read. A store that does not answer is given up within a minute.
+TIMEOUTS = (5.0, 20.0)
 
-# Of a listing: keys, bytes and seconds since 1970; and what the next page is asked for with.
+# One page of a listing: (key, bytes, seconds since 1970) of each object, and the token of the next
+# page.
 Page = tuple[list[tuple[str, int, float]], str | None]
 
-# Answers that are not about the object that was asked for.
-_OF_THE_STORE = (
+# Error codes that concern the store and not the object.
+_STORE_CODES = (
     "ExpiredToken", "InvalidToken", "TokenRefreshRequired", "InvalidAccessKeyId",
     "SignatureDoesNotMatch", "RequestTimeTooSkewed",
 )  # fmt: skip
-_BUSY = (
+_BUSY_CODES = (
     "SlowDown", "Throttling", "ThrottlingException", "RequestLimitExceeded", "RequestTimeout",
     "InternalError", "ConditionalRequestConflict", "OperationAborted",
 )  # fmt: skip
 
 
 class AgainError(Exception):
-    """A request was not answered, and may be at another try."""
+    """A request was not answered; a retry may succeed."""
 
-    patience = 25.0  # seconds that all tries may take
+    patience = 25.0  # seconds for all tries together
 
 
 class BusyError(AgainError):
-    """A store answered that it is busy, or broken, and may be so for a while."""
+    """The store answered that it is busy or broken, which may take a while."""
 
     patience = 180.0
 
 
 class ExistsError(Exception):
-    """An object that was to be new is there."""
+    """The object to create exists already."""
 
 
 class Part(NamedTuple):
-    """A part of an upload: its number from 0, where it starts, its content; bytes of the whole."""
+    """A part of an upload: its number from 0, its offset, its content, and the whole's bytes."""
 
     number: int
     start: int
@@ -50,57 +49,49 @@ class Part(NamedTuple):
     size: int
 
 
-class Bucket(ABC):
-    """A bucket of an object store, made by its name. Each call is one request.
+class Bucket(Protocol):
+    """A bucket of an object store, opened by name. Each call is one request.
 
-    All raise AgainError where another try may help, else what `refusal` returns, or StoreError.
+    Every method raises AgainError where a retry may help, otherwise the result of `refusal`, or
+    StoreError.
     """
 
-    @abstractmethod
     def read(self, key: str, start: int | None, end: int | None) -> bytes:
         """The content of an object, or its bytes from `start` up to `end`."""
 
-    @abstractmethod
     def write(self, key: str, content: bytes, kind: str, only_new: bool) -> None:
-        """Writes an object of a media type; raises ExistsError if `only_new` and it is there."""
+        """Writes an object of media type `kind`; `only_new`: or raises ExistsError."""
 
-    @abstractmethod
     def begin_upload(self, key: str, kind: str) -> str:
-        """Begins an object of a media type that comes in parts; returns the upload's name."""
+        """Begins an upload in parts; returns its name."""
 
-    @abstractmethod
     def put_part(self, key: str, upload: str, part: Part) -> str:
-        """Writes a part, the last one last; returns what `end_upload` needs of it."""
+        """Writes a part, in order; returns its tag for `end_upload`."""
 
-    @abstractmethod
     def end_upload(self, key: str, upload: str, tags: list[str], size: int) -> None:
-        """Makes an object of so many bytes of its parts."""
+        """Turns the parts into an object of `size` bytes."""
 
-    @abstractmethod
     def abort_upload(self, key: str, upload: str) -> None:
-        """Gives an upload up."""
+        """Discards an upload."""
 
-    @abstractmethod
     def stat(self, key: str) -> tuple[int, float]:
-        """Bytes of an object, and when it was written, seconds since 1970."""
+        """Bytes of an object, and its modification time in seconds since 1970."""
 
-    @abstractmethod
     def delete(self, key: str) -> None:
         """Removes an object."""
 
-    @abstractmethod
     def page(self, prefix: str, deep: bool, token: str | None) -> Page:
-        """A page of a listing; `deep`: also keys with a slash behind the prefix."""
+        """A page of a listing; `deep` includes keys with a slash after the prefix."""
 
 
 def refusal(uri: str, status: int, code: str, message: str) -> Exception:
-    """The error that an answer of a store stands for."""
+    """The exception for an error answer of a store."""
     words = " ".join(f"{code} {status}: {message}".split())
     if status == 412:
         return ExistsError()
-    if status in (408, 429) or status >= 500 or code in _BUSY:
+    if status in (408, 429) or status >= 500 or code in _BUSY_CODES:
         return BusyError(f"the store is busy or broken ({words})")
-    if code in _OF_THE_STORE or status == 401:
+    if code in _STORE_CODES or status == 401:
         return StoreError(f"{uri}: {words}")
     if status == 404 and code != "NoSuchBucket":
         return FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), uri)
@@ -110,5 +101,5 @@ def refusal(uri: str, status: int, code: str, message: str) -> Exception:
 
 
 def brief(error: Exception) -> str:
-    """An error of a library in one line."""
+    """A library's error in one line."""
     return f"{type(error).__name__}: {' '.join(str(error).split())}"[:300]

@@ -5,20 +5,11 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
-from storage.bucket import (
-    CONNECT_SECONDS,
-    READ_SECONDS,
-    AgainError,
-    Bucket,
-    Page,
-    Part,
-    brief,
-    refusal,
-)
+from storage.bucket import TIMEOUTS, AgainError, Page, Part, brief, refusal
 from storage.errors import StoreError
 
 
-class GoogleBucket(Bucket):
+class GoogleBucket:
     """A bucket of Google Cloud Storage."""
 
     def __init__(self, name: str):
@@ -48,7 +39,7 @@ class GoogleBucket(Bucket):
         self._call(key, blob.upload_from_string, content, content_type=kind, **condition)
 
     def begin_upload(self, key: str, kind: str) -> str:
-        # A resumable upload: its session is an address.
+        # A resumable upload is named by the address of its session.
         blob = self._bucket.blob(key)
         return self._call(key, blob.create_resumable_upload_session, content_type=kind)
 
@@ -59,13 +50,13 @@ class GoogleBucket(Bucket):
         return ""
 
     def end_upload(self, key: str, upload: str, tags: list[str], size: int) -> None:
-        """Nothing: the last part makes the object."""
+        """Does nothing: the last part completes the object."""
 
     def abort_upload(self, key: str, upload: str) -> None:
         self._send(key, "DELETE", upload, b"", {"Content-Length": "0"})
 
     def _send(self, key: str, method: str, url: str, body: bytes, headers: dict[str, str]) -> None:
-        """A request of a session. 308 asks for the next part, 499 says that it was given up."""
+        """A request within an upload; 308 asks for the next part, 499 confirms the end."""
 
         def send(timeout: tuple[float, float], retry: None) -> None:
             answer = self._client._http.request(
@@ -101,11 +92,11 @@ class GoogleBucket(Bucket):
         return self._call(prefix, page)
 
     def _call(self, key: str, request: Callable, *arguments: Any, **named: Any) -> Any:
-        uri, bounds = f"gs://{self._name}/{key}", (CONNECT_SECONDS, READ_SECONDS)
+        uri = f"gs://{self._name}/{key}"
         try:
-            return request(*arguments, **named, timeout=bounds, retry=None)
+            return request(*arguments, **named, timeout=TIMEOUTS, retry=None)
         except self._api_error as error:
-            # A listing has nothing else that could be missing; the message names it else.
+            # In a listing only the bucket can be missing; elsewhere the message names it.
             listed = request.__name__ == "page" or "bucket does not exist" in error.message
             code = "NoSuchBucket" if error.code == 404 and listed else error.code.name
             raise refusal(uri, error.code, code, error.message) from None
@@ -122,7 +113,7 @@ def _google_client() -> Any:
     from google.cloud import storage
 
     try:
-        # A project is asked for, and needed only to make buckets.
+        # The client requires a project, which is needed only to create buckets.
         return storage.Client(project=os.environ.get("GOOGLE_CLOUD_PROJECT", "none"))
     except GoogleAuthError as error:
         raise StoreError(f"gs://: {brief(error)}") from None

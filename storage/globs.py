@@ -1,4 +1,4 @@
-"""What globs mean for names that need not exist, and on object stores."""
+"""Matches globs against names, which need not exist, and against object stores."""
 
 import errno
 import re
@@ -11,12 +11,9 @@ WILDCARD = re.compile(r"[*?\[]")
 
 
 def find_objects(pattern: str) -> Iterator[Stored]:
-    """Lists what a glob matches on an object store, in the order of names.
+    """The objects that a glob matches, in the order of names.
 
-    Listed is what begins as the glob does up to its first wildcard, a page at a time.
-
-    Raises:
-      OSError, StoreError: the store cannot be listed.
+    Only names that begin with the part before the first wildcard are listed, page by page.
     """
     wildcard = WILDCARD.search(pattern)
     if wildcard is None:
@@ -33,22 +30,22 @@ def find_objects(pattern: str) -> Iterator[Stored]:
 
 
 def matches(pattern: str, uri: str) -> bool:
-    """Whether a glob matches a URI, which need not exist; `**` stands for any directories.
+    """Whether a glob matches a URI; `**` stands for any directories.
 
-    As in walk, hidden names need a pattern that names the dot.
+    Hidden names need a pattern that names the dot, as in walk.
     """
     parts = pattern.split("/")
     return len(parts) in _skipping(parts, _reached(parts, uri.split("/"), hidden=False))
 
 
 def could_match_below(pattern: str, directory: str) -> bool:
-    """Whether a glob could match a path below a directory, whatever that path is, hidden or not."""
+    """Whether a glob could match any path below a directory, hidden or not."""
     parts = pattern.split("/")
     return any(index < len(parts) for index in _reached(parts, directory.split("/"), hidden=True))
 
 
 def _reached(pattern: list[str], parts: list[str], hidden: bool) -> set[int]:
-    """How much of a pattern can have been used up by the parts of a path."""
+    """The indices of a pattern that a match of all parts of a path can have reached."""
     reached = {0}
     for part in parts:
         reached = {
@@ -62,7 +59,7 @@ def _reached(pattern: list[str], parts: list[str], hidden: bool) -> set[int]:
 
 
 def _skipping(pattern: list[str], reached: set[int]) -> set[int]:
-    """What is reached where `**` stand for nothing."""
+    """The same indices, and those reached when a `**` stands for no directory."""
     found = set(reached)
     for index in sorted(reached):
         while index < len(pattern) and pattern[index] == "**":

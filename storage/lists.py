@@ -1,7 +1,4 @@
-"""Reads lists of files: URIs in text, CSV or Parquet files, part by part.
-
-What the files mean stands in docs/lists.md.
-"""
+"""Reads lists of files, part by part: URIs in text, CSV or Parquet files (docs/lists.md)."""
 
 import codecs
 import csv
@@ -9,12 +6,12 @@ import glob
 import io
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from itertools import chain
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -25,24 +22,24 @@ from storage.store import is_local, open_file
 
 _COLUMNS = ("uri", "relative_path", "size", "modified")
 _COMPRESSED = (".gz", ".bz2", ".zst", ".xz", ".zip")
-# A worker reads so much of a text at a time; no path or key is as long as a line may be.
+# Bytes of a text that a worker reads at a time, and the longest line: no path or key is as long.
 _PART_BYTES = 4 << 20
 _LONGEST_LINE = 1 << 16
 _BATCH = 1_000
 
 
 class ListError(ValueError):
-    """A list that cannot be what it should be; the message says why and what would help."""
+    """A list cannot be used; the message says why and what would help."""
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What one worker reads of a list at a time.
+    """The part of a list that one worker reads at a time.
 
     Attributes:
       path: of the list's file.
       start, end: bytes of a text, or row groups of a Parquet file, from and up to; a CSV file is
-        one part, for its quoted fields may hold line breaks.
+        one part, because its quoted fields may hold line breaks.
     """
 
     path: str
@@ -52,14 +49,14 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """An entry of a list.
+    """An entry of a list; None where the list does not say.
 
     Attributes:
-      uri: of the file; where there is none, the place in the list.
-      relative_path: where its result is to go, or None.
-      size: bytes, or None.
-      modified: seconds since 1970, or None.
-      problem: what is wrong with the entry, or None.
+      uri: of the file; without one, the entry's place in the list.
+      relative_path: of its result.
+      size: bytes.
+      modified: seconds since 1970.
+      problem: why the entry cannot be used.
     """
 
     uri: str
@@ -70,12 +67,7 @@ class Listed:
 
 
 def list_files(pattern: str) -> list[str]:
-    """The files of a list: what a glob matches, or the file of that name, in order.
-
-    Raises:
-      ListError: there are none, or it is a directory.
-      OSError: they cannot be listed.
-    """
+    """The files of a list, in order: the matches of a glob, or the file; none is a ListError."""
     if is_local(pattern):
         files = sorted(glob.glob(pattern, recursive=True)) or [pattern]
         files = [file for file in files if os.path.lexists(file)]
@@ -87,38 +79,22 @@ def list_files(pattern: str) -> list[str]:
 
 
 def check_list(path: str) -> None:
-    """Looks at the beginning of a list, or at its schema.
-
-    Raises:
-      ListError: it is not what its name says, or has no column of URIs.
-      OSError: it cannot be read.
-    """
+    """Raises ListError if a file does not fit its ending, or has no column of URIs."""
     if path.lower().endswith(_COMPRESSED):
         raise ListError("compressed lists cannot be read in parts; use Parquet, or unpack it")
     try:
         with open_file(path) as file:
-            if _is_parquet(path):
-                _check_schema(pq.read_schema(file))
-            elif b"\0" in file.read(_BATCH):
-                raise ListError("is no text; name lists *.csv or *.parquet, or write a URI a line")
+            _kind_of(path).check(file)
     except pa.ArrowException as error:
-        raise ListError(f"is no Parquet file: {str(error).partition('.')[0]}") from None
+        raise ListError(f"is not a Parquet file: {str(error).partition('.')[0]}") from None
     except PathError:
         raise ListError("is a directory or no regular file; name a file of URIs") from None
 
 
 def parts_of(path: str) -> Iterator[Part]:
-    """Splits a file of a list into what one worker reads at a time."""
+    """Splits a file of a list into parts."""
     with open_file(path) as file:
-        if _is_parquet(path):
-            groups = pq.ParquetFile(file).metadata.num_row_groups
-            yield from (Part(path, index, index + 1) for index in range(groups))
-        elif _is_csv(path):
-            yield Part(path)
-        else:
-            size = file.seek(0, io.SEEK_END)
-            for start in range(0, size, _PART_BYTES):
-                yield Part(path, start, min(start + _PART_BYTES, size))
+        yield from (Part(path, *bounds) for bounds in _kind_of(path).split(file))
 
 
 def read_list(path: str) -> Iterator[Listed]:
@@ -127,31 +103,24 @@ def read_list(path: str) -> Iterator[Listed]:
 
 
 def read_part(part: Part) -> Iterator[Listed]:
-    """The entries of a part, a bounded number of them in memory at a time.
+    """The entries of a part, with a bounded number in memory.
 
-    A list that turns out to be damaged ends with an entry that says so.
+    A damaged list ends with an entry that says so.
     """
     try:
         with open_file(part.path) as file:
-            if _is_parquet(part.path):
-                yield from _read_row_groups(file, part)
-            elif _is_csv(part.path):
-                yield from _read_csv(file, part)
-            else:
-                yield from _read_text(file, part)
+            yield from _kind_of(part.path).read(file, part)
     except (PathError, OSError, MemoryError, pa.ArrowException) as error:
         yield Listed(part.path, problem=f"the list cannot be read: {error}")
 
 
-def _is_parquet(path: str) -> bool:
-    return path.lower().endswith(".parquet")
+def _check_text(file: BinaryIO) -> None:
+    if b"\0" in file.read(_BATCH):
+        raise ListError("is not text; name lists *.csv or *.parquet, or write one URI a line")
 
 
-def _is_csv(path: str) -> bool:
-    return path.lower().endswith(".csv")
-
-
-def _check_schema(schema: pa.Schema) -> None:
+def _check_schema(file: BinaryIO) -> None:
+    schema = pq.read_schema(file)
     if "uri" not in schema.names:
         raise ListError(f"has no column 'uri', but {', '.join(map(repr, schema.names[:10]))}")
     allowed = {
@@ -168,18 +137,25 @@ def _check_schema(schema: pa.Schema) -> None:
 def _is_text(kind: pa.DataType) -> bool:
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
-    is_string = pa.types.is_string(kind) or pa.types.is_large_string(kind)
-    return is_string or pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+    return kind in (pa.string(), pa.large_string(), pa.binary(), pa.large_binary())
 
 
 def _is_time(kind: pa.DataType) -> bool:
-    return any(
-        fits(kind) for fits in (pa.types.is_timestamp, pa.types.is_integer, pa.types.is_floating)
-    )
+    types = pa.types
+    return types.is_timestamp(kind) or types.is_integer(kind) or types.is_floating(kind)
+
+
+def _split_text(file: BinaryIO) -> Iterator[tuple[int, int]]:
+    size = file.seek(0, io.SEEK_END)
+    return ((start, min(start + _PART_BYTES, size)) for start in range(0, size, _PART_BYTES))
+
+
+def _split_row_groups(file: BinaryIO) -> Iterator[tuple[int, int]]:
+    return ((index, index + 1) for index in range(pq.ParquetFile(file).metadata.num_row_groups))
 
 
 def _line(file: BinaryIO) -> bytes:
-    """The next line with its end, cut where it is longer than any name; empty at the end."""
+    """The next line with its end, cut where it is too long; empty at the end of the file."""
     line = rest = file.readline(_LONGEST_LINE)
     while rest and not rest.endswith(b"\n"):
         rest = file.readline(_LONGEST_LINE)
@@ -187,7 +163,7 @@ def _line(file: BinaryIO) -> bytes:
 
 
 def _text(content: bytes) -> str:
-    """Names need not be Unicode; see os.fsdecode, which depends on the locale."""
+    """As os.fsdecode, but independent of the locale; names need not be Unicode."""
     return content.decode("utf-8", "surrogateescape")
 
 
@@ -195,7 +171,7 @@ def _read_text(file: BinaryIO, part: Part) -> Iterator[Listed]:
     """The lines that begin in a part."""
     if part.start:
         file.seek(part.start - 1)
-        _line(file)  # to the first that begins here; a line break may be the byte before
+        _line(file)  # skip to the first line that begins in the part
     while (at := file.tell()) < part.end:
         line = _line(file)
         if not at:
@@ -206,7 +182,7 @@ def _read_text(file: BinaryIO, part: Part) -> Iterator[Listed]:
 
 
 def _read_csv(file: BinaryIO, part: Part) -> Iterator[Listed]:
-    """The rows below a header that names `uri`, or of a file whose first column is that."""
+    """The rows below a header that names `uri`; without a header the first column is the URI."""
     head = _line(file).removeprefix(codecs.BOM_UTF8)
     lines = (_text(line) for line in chain([head], iter(partial(_line, file), b"")))
     reader = csv.reader(lines, strict=True)
@@ -250,7 +226,7 @@ def _values(column: pa.Array) -> list[Any]:
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     if _is_text(column.type):
-        # Text in a file need not be the Unicode that it is said to be.
+        # Text columns need not hold valid Unicode.
         texts = column.cast(pa.large_binary()).to_pylist()
         return [None if text is None else _text(text) for text in texts]
     if pa.types.is_timestamp(column.type):
@@ -261,7 +237,7 @@ def _values(column: pa.Array) -> list[Any]:
 
 
 def _parsed(fields: dict[str, Any], place: str) -> Listed:
-    """The entry of the fields of a row: values, or texts that are to be values."""
+    """The entry for the fields of a row, which are values or their texts."""
     uri = fields.get("uri")
     if not uri:
         return Listed(place, problem="bad line: no uri")
@@ -291,3 +267,23 @@ def _checked(listed: Listed, place: str) -> Listed:
     if any("\0" in name for name in names):
         return Listed(place, problem=f"bad line: no name holds a zero byte: {names[0]}")
     return listed
+
+
+class _Kind(NamedTuple):
+    """How lists with one ending are checked, split into (start, end) of parts, and read."""
+
+    check: Callable[[BinaryIO], None]
+    split: Callable[[BinaryIO], Iterator[tuple[int, int]]]
+    read: Callable[[BinaryIO, Part], Iterator[Listed]]
+
+
+# By the ending of the name; the first that fits.
+_KINDS = {
+    ".parquet": _Kind(_check_schema, _split_row_groups, _read_row_groups),
+    ".csv": _Kind(_check_text, lambda file: iter([(0, 0)]), _read_csv),
+    "": _Kind(_check_text, _split_text, _read_text),
+}
+
+
+def _kind_of(path: str) -> _Kind:
+    return next(kind for ending, kind in _KINDS.items() if path.lower().endswith(ending))

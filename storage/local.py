@@ -1,4 +1,4 @@
-"""Writes local files, none visible half-written, and none while the process ends."""
+"""Writes local files: never visible half-written, and none while the process ends."""
 
 import errno
 import os
@@ -10,9 +10,9 @@ from typing import BinaryIO
 
 from storage.errors import OutputFullError, PathError
 
-# Below OUTPUT: what must be on the disk before anything that relies on it. Another file that a
-# power loss cuts short is noticed by its size and made again.
-_LASTING = ("metrics/", "runs/")
+# Directories below OUTPUT whose files are synced to disk. Other files that a power loss cuts short
+# are detected by their size and written again.
+_SYNCED = ("metrics/", "runs/")
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
@@ -48,41 +48,34 @@ _writers = _Writers()
 
 
 def end_writing(seconds: float = 5.0) -> None:
-    """Lets no other thread of this process write a local file any more.
+    """Stops all other threads of this process from writing local files.
 
-    For a process that is about to end: Beam's threads go on while it cleans up behind them.
-
-    Args:
-      seconds: the most to wait for files that are being written.
+    For a process that is about to end: Beam's threads go on while it cleans up. Files that are
+    being written get some seconds to finish.
     """
     _writers.end(seconds)
 
 
 @contextmanager
 def draft_local(root: str, scratch: str, path: str) -> Iterator[BinaryIO]:
-    """A new file, open for writing, that gets its name below root when the context ends well.
+    """A new file, open for writing, which is renamed to a path below root when the context ends.
 
-    See OutputStore.write for the errors.
-
-    Args:
-      root: OUTPUT.
-      scratch: the directory of unfinished files, on the same file system.
-      path: below root.
+    Until then it is in `scratch`, on the same file system. See OutputStore.write for the errors.
     """
     temporary = os.path.join(scratch, uuid.uuid4().hex)
     try:
         with _writers.registered():
-            place = _checked_place(root, path)
+            directory = _checked_directory(root, path)
             _make_directories(scratch)
             file = open(temporary, "w+b")  # noqa: SIM115 (closed below)
         try:
             with file:
                 yield file
                 file.flush()
-                if path.startswith(_LASTING):
+                if path.startswith(_SYNCED):
                     os.fsync(file.fileno())
             with _writers.registered():
-                _make_directories(place)
+                _make_directories(directory)
                 os.replace(temporary, f"{root.rstrip('/')}/{path}")
         except BaseException:
             with suppress(FileNotFoundError):
@@ -98,7 +91,7 @@ def draft_local(root: str, scratch: str, path: str) -> Iterator[BinaryIO]:
 
 
 def link_or_create(draft: str, path: str, content: bytes) -> bool:
-    """Gives a finished local file its name unless that is taken; returns whether it was free."""
+    """Names a finished local file unless the name is taken; returns whether it was free."""
     try:
         os.link(draft, path)
     except FileExistsError:
@@ -106,7 +99,7 @@ def link_or_create(draft: str, path: str, content: bytes) -> bool:
     except OSError as error:
         if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS):
             raise
-        # No hard links on this file system; its content comes a moment later.
+        # This file system has no hard links: the content follows the name by a moment.
         try:
             with open(path, "xb") as file:
                 file.write(content)
@@ -115,20 +108,20 @@ def link_or_create(draft: str, path: str, content: bytes) -> bool:
     return True
 
 
-def _checked_place(root: str, path: str) -> str:
-    """The real directory of a path below root, which no link leads away from."""
+def _checked_directory(root: str, path: str) -> str:
+    """The real directory of a path below root; a PathError where a link leads elsewhere."""
     target = f"{root.rstrip('/')}/{path}"
     with suppress(FileNotFoundError, NotADirectoryError):
-        os.lstat(target)  # fails for too long a path, before any directory is made
-    directory = os.path.dirname(path)
-    place = os.path.join(os.path.realpath(root), directory).rstrip("/")
-    if os.path.realpath(os.path.dirname(target)) != place:
-        raise PathError(f"a link in the output leads elsewhere: {directory}")
-    return place
+        os.lstat(target)  # a path that is too long fails before any directory is made
+    parent = os.path.dirname(path)
+    directory = os.path.join(os.path.realpath(root), parent).rstrip("/")
+    if os.path.realpath(os.path.dirname(target)) != directory:
+        raise PathError(f"a link in the output leads elsewhere: {parent}")
+    return directory
 
 
 def _make_directories(path: str) -> None:
-    """As os.makedirs, but not by recursion, which a deep tree would exhaust."""
+    """Like os.makedirs, but without recursion, whose limit a deep tree would exceed."""
     missing, path = [], os.path.realpath(path)
     while not os.path.isdir(path):
         missing.append(path)
@@ -136,6 +129,6 @@ def _make_directories(path: str) -> None:
     for directory in reversed(missing):
         try:
             os.mkdir(directory)
-        except FileExistsError:  # another worker was quicker
+        except FileExistsError:  # another worker made it
             if not os.path.isdir(directory):
                 raise

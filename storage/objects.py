@@ -1,8 +1,8 @@
-"""Objects of S3 and of Google Cloud Storage, by URI: each request bounded in time and tries.
+"""Objects of S3 and of Google Cloud Storage, by URI: requests are bounded in time and retried.
 
-Credentials and endpoints come from the environment (AWS_*, GOOGLE_APPLICATION_CREDENTIALS, ...), on
-every machine that takes part. Every function raises OSError for an error of the object (such as
-FileNotFoundError and PermissionError), and StoreError where its store cannot be used.
+Credentials and endpoints come from the environment (AWS_*, GOOGLE_APPLICATION_CREDENTIALS, ...) of
+each machine. Every function raises OSError for an error of the object (FileNotFoundError,
+PermissionError, ...), and StoreError where the store cannot be used.
 """
 
 import errno
@@ -11,37 +11,36 @@ import math
 import mimetypes
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from functools import lru_cache
-from typing import BinaryIO, NamedTuple, TypeVar
+from typing import Any, BinaryIO, NamedTuple
 
 from storage.bucket import AgainError, Bucket, ExistsError, Part
 from storage.errors import StoreError
 from storage.gcs import GoogleBucket
 from storage.s3 import S3Bucket
 
-# The stores, by the scheme of their URIs, and the extra of this package that each needs.
+# Each store and the extra that installs its client, by the scheme of its URIs.
 _STORES = {"s3": (S3Bucket, "s3"), "gs": (GoogleBucket, "gcs")}
 _FIRST_WAIT = 0.25
 _LONGEST_WAIT = 15.0
 READ_AHEAD = 4 << 20
-# An upload has parts of so many bytes, and S3 takes this many parts.
+# Bytes of a part of an upload, and the number of parts that S3 accepts.
 _PART_BYTES = 16 << 20
 _MOST_PARTS = 10_000
 
-T = TypeVar("T")
 _most_patience = math.inf
 
 
 def limit_retries(seconds: float = 2.0) -> None:
-    """Stops all retries of this process, which is about to end, after so many seconds."""
+    """Limits the time for all retries of this process, which is about to end."""
     global _most_patience
     _most_patience = seconds
 
 
 class Stored(NamedTuple):
-    """An object of a listing: URI, bytes, and when it was written, seconds since 1970."""
+    """A file or object: URI, bytes, and modification time in seconds since 1970."""
 
     uri: str
     size: int
@@ -49,29 +48,26 @@ class Stored(NamedTuple):
 
 
 def read_object(uri: str, start: int | None = None, end: int | None = None) -> bytes:
-    """The content of an object, or its bytes from `start` up to `end`, which must not be none."""
-    return _retry(uri, lambda bucket, key: bucket.read(key, start, end))
+    """The content of an object, or its bytes from `start` up to `end`, at least one."""
+    return _request(uri, "read", start, end)
 
 
 def write_object(uri: str, content: bytes, only_new: bool = False) -> bool:
-    """Writes an object by one put, so whole or not at all; returns whether it was written.
+    """Writes an object by one put, hence whole or not at all; returns whether it was written.
 
-    `only_new`: only where there is none. Stores that know no such condition overwrite.
+    With `only_new` an existing object stays, except on stores without conditional writes.
     """
-    kind = mimetypes.guess_type(uri)[0] or "application/octet-stream"
     try:
-        _retry(uri, lambda bucket, key: bucket.write(key, content, kind, only_new))
+        _request(uri, "write", content, _media_type(uri), only_new)
     except ExistsError:
         return False
     return True
 
 
 def upload_object(uri: str, file: BinaryIO) -> None:
-    """Makes an object of a local file: by one put, or part by part; visible whole or not at all.
+    """Uploads a local file, open for reading at any position, by one put or in parts.
 
-    Args:
-      uri: of the object.
-      file: open for reading, wherever it stands.
+    The object is visible whole or not at all.
     """
     size = file.seek(0, io.SEEK_END)
     step = max(_PART_BYTES, -(-size // _MOST_PARTS))
@@ -79,27 +75,26 @@ def upload_object(uri: str, file: BinaryIO) -> None:
     if size <= step:
         write_object(uri, file.read())
         return
-    kind = mimetypes.guess_type(uri)[0] or "application/octet-stream"
-    upload = _retry(uri, lambda bucket, key: bucket.begin_upload(key, kind))
+    upload = _request(uri, "begin_upload", _media_type(uri))
     try:
         tags = []
         for start in range(0, size, step):
             part = Part(len(tags), start, file.read(step), size)
-            tags.append(_retry(uri, lambda bucket, key, p=part: bucket.put_part(key, upload, p)))
-        _retry(uri, lambda bucket, key: bucket.end_upload(key, upload, tags, size))
+            tags.append(_request(uri, "put_part", upload, part))
+        _request(uri, "end_upload", upload, tags, size)
     except BaseException:
         with suppress(OSError, StoreError):
-            _retry(uri, lambda bucket, key: bucket.abort_upload(key, upload))
+            _request(uri, "abort_upload", upload)
         raise
 
 
 def stat_object(uri: str) -> Stored:
-    """Size and time of an object."""
-    return Stored(uri, *_retry(uri, lambda bucket, key: bucket.stat(key)))
+    """Size and modification time of an object."""
+    return Stored(uri, *_request(uri, "stat"))
 
 
 def find_object(uri: str) -> Stored | None:
-    """As stat_object, or None if there is no such object."""
+    """Size and modification time of an object, or None if it does not exist."""
     try:
         return stat_object(uri)
     except FileNotFoundError:
@@ -107,27 +102,23 @@ def find_object(uri: str) -> Stored | None:
 
 
 def delete_object(uri: str) -> None:
-    """Removes an object, if it is there."""
-    try:
-        _retry(uri, lambda bucket, key: bucket.delete(key))
-    except FileNotFoundError:
-        return
+    """Removes an object if it exists."""
+    with suppress(FileNotFoundError):
+        _request(uri, "delete")
 
 
 def list_objects(prefix: str, deep: bool = True) -> Iterator[Stored]:
     """Lists the objects whose URI begins with a prefix, page by page.
 
-    Markers of directories (names that end in a slash) are no objects of ours.
+    Markers of directories (names that end in a slash) are left out.
 
     Args:
-      prefix: a URI; `s3://bucket/photos/a` is one of `s3://bucket/photos/abc/d.png`.
-      deep: also those with a further slash behind the prefix.
+      prefix: a URI; `s3://bucket/photos/a` is a prefix of `s3://bucket/photos/abc/d.png`.
+      deep: whether to include names with a slash after the prefix.
     """
     root, token = prefix[: prefix.index("/", prefix.index("://") + 3) + 1], None
     while True:
-        found, token = _retry(
-            prefix, lambda bucket, key, token=token: bucket.page(key, deep, token)
-        )
+        found, token = _request(prefix, "page", deep, token)
         for key, size, modified in found:
             if not key.endswith("/"):
                 yield Stored(root + key, size, modified)
@@ -136,7 +127,7 @@ def list_objects(prefix: str, deep: bool = True) -> Iterator[Stored]:
 
 
 class ObjectReader(io.RawIOBase):
-    """An object as a file that is read in parts, wherever one seeks; see open_object."""
+    """An object as a seekable file, read in parts; see open_object."""
 
     def __init__(self, uri: str):
         self._uri, self._size, self._at = uri, stat_object(uri).size, 0
@@ -162,17 +153,21 @@ class ObjectReader(io.RawIOBase):
 
 
 def open_object(uri: str, read_ahead: int = READ_AHEAD) -> io.BufferedReader:
-    """Opens an object for reading in parts of so many bytes."""
+    """Opens an object for reading, `read_ahead` bytes a request."""
     return io.BufferedReader(ObjectReader(uri), read_ahead)
 
 
-def _retry(uri: str, request: Callable[[Bucket, str], T]) -> T:
-    """Makes a request until it is answered, with growing waits that no two workers share."""
+def _media_type(uri: str) -> str:
+    return mimetypes.guess_type(uri)[0] or "application/octet-stream"
+
+
+def _request(uri: str, method: str, *arguments: Any) -> Any:
+    """Calls a method of Bucket until it is answered, with growing, randomized waits."""
     bucket, key = _locate(uri)
     started, tries = time.monotonic(), 0
     while True:
         try:
-            return request(bucket, key)
+            return getattr(bucket, method)(key, *arguments)
         except AgainError as again:
             tries += 1
             wait = min(_FIRST_WAIT * 2 ** (tries - 1), _LONGEST_WAIT) * random.uniform(0.5, 1.0)

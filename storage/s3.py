@@ -4,22 +4,13 @@ import errno
 from functools import lru_cache
 from typing import Any
 
-from storage.bucket import (
-    CONNECT_SECONDS,
-    READ_SECONDS,
-    AgainError,
-    Bucket,
-    Page,
-    Part,
-    brief,
-    refusal,
-)
+from storage.bucket import TIMEOUTS, AgainError, Page, Part, brief, refusal
 from storage.errors import StoreError
 
 _CONNECTIONS = 32
 
 
-class S3Bucket(Bucket):
+class S3Bucket:
     """A bucket of S3, or of a store that speaks its protocol."""
 
     def __init__(self, name: str):
@@ -51,16 +42,11 @@ class S3Bucket(Bucket):
         return self._call("upload_part", Key=key, **named)["ETag"]
 
     def end_upload(self, key: str, upload: str, tags: list[str], size: int) -> None:
-        parts = [{"PartNumber": n, "ETag": tag} for n, tag in enumerate(tags, 1)]
+        parts = {"Parts": [{"PartNumber": n, "ETag": tag} for n, tag in enumerate(tags, 1)]}
         try:
-            self._call(
-                "complete_multipart_upload",
-                Key=key,
-                UploadId=upload,
-                MultipartUpload={"Parts": parts},
-            )
+            self._call("complete_multipart_upload", Key=key, UploadId=upload, MultipartUpload=parts)
         except FileNotFoundError:
-            # The answer to a first try was lost: the upload has become the object.
+            # A first try whose answer was lost: the upload has become the object.
             if self.stat(key)[0] != size:
                 raise
 
@@ -75,12 +61,10 @@ class S3Bucket(Bucket):
         self._call("delete_object", Key=key)
 
     def page(self, prefix: str, deep: bool, token: str | None) -> Page:
-        arguments = {"Prefix": prefix}
-        if not deep:
-            arguments["Delimiter"] = "/"
+        bounds = {} if deep else {"Delimiter": "/"}
         if token is not None:
-            arguments["ContinuationToken"] = token
-        answer = self._call("list_objects_v2", **arguments)
+            bounds["ContinuationToken"] = token
+        answer = self._call("list_objects_v2", Prefix=prefix, **bounds)
         found = [
             (one["Key"], one["Size"], _whole_seconds(one["LastModified"]))
             for one in answer.get("Contents", ())
@@ -95,7 +79,7 @@ class S3Bucket(Bucket):
         except self._client_error as error:
             answer, status = error.response.get("Error", {}), error.response["ResponseMetadata"]
             code, status = answer.get("Code", ""), status["HTTPStatusCode"]
-            if status == 501 and "IfNoneMatch" in arguments:
+            if status == 501 and "IfNoneMatch" in arguments:  # the store knows no conditions
                 del arguments["IfNoneMatch"]
                 return self._call(operation, **arguments)
             raise refusal(uri, status, code, answer.get("Message", "")) from None
@@ -104,7 +88,7 @@ class S3Bucket(Bucket):
             raise AgainError(f"no answer from {place} ({brief(error)})") from None
         except self._invalid as error:
             raise OSError(errno.EINVAL, brief(error), uri) from None
-        except self._any_error as error:  # no credentials, say
+        except self._any_error as error:  # missing credentials, for example
             raise StoreError(f"{uri}: {brief(error)}") from None
 
 
@@ -114,19 +98,19 @@ def _s3_client() -> Any:
     import boto3
     from botocore.config import Config
 
-    # The tries are ours: botocore does not try again when an answer breaks off in its body, and has
-    # no bound for all of its tries together.
+    # Retries are in storage.objects: botocore does not retry an answer that breaks off in its body,
+    # and does not bound the time of all tries together.
     config = Config(
-        connect_timeout=CONNECT_SECONDS,
-        read_timeout=READ_SECONDS,
+        connect_timeout=TIMEOUTS[0],
+        read_timeout=TIMEOUTS[1],
         retries={"total_max_attempts": 1},
         max_pool_connections=_CONNECTIONS,
     )
-    # us-east-1, unless the environment says otherwise: other stores than Amazon's take any.
+    # Stores other than Amazon's accept any region.
     session = boto3.session.Session()
     return session.client("s3", region_name=session.region_name or "us-east-1", config=config)
 
 
 def _whole_seconds(moment: Any) -> float:
-    """Some stores give fractions in one kind of answer and not in the other."""
+    """Seconds since 1970 without fractions, which some stores give in one kind of answer only."""
     return float(int(moment.timestamp()))

@@ -1,4 +1,4 @@
-"""Reads and writes whole files, locally and on object stores, none visible half-written."""
+"""Reads and writes files, locally and on object stores; none is visible half-written."""
 
 import errno
 import glob
@@ -13,20 +13,11 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from srcnn.files import read_regular
+from storage import objects
 from storage.errors import OutputFullError, PathError
 from storage.globs import find_objects
 from storage.local import draft_local, link_or_create
-from storage.objects import (
-    READ_AHEAD,
-    Stored,
-    delete_object,
-    list_objects,
-    open_object,
-    read_object,
-    stat_object,
-    upload_object,
-    write_object,
-)
+from storage.objects import READ_AHEAD, Stored
 
 
 def is_local(uri: str) -> bool:
@@ -41,22 +32,17 @@ def lies_within(path: str, directory: str) -> bool:
 
 
 def stat_file(uri: str) -> Stored:
-    """Size and time of modification of a file.
-
-    Raises:
-      OSError: it is not there, cannot be looked at, or nothing here can read such a URI.
-      StoreError: its store cannot be used.
-    """
+    """Size and modification time of a file; see open_file for the errors."""
     if not is_local(uri):
-        return stat_object(uri)
+        return objects.stat_object(uri)
     status = os.stat(uri)
     return Stored(uri, status.st_size, status.st_mtime)
 
 
 def is_gone(uri: str) -> bool:
-    """Whether there surely is no file of that name; False where that cannot be found out."""
+    """Whether a file certainly does not exist; False where that cannot be determined."""
     try:
-        os.lstat(uri) if is_local(uri) else stat_object(uri)
+        os.lstat(uri) if is_local(uri) else objects.stat_object(uri)
     except (FileNotFoundError, NotADirectoryError):
         return True
     except OSError:
@@ -65,19 +51,15 @@ def is_gone(uri: str) -> bool:
 
 
 def open_file(uri: str, read_ahead: int = READ_AHEAD) -> BinaryIO:
-    """Opens a file for reading.
-
-    Args:
-      uri: of the file.
-      read_ahead: bytes that are asked of an object store at a time.
+    """Opens a file for reading; from an object store `read_ahead` bytes are requested at a time.
 
     Raises:
-      PathError: it is a directory, or a device or pipe that could block for ever.
-      OSError: it cannot be read.
+      PathError: it is a directory, or a device or pipe, which could block for ever.
+      OSError: it cannot be read, or no store takes such a URI.
       StoreError: its store cannot be used.
     """
     if not is_local(uri):
-        return open_object(uri, read_ahead)
+        return objects.open_object(uri, read_ahead)
     kind = os.stat(uri).st_mode
     if stat.S_ISDIR(kind):
         raise PathError("is a directory, not a file; use ** to reach the files in it")
@@ -89,15 +71,15 @@ def open_file(uri: str, read_ahead: int = READ_AHEAD) -> BinaryIO:
 def read_file(uri: str) -> bytes:
     """The content of a file; see open_file for the errors."""
     if not is_local(uri):
-        return read_object(uri)
+        return objects.read_object(uri)
     with open_file(uri) as file:
         return file.read()
 
 
 def read_part(uri: str, start: int, size: int) -> bytes:
-    """So many bytes of a file, fewer where it ends; see open_file for the errors."""
+    """Up to `size` bytes of a file from `start`; see open_file for the errors."""
     if not is_local(uri):
-        return read_object(uri, start, start + size) if size else b""
+        return objects.read_object(uri, start, start + size) if size else b""
     with open_file(uri) as file:
         file.seek(start)
         return file.read(size)
@@ -108,18 +90,14 @@ def read_small(uri: str | os.PathLike, limit: int) -> bytes:
     uri = os.fspath(uri)
     if is_local(uri):
         return read_regular(uri, limit)
-    if stat_object(uri).size > limit:
+    if objects.stat_object(uri).size > limit:
         raise OSError(errno.EFBIG, f"larger than {limit:,} bytes", uri)
-    return read_object(uri)
+    return objects.read_object(uri)
 
 
 @contextmanager
 def temporary_file() -> Iterator[BinaryIO]:
-    """A file without a name in this machine's temporary directory.
-
-    Raises:
-      OutputFullError: the directory is full.
-    """
+    """An unnamed file in this machine's temporary directory; OutputFullError if that is full."""
     try:
         with tempfile.TemporaryFile() as file:
             yield file
@@ -132,14 +110,13 @@ def temporary_file() -> Iterator[BinaryIO]:
 
 @dataclass(frozen=True)
 class OutputStore:
-    """The place that a run writes to.
+    """The OUTPUT of a run. Paths are relative to it.
 
-    Local files are written under a name of their own in the run's scratch directory, on the same
-    file system, and renamed; so one directory holds whatever an interrupted run leaves. Object
-    stores make a single put visible at once by themselves.
+    Local files are written to the scratch directory of the run, on the same file system, and then
+    renamed. Objects become visible whole by a single put.
 
     Attributes:
-      root: OUTPUT, a directory or URI.
+      root: a directory or URI.
       run_id: the run, which names the scratch directory.
     """
 
@@ -148,38 +125,34 @@ class OutputStore:
 
     @property
     def scratch(self) -> str:
-        """The directory of files that are not finished."""
+        """The directory of unfinished files."""
         return os.path.join(self.root, ".scratch", self.run_id)
 
     def uri(self, path: str) -> str:
-        """Where a path below OUTPUT is."""
+        """The URI of a path."""
         return f"{self.root.rstrip('/')}/{path}"
 
     def write(self, path: str, content: bytes) -> str:
-        """Writes a file whole or not at all and returns its URI.
-
-        A link of that name is replaced, not followed.
+        """Writes a file whole or not at all and returns its URI; a link is replaced, not followed.
 
         Raises:
           PathError: a directory on its path is a link.
-          OutputFullError: there is no room, or no file system any more that can be written.
-          OSError: it could not be written; a former file of that name stands untouched.
+          OutputFullError: the file system is full or cannot be written any more.
+          OSError: the file could not be written; an earlier one of that name is unchanged.
           StoreError: the store cannot be used.
         """
-        uri = self.uri(path)
-        if not is_local(self.root):
-            write_object(uri, content)
-            return uri
-        with draft_local(self.root, self.scratch, path) as file:
-            file.write(content)
-        return uri
+        if is_local(self.root):
+            with draft_local(self.root, self.scratch, path) as file:
+                file.write(content)
+        else:
+            objects.write_object(self.uri(path), content)
+        return self.uri(path)
 
     @contextmanager
     def draft(self, path: str) -> Iterator[BinaryIO]:
-        """A local file, open for writing, that becomes a whole file when the context ends well.
+        """A file, open for writing, visible when the context ends; see write for the errors.
 
-        On an object store it is uploaded then, and takes its size of this machine's temporary
-        directory until that is done. Errors: see write.
+        For an object store it is a temporary file of this machine, uploaded at the end.
         """
         if is_local(self.root):
             with draft_local(self.root, self.scratch, path) as file:
@@ -187,15 +160,16 @@ class OutputStore:
             return
         with temporary_file() as file:
             yield file
-            upload_object(self.uri(path), file)
+            objects.upload_object(self.uri(path), file)
 
     def create(self, path: str, content: bytes) -> bool:
-        """Makes a file at one stroke; returns whether there was none.
+        """Writes a file only if it does not exist; returns whether it did so.
 
-        Object stores that know no conditions write over one that is there. Errors: see write.
+        Atomic, except on object stores without conditional writes, which overwrite. See write for
+        the errors.
         """
         if not is_local(self.root):
-            return write_object(self.uri(path), content, only_new=True)
+            return objects.write_object(self.uri(path), content, only_new=True)
         draft = f"{path}.{uuid.uuid4().hex}"
         self.write(draft, content)
         try:
@@ -204,53 +178,53 @@ class OutputStore:
             self.delete(draft)
 
     def read(self, path: str) -> bytes:
-        """The content of a file below OUTPUT."""
+        """The content of a file."""
         return read_file(self.uri(path))
 
     def glob(self, pattern: str) -> list[str]:
-        """Paths below OUTPUT that match a glob, in order; `*` stays within a directory."""
+        """The paths that match a glob, in order; `*` stays within a directory."""
         if is_local(self.root):
             return sorted(glob.glob(pattern, root_dir=self.root))
         found = find_objects(self.uri(pattern))
         return sorted(stored.uri[len(self.uri("")) :] for stored in found)
 
     def size(self, path: str) -> int | None:
-        """Bytes of a file below OUTPUT, or None if it is not there."""
+        """Bytes of a file, or None if it does not exist."""
         try:
             return stat_file(self.uri(path)).size
         except (FileNotFoundError, NotADirectoryError):
             return None
 
     def sizes(self, directory: str) -> Iterator[tuple[str, int]]:
-        """Path below a directory of OUTPUT, and bytes, of all that an object store has there."""
+        """(path below a directory, bytes) of every object in it."""
         prefix = self.uri(f"{directory}/")
-        for stored in list_objects(prefix):
+        for stored in objects.list_objects(prefix):
             yield stored.uri[len(prefix) :], stored.size
 
     def delete(self, path: str) -> None:
-        """Removes a file below OUTPUT, if it is there."""
+        """Removes a file if it exists."""
         if not is_local(self.root):
-            delete_object(self.uri(path))
+            objects.delete_object(self.uri(path))
             return
         with suppress(FileNotFoundError):
             os.unlink(self.uri(path))
 
     def delete_all(self, pattern: str) -> None:
-        """Removes the files below OUTPUT that match a glob."""
+        """Removes the files that match a glob."""
         for path in self.glob(pattern):
             self.delete(path)
 
     def delete_directory(self, path: str) -> None:
-        """Removes a directory of files below OUTPUT, if it is there."""
+        """Removes a directory of files if it exists."""
         self.delete_all(f"{path}/*")
         if is_local(self.root):
             with suppress(FileNotFoundError):
                 os.rmdir(self.uri(path))
 
     def clean(self, everything: bool = False) -> None:
-        """Removes what is not finished; of all runs if everything."""
+        """Removes the unfinished files of this run, or with `everything` of all runs."""
         if is_local(self.root):
             scratch = os.path.dirname(self.scratch) if everything else self.scratch
             shutil.rmtree(scratch, ignore_errors=True)
-            with suppress(OSError):  # another run is at work, or there is none
+            with suppress(OSError):  # other runs have some, or there are none
                 os.rmdir(os.path.dirname(self.scratch))

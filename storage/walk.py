@@ -1,4 +1,4 @@
-"""Lists what a local glob matches, as Python's glob module would, but in trees of any shape."""
+"""Lists the matches of a local glob, as Python's glob module does, but in trees of any shape."""
 
 import errno
 import heapq
@@ -21,23 +21,23 @@ class _Found(NamedTuple):
 
 
 def walk(pattern: str, output: str | None = None) -> Iterator[tuple[str, Exception | None]]:
-    """Lists what a local glob matches.
+    """Lists the matches of a local glob.
 
-    `**` matches any number of directories, none included; hidden names need a pattern that names
+    `**` matches any number of directories, including none; hidden names need a pattern that names
     the dot. Unlike Python's glob, `**` enters each real directory once, by its real path if that
-    lies in the walk, so that links make no loop; and nothing that cannot be read is passed over.
+    lies in the walk, so that links make no loop; and unreadable directories are reported.
 
     Args:
       pattern: the glob.
       output: a local directory that links of the input must not lead into, or None.
 
     Yields:
-      Each match with None; each directory that cannot be read and whatever leads into `output`,
-      with the error. A final `**` matches no directories.
+      Each match with None; each unreadable directory, and each path that leads into `output`, with
+      its error. A final `**` matches no directories.
     """
     parts = pattern.split("/")
-    # (is a link, path with a trailing slash, index of the part that comes next): links come last.
-    # No recursion: a tree may be thousands of directories deep.
+    # (is a link, path with a trailing slash, index of the next part): links come last. Not
+    # recursive: a tree may be thousands of directories deep.
     queue = [(False, "/", 1)] if pattern.startswith("/") else [(False, "", 0)]
     entered: set[tuple[int, int, int]] = set()
     while queue:
@@ -68,10 +68,10 @@ def _named(directory: str, name: str, output: str | None) -> Iterator[_Found]:
     try:
         is_directory = stat.S_ISDIR(os.stat(path).st_mode)
     except (FileNotFoundError, NotADirectoryError):
-        if os.path.lexists(path):  # a dangling link: reading it will name the reason
+        if os.path.lexists(path):  # a dangling link: reading it gives the reason
             yield _Found(path)
     except OSError as error:
-        yield _Found(path, is_directory=True, error=error)  # for all that is known
+        yield _Found(path, is_directory=True, error=error)  # assumed
     else:
         yield _Found(path, is_directory, error=_refusal(path, output))
 
@@ -84,7 +84,7 @@ def _entries(directory: str, part: str, output: str | None) -> Iterator[_Found]:
             if hidden or not fnmatchcase(entry.name, part):
                 continue
             path, is_link = directory + entry.name, entry.is_symlink()
-            # Of what is no link only the output itself lies elsewhere than its directory.
+            # Without a link, only the output directory itself can lie in the output.
             suspect = is_link or entry.inode() == inode
             error = _refusal(path, output) if suspect else None
             yield _Found(path, _is_directory(entry), is_link, error)
@@ -94,7 +94,7 @@ def _is_directory(entry: os.DirEntry) -> bool:
     try:
         return entry.is_dir()
     except OSError as error:
-        # A link to itself leads nowhere; of anything else, entering it will name the reason.
+        # A link to itself leads nowhere; entering anything else gives the reason.
         return error.errno != errno.ELOOP
 
 

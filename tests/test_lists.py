@@ -173,9 +173,9 @@ def test_damage_inside_a_list_is_reported(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("list.txt", b"PAR1\0\0", "no text"),
-        ("list", "ü.png".encode("utf-16"), "no text"),
-        ("list.parquet", b"a.png\n", "no Parquet file"),
+        ("list.txt", b"PAR1\0\0", "not text"),
+        ("list", "ü.png".encode("utf-16"), "not text"),
+        ("list.parquet", b"a.png\n", "not a Parquet file"),
         ("list.csv.gz", b"\x1f\x8b", "compressed"),
     ],
 )
@@ -375,7 +375,7 @@ def test_list_without_root_reports_nothing_as_vanished(run_job, folder, tmp_path
         (("--input_list", "{0}/empty.txt"), 4, "nothing is listed in"),
         (("--input_list", "{0}/good.parquet", "--input_list", "{0}/empty.txt", "--fail_on_empty"),
          4, "nothing is listed in"),
-        (("--input", "{0}/*.png", "--input_root", "{0}"), 2, "input_root: is of lists"),
+        (("--input", "{0}/*.png", "--input_root", "{0}"), 2, "input_root: applies to lists only"),
         ((), 2, "or a list of URIs with input_list"),
     ],
 )  # fmt: skip
