@@ -11,7 +11,7 @@ import time
 from pipeline.runners.lifetime import leaving_on_signals
 from pipeline.terminal import printable
 
-# Not the process's own age: it counts what a shell did before it became this process.
+# Not the age of the process, which may include a shell's work before its exec.
 _STARTED = time.monotonic()
 
 
@@ -19,22 +19,22 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs the command; returns its exit code.
 
     Args:
-      arguments: of the command; None: those of this process, whose start-up counts as part of the
-        run. Other callers may have done anything before.
+      arguments: of the command; None: those of this process, whose start-up then counts as part of
+        the run.
     """
     started = _STARTED if arguments is None else time.monotonic()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # file names need not be Unicode
-    # Garbage collection is off during start-up, which makes half a million objects that stay:
-    # looking through them would take a tenth of it. Runner.run enables it again.
+    # Garbage collection is off during start-up, which makes half a million lasting objects: to
+    # search them takes a tenth of the time. Runner.run enables it again.
     gc.disable()
     try:
         with leaving_on_signals():
             return _main(sys.argv[1:] if arguments is None else arguments, started)
     finally:
         if arguments is None:
-            gc.freeze()  # the process ends now: a last look for garbage would take a second
+            gc.freeze()  # the process ends now: a last collection would take a second
         else:
             gc.unfreeze()
             gc.enable()
@@ -46,9 +46,9 @@ def _main(arguments: list[str], started: float) -> int:
 
     try:
         if "--verbose" not in arguments:
-            _silence_libraries()  # before parsing, which asks Beam for the names of its options
+            _silence_libraries()  # before parsing, which may load Beam
         command = parse(arguments)
-        # Arrow's own pools keep what each of many threads once needed to write rows.
+        # Arrow's own pools keep the memory that each thread once needed to write rows.
         os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
         # Imported after parsing: it loads Apache Beam, and --help should not wait for that.
         from pipeline.run import run
@@ -61,7 +61,7 @@ def _main(arguments: list[str], started: float) -> int:
 
 def _silence_libraries() -> None:
     logging.basicConfig(level=logging.ERROR)
-    # What ends a run is told once, by the run itself.
+    # The run itself reports the error that ends it.
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("ABSL_MIN_LOG_LEVEL", "3")

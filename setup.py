@@ -1,11 +1,26 @@
 """Packaging; Apache Beam's --setup_file takes this file to install the job on remote workers."""
 
 import re
+from itertools import chain
 from pathlib import Path
 
 from setuptools import find_packages, setup
 
 ROOT = Path(__file__).parent
+# What users install beside the package, by extra.
+EXTRAS = {
+    "openvino": ["openvino>=2025.0"],  # the fast engine for CPUs
+    "heif": ["pi-heif>=1.4"],  # HEIC, the photographs of phones
+    "s3": ["boto3>=1.36"],  # docs/object-stores.md
+    "gcs": ["google-cloud-storage>=3.1"],
+    "dataflow": ["apache-beam[gcp]>=2.77"],  # docs/dataflow.md
+}
+# Tools, fake stores, other readers of shards, a second training backend, and the benchmarks' peers.
+DEVELOPMENT = [
+    "pytest>=8", "pytest-xdist>=3.8", "coverage>=7.10", "hypothesis>=6.100", "ruff>=0.8",
+    "pip-tools>=7.4", "moto[server]>=5.1", "gcp-storage-emulator>=2024.8", "webdataset>=1.0",
+    "datasets>=5.0", "jax>=0.5", "onnx>=1.17", "onnxruntime>=1.20",
+]  # fmt: skip
 VERSION = re.search(
     r'^VERSION = "(.+)"', (ROOT / "pipeline" / "version.py").read_text(), re.MULTILINE
 )[1]
@@ -48,40 +63,6 @@ setup(
         "tqdm>=4.66",
         "psutil>=6.0",
     ],
-    extras_require={
-        # The fast engine for CPUs.
-        "openvino": ["openvino>=2025.0"],
-        # HEIC, the photographs of phones.
-        "heif": ["pi-heif>=1.4"],
-        # Object stores: docs/object-stores.md.
-        "s3": ["boto3>=1.36"],
-        "gcs": ["google-cloud-storage>=3.1"],
-        # Dataflow's client; see docs/dataflow.md.
-        "dataflow": ["apache-beam[gcp]>=2.77"],
-        # Checked against requirements/lock.txt; see the Makefile.
-        "dev": [
-            "openvino>=2025.0",
-            "pi-heif>=1.4",
-            "apache-beam[gcp]>=2.77",
-            "boto3>=1.36",
-            "google-cloud-storage>=3.1",
-            "moto[server]>=5.1",
-            "gcp-storage-emulator>=2024.8",
-            # What reads shards elsewhere reads ours in the tests.
-            "webdataset>=1.0",
-            "datasets>=5.0",
-            # A second backend for training, which tests resume on.
-            "jax>=0.5",
-            # Peers that the benchmarks compare with.
-            "onnx>=1.17",
-            "onnxruntime>=1.20",
-            "pytest>=8",
-            "pytest-xdist>=3.8",
-            "coverage>=7.10",
-            "hypothesis>=6.100",
-            "ruff>=0.8",
-            "pip-tools>=7.4",
-        ],
-    },
+    extras_require=EXTRAS | {"dev": [*chain.from_iterable(EXTRAS.values()), *DEVELOPMENT]},
     entry_points={"console_scripts": ["srcnn-beam=run_pipeline:main"]},
 )

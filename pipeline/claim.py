@@ -1,4 +1,4 @@
-"""One run at a time writes to an OUTPUT: the run's claim on it."""
+"""The lock of an OUTPUT: one run at a time writes to it."""
 
 import json
 import os
@@ -27,15 +27,13 @@ _SETTLE_SECONDS = 2.0
 class Claim:
     """A context in which this run alone writes to OUTPUT.
 
-    The claim is a file that names its holder and is renewed while the run is at work. A holder on
-    this machine whose process is gone, and one that has not renewed for five minutes, is dead: its
-    claim is taken over. The file is made at one stroke. On object stores that know no conditional
-    put the last of several that come at once wins, and the others notice.
+    The claim is a file that names its holder, who renews it. A holder is dead if its process on
+    this machine is gone, or if it has not renewed for five minutes: then the claim is taken over.
+    The file is created atomically; on object stores without conditional writes the last of several
+    simultaneous writers wins, and the others notice.
 
-    Args:
-      store: OUTPUT, and the run's name.
-      take_over: take the claim from a holder that may be alive.
-      on_loss: called in a thread of its own when another run has taken the claim over.
+    With `take_over` it is also taken from a holder that may be alive. `on_loss` is called with the
+    reason, in another thread, when another run has taken it over.
     """
 
     def __init__(self, store: OutputStore, take_over: bool, on_loss: Callable[[str], None]):
@@ -69,15 +67,15 @@ class Claim:
         while not self._try_create():
             holder = self._read()
             if self._is_ours(holder):
-                break  # the answer to a put was lost, and its repetition refused
+                break  # the answer to the first try of a put was lost
             if holder is None:
                 continue
             if not self._take_over and not self._is_dead(holder):
                 raise UsageError(
                     f"output: {self._store.root!r} is being written by run "
                     f"{holder.get('run_id')} on {holder.get('host')} (process "
-                    f"{holder.get('pid')}) since {holder.get('since')}; wait for its end. If it "
-                    "is surely dead: --take_over"
+                    f"{holder.get('pid')}) since {holder.get('since')}; wait for its end, or if "
+                    "it is dead use --take_over"
                 )
             self._remove(holder)
 
@@ -98,12 +96,12 @@ class Claim:
             return False
         if local or not self._store.create(CLAIM, content):
             return True
-        # Written twice: this store knows no conditions.
+        # The second write succeeded as well: this store has no conditional writes.
         time.sleep(_SETTLE_SECONDS)
         return self._is_ours(self._read())
 
     def _remove(self, holder: dict[str, Any]) -> None:
-        """Removes a dead holder's claim, and no other that has come in its place."""
+        """Removes the claim of a dead holder, unless another has replaced it."""
         current = self._read()
         if current is not None and current.get("token") == holder.get("token"):
             self._store.delete(CLAIM)
@@ -115,7 +113,7 @@ class Claim:
             return None
         except ValueError:
             holder = None
-        return holder if isinstance(holder, dict) else {}  # damaged: nobody's
+        return holder if isinstance(holder, dict) else {}  # damaged: of no holder
 
     def _is_ours(self, holder: dict[str, Any] | None) -> bool:
         return holder is not None and holder.get("token") == self._held["token"]
@@ -150,7 +148,7 @@ class Claim:
 
 
 def _process_space() -> str:
-    """Where a process number means the same process; containers may share a host's name."""
+    """The namespace of process numbers: containers may share a host's name."""
     with suppress(OSError):
         return os.readlink("/proc/self/ns/pid")
     return ""

@@ -1,4 +1,4 @@
-"""The end of a run: report, summary and pages of what the workers left."""
+"""The end of a run: report, summary and pages from the files of the workers."""
 
 import json
 from collections.abc import Callable
@@ -14,58 +14,34 @@ from pipeline.runners.base import RunnerError
 
 
 def check_shared(job: Job) -> None:
-    """Checks that the workers saw the inputs, and wrote where this process reads.
-
-    Raises:
-      RunnerError: they did not.
-    """
-    path = totals_path(job.store)
+    """Raises RunnerError unless workers saw the inputs and wrote where this process reads."""
+    path, problem = totals_path(job.store), None
     if job.store.size(path) is None:
-        raise RunnerError(
-            f"the workers' results are not in {job.store.root!r}; name a place that all of them "
-            "and this process share"
-        )
-    if not json.loads(job.store.read(path))["counts"]["matched"]:
-        raise RunnerError(
-            "the workers found none of the inputs; name a place that all of them and this process "
-            "share"
-        )
+        problem = f"the workers' results are not in {job.store.root!r}"
+    elif not json.loads(job.store.read(path))["counts"]["matched"]:
+        problem = "the workers found none of the inputs"
+    if problem:
+        raise RunnerError(f"{problem}; name a place that all workers and this process share")
 
 
 def conclude(job: Job, manifest: Manifest, elapsed: Callable[[], float]) -> dict[str, Any]:
-    """Makes report, summary and pages of what the workers left, and marks the run as complete.
+    """Writes report, summary and pages, marks the run as complete and returns the summary.
 
-    Args:
-      job: whose pipeline has ended.
-      manifest: of the run.
-      elapsed: returns the seconds since the run began.
-
-    Returns:
-      The summary.
-
-    Raises:
-      RuntimeError: an image was lost or counted twice.
-      OSError: something could not be read or written.
+    `elapsed` returns the seconds since the run began. RuntimeError: an image was lost or counted
+    twice.
     """
     totals: dict[str, Any] = json.loads(job.store.read(totals_path(job.store)))
     rows = compact_journal(job.store, job.store.run_id)
-    problem = reconcile(totals, rows)
-    if problem:
+    if problem := reconcile(totals, rows):
         raise RuntimeError(problem)
-    counts = totals["counts"]
+    counts, seconds = totals["counts"], elapsed()
     within = counts["failed"] <= job.config.allowed_failures(counts["matched"])
-    code = ExitCode.OK if within else ExitCode.FAILURES
-    seconds = elapsed()
-    summary = (
-        describe_job(job)
-        | totals
-        | {
-            "started_at": manifest.started_at.isoformat(),
-            "wall_seconds": seconds,
-            "megapixels_per_second": totals["megapixels"] / seconds,
-            "exit_code": code,
-        }
-    )
+    summary = describe_job(job) | totals | {
+        "started_at": manifest.started_at.isoformat(),
+        "wall_seconds": seconds,
+        "megapixels_per_second": totals["megapixels"] / seconds,
+        "exit_code": ExitCode.OK if within else ExitCode.FAILURES,
+    }  # fmt: skip
     store, directory = job.store, job.run_directory
     store.write(f"{directory}/summary.json", to_json(summary))
     write_run_page(store, store.run_id, summary)

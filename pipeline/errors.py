@@ -1,20 +1,20 @@
-"""How a run can end, and the errors that end it before it begins."""
+"""Exit codes, and the errors that end a run before it begins."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from storage.errors import StoreError
 
-# What ends a run without being a bug, by the error's name: from a worker it comes as text.
+# Errors that end a run without being bugs, by name, because those of workers arrive as text.
 REMEDIES = {
     "OutputFullError": "make room and run it again",
     "StoreError": "run it again",
-    "DamagedReportError": "move it away and run it again: what it tells of is restored again",
+    "DamagedReportError": "move it away and run it again: its images are restored again",
 }
 
 
 class ExitCode:
-    """Exit codes of the command; ended by a signal it is 128 and the signal's number."""
+    """Exit codes of the command; after a signal the code is 128 + its number."""
 
     OK = 0
     CRASHED = 1
@@ -25,11 +25,7 @@ class ExitCode:
 
 
 class UsageError(ValueError):
-    """The configuration cannot be run; nothing was touched.
-
-    Attributes:
-      exit_code: what the command ends with.
-    """
+    """The configuration cannot be run; nothing was touched. The message says why."""
 
     exit_code = ExitCode.USAGE
 
@@ -42,7 +38,7 @@ class NothingMatchedError(UsageError):
 
 @contextmanager
 def about(option: str, value: str) -> Iterator[None]:
-    """A context whose errors become usage errors that name an option and its value."""
+    """A context that turns errors into usage errors which name an option and its value."""
     try:
         yield
     except UsageError:

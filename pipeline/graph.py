@@ -1,4 +1,4 @@
-"""The data flow of the whole job, in one function."""
+"""The data flow of the whole job; `build` is the whole graph."""
 
 import os
 from functools import partial
@@ -8,9 +8,10 @@ import apache_beam as beam
 from codec.encode import EncodeSettings
 from pipeline.job import Job
 from pipeline.progress import ProgressFile
+from pipeline.reporting.combine import CombineWhereMade
 from pipeline.reporting.comparisons import WriteComparisons
 from pipeline.reporting.report import EndRow
-from pipeline.reporting.summary import MATCHED, WriteTotals
+from pipeline.reporting.summary import MATCHED, SummaryFn, write_totals
 from pipeline.version import versions
 from transforms.crop import CropToYCrCb
 from transforms.degrade import Degrade
@@ -38,19 +39,19 @@ def build(
     """Adds the job to a pipeline.
 
     Only references and old rows cross the shuffles in MatchImages, and only combined figures those
-    behind the chain: images live within one fused stage. Every stage's failures are rows already
-    and meet in `ended`.
+    after the chain: images live within one fused stage. Failures leave every stage as rows and meet
+    in `ended`.
 
     Args:
       pipeline: an empty pipeline.
-      job: what to do.
-      past: files of the report of earlier runs, below OUTPUT.
-      progress: where to report progress to, on a runner of this machine.
-      engine_threads: that the network and OpenCV take for one image, where the job does not say.
-      image_threads: that work on images of shards in a process; 0: one for each core there.
+      job: the job.
+      past: paths of the rows of earlier runs in OUTPUT.
+      progress: the file of progress events, if the workers are on this machine.
+      engine_threads: threads of network and OpenCV for one image, unless the job names them.
+      image_threads: images of shards that a process restores at a time; 0: one for each core.
 
     Returns:
-      Collections of what is written last; when they are complete, so is the run.
+      The last collections; the run is complete when they are.
     """
     refs, unmatched = match(pipeline, job, past, progress)
     chain = stages(job, engine_threads)
@@ -70,7 +71,7 @@ def build(
 def restore_shards(
     job: Job, chain: list[beam.PTransform], progress: ProgressFile | None, threads: int
 ) -> RestoreShards:
-    """What becomes of shards; for the arguments see `stages` and `build`."""
+    """The branch of shards, which runs the stages within one transform."""
     c = job.config
     rules = ShardRules(
         image_column=c.image_column,
@@ -78,12 +79,12 @@ def restore_shards(
         figures=shard_figures(c.mode) if c.figures_in == "shards" else (),
         on_failure=c.on_failure,
     )
-    tell = (partial(progress.add, "matched"), progress.add) if progress else (None, None)
-    return RestoreShards(chain, rules, c.output_format, threads, *tell)
+    events = (partial(progress.add, "matched"), progress.add) if progress else (None, None)
+    return RestoreShards(chain, rules, c.output_format, threads, *events)
 
 
 def stages(job: Job, engine_threads: int) -> list[beam.PTransform]:
-    """What is done to an image, in order; each gives (images, failed rows), the last one rows."""
+    """The stages of an image; each returns (images, failed rows), the last one (rows, failed)."""
     c, restoration, card = job.config, job.restoration, job.weights.card
     return [
         ReadImages(c.max_megapixels, c.max_seconds, c.largest_input),
@@ -109,16 +110,12 @@ def report(
     """Adds the end of the job: rows to journal, totals and comparison pictures.
 
     Args:
-      job: what to do.
-      matched: collections of all that was matched, references or rows.
+      job, progress: see build, also for the result.
+      matched: collections of everything that was matched, references or rows.
       ended: collections of rows.
-      progress: where to report progress to, on a runner of this machine.
-      in_shards: rows of the images of shards, whose progress was reported when they were made.
-
-    Returns:
-      See build.
+      in_shards: rows of images in shards, whose progress was reported before.
     """
-    # Ended where they arise: a runner may hold a flattened collection back until all are done.
+    # Not flattened first: a runner may hold a flattened collection back until all are done.
     end = partial(EndRow, run_columns(job), job.shard_fingerprint, job.store)
     rows = tuple(some | f"EndRow{n}" >> beam.ParDo(end(progress)) for n, some in enumerate(ended))
     if in_shards is not None:
@@ -127,7 +124,8 @@ def report(
         some | f"Matched{index}" >> beam.FlatMap(_marker) for index, some in enumerate(matched)
     )
 
-    totals = (*rows, *markers) | "WriteTotals" >> WriteTotals(job.store)
+    combined = (*rows, *markers) | "CombineTotals" >> CombineWhereMade(SummaryFn())
+    totals = combined | "WriteTotals" >> beam.Map(write_totals, job.store)
     if job.config.comparisons == "none":
         return (totals,)
     return totals, rows | "WriteComparisons" >> WriteComparisons(job)
@@ -140,14 +138,9 @@ def match(
     progress: ProgressFile | None = None,
     dry: bool = False,
 ) -> tuple[beam.PCollection, beam.PCollection]:
-    """Adds the front of the job, which finds what is to be restored: (references, rows).
+    """Adds the front of the job: returns references of images to restore, and rows of the others.
 
-    Args:
-      pipeline: an empty pipeline.
-      job: what to do.
-      past: files of the report of earlier runs, below OUTPUT.
-      progress: where to report progress to, on a runner of this machine.
-      dry: decide only, and touch nothing.
+    The arguments are those of build; `dry`: decide only, and touch nothing.
     """
     c = job.config
     policy = Policy(

@@ -1,10 +1,9 @@
-"""Lists the runs of an OUTPUT, and tells what changed from one to another.
+"""Lists the runs of an OUTPUT, or compares two of them.
 
     python -m pipeline.history OUTPUT
     python -m pipeline.history OUTPUT compare RUN_A RUN_B --min_psnr_gain 0.05 --max_regression 0.5
 
-A run is named by its id, by the beginning of one, or as `latest` or `previous` (of those that are
-complete).
+A run is named by its id, by the beginning of its id, or as `latest` or `previous` complete run.
 """
 
 import argparse
@@ -15,7 +14,7 @@ from dataclasses import asdict
 from typing import Any
 
 from pipeline.errors import ExitCode, UsageError
-from pipeline.reporting.history import Comparison, Run, compare, find_run, gates, list_runs
+from pipeline.reporting.history import compare, find_run, gates, list_runs
 from pipeline.reporting.render import render
 from pipeline.reporting.summary import to_json
 from pipeline.terminal import printable
@@ -52,23 +51,25 @@ def _parser() -> argparse.ArgumentParser:
         description="List the runs of an OUTPUT, or compare two.",
         epilog="exit codes: 0 done; 2 bad usage; 5 a gate failed",
     )
-    parser.add_argument("output", help="OUTPUT of the runs")
-    parser.add_argument("--limit", type=int, metavar="N", help="the newest N runs only")
-    parser.add_argument("--json", action="store_true", help="machine-readable")
+    parser.add_argument("output", help="directory or URI that the runs wrote to")
+    parser.add_argument("--limit", type=int, metavar="N", help="list only the newest N runs")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     commands = parser.add_subparsers(dest="command")
-    two = commands.add_parser("compare", help="what changed from run A to run B")
+    two = commands.add_parser("compare", help="compare run B with run A")
     two.add_argument("a", help="run id, the beginning of one, latest or previous")
     two.add_argument("b", help="the same")
-    two.add_argument("--figure", metavar="NAME", help="compare by it [psnr or consistency_psnr]")
+    two.add_argument(
+        "--figure", metavar="NAME", help="figure to compare by [psnr or consistency_psnr]"
+    )
     two.add_argument(
         "--min_psnr_gain", type=float, metavar="DB",
-        help="gate: the mean of that figure over images of both runs must improve by this at least",
+        help="gate: least improvement of the mean of that figure, over images of both runs",
     )  # fmt: skip
     two.add_argument(
         "--max_regression", type=float, metavar="DB",
-        help="gate: no image may lose more of that figure, and none may newly fail",
+        help="gate: largest loss of an image in that figure; no image may newly fail",
     )  # fmt: skip
-    two.add_argument("--csv", metavar="FILE", help="write the differences of all images")
+    two.add_argument("--csv", metavar="FILE", help="write the differences of all images to FILE")
     return parser
 
 
@@ -87,22 +88,19 @@ def _compare(store: OutputStore, options: argparse.Namespace) -> int:
         }  # fmt: skip
         print(to_json(_finite(content)).decode())
     else:
-        print(_format_comparison(a, b, comparison))
+        worse = comparison.images[comparison.improvements < 0]
+        text = render(
+            "comparison.txt", a=a, b=b, comparison=comparison, worse=list(worse.itertuples()),
+            better=int((comparison.improvements > 0).sum()), shown=_SHOWN,
+        )  # fmt: skip
+        print(text)
     for problem in failed:
         print(f"gate failed: {problem}", file=sys.stderr)
     return ExitCode.GATE if failed else ExitCode.OK
 
 
-def _format_comparison(a: Run, b: Run, comparison: Comparison) -> str:
-    worse = comparison.images[comparison.improvements < 0]
-    return render(
-        "comparison.txt", a=a, b=b, comparison=comparison, worse=list(worse.itertuples()),
-        better=int((comparison.improvements > 0).sum()), shown=_SHOWN,
-    )  # fmt: skip
-
-
 def _finite(value: Any) -> Any:
-    """The same with what JSON cannot hold as words."""
+    """The value with infinite numbers as texts, because JSON has none."""
     if isinstance(value, dict):
         return {key: _finite(one) for key, one in value.items()}
     if isinstance(value, (list, tuple)):

@@ -1,4 +1,4 @@
-"""A job ready to be built: configuration, verified weights, chosen engine, place to write."""
+"""A job that is ready to be built: configuration, verified weights, engine and OUTPUT."""
 
 import hashlib
 import json
@@ -20,28 +20,32 @@ from storage.errors import StoreError
 from storage.store import OutputStore, read_small
 from weights import DIRECTORY
 
-# Where no model is named, the first that has weights for what is asked. Published figures are of
-# SRCNN; what people restore is real, and gets the best there is.
+# If no model is named, the first with weights for the options: in evaluate mode SRCNN, whose
+# figures are published; in restore mode the best for real photographs.
 _PREFERRED = {
     "evaluate": ("srcnn-955", "photo-large"),
     "restore": ("photo-large", "subpixel-large", "srcnn-955"),
 }
-# Options that decide what shards hold, and not what images do.
+# Options that change the pixels or metadata of every result.
+_OF_IMAGES = (
+    "mode", "scale", "kernel", "protocol", "border", "output_format", "quality", "metadata",
+)  # fmt: skip
+# Options that change the content of shards, but not of images.
 _OF_SHARDS = ("image_column", "shards", "figures_in", "on_failure", "skip_above")
 
 
 @dataclass(frozen=True)
 class Job:
-    """What the graph builder needs.
+    """The input of the graph builder.
 
     Attributes:
       config: the validated configuration.
       weights: verified weights.
-      engine: the engine's name, `auto` resolved.
-      store: where everything is written; names the run.
-      warnings: what the user should know before it runs.
-      names_fold: whether the output takes names for the same that differ in case or in how their
-        letters are composed.
+      engine: name of the engine, `auto` resolved.
+      store: OUTPUT and the name of the run.
+      warnings: for the user, before the run.
+      names_fold: whether OUTPUT's file system treats names as equal that differ in case or in the
+        composition of their letters.
     """
 
     config: JobConfig
@@ -53,7 +57,7 @@ class Job:
 
     @property
     def restoration(self) -> Restoration:
-        """What is asked of every image."""
+        """The restoration of every image."""
         c, card = self.config, self.weights.card
         degradation = Degradation(c.protocol, c.scale, c.kernel, parse_steps(c.degrade))
         return Restoration(
@@ -62,41 +66,30 @@ class Job:
 
     @property
     def run_directory(self) -> str:
-        """The run's own directory below OUTPUT."""
+        """The run's directory below OUTPUT."""
         return f"runs/{self.store.run_id}"
 
     @property
-    def gallery(self) -> str:
-        """The directory of its page's pictures, below OUTPUT."""
-        return f"{self.run_directory}/gallery"
-
-    @property
     def fingerprint(self) -> str:
-        """Hash of everything in the configuration that changes what the images hold."""
+        """Hash of all settings that change the pixels or metadata of results."""
         return _hashed(self._settings())
 
     @property
     def shard_fingerprint(self) -> str:
-        """The same for shards, which some further options decide."""
+        """The fingerprint of shards, whose content depends on further options."""
         figures = ("without",) if self.config.figures_in == "shards" else ()
         return _hashed(self._settings() | self._unlike_defaults((*_OF_SHARDS, *figures)))
 
     def _settings(self) -> dict[str, Any]:
-        config = self.config
+        config, card = self.config, self.weights.card
         parts: dict[str, Any] = {
             "algorithm": 3,  # raised when the same settings give other pixels
-            "mode": config.mode,
-            "scale": config.scale,
-            "kernel": config.kernel,
-            "protocol": config.protocol,
-            "border": config.border,
-            "output_format": config.output_format,
-            "quality": config.quality,
-            "metadata": config.metadata,
-            "weights_sha256": self.weights.card.sha256,
-            "chroma_taps": self.weights.card.chroma_taps,
+            **{name: getattr(config, name) for name in _OF_IMAGES},
+            "weights_sha256": card.sha256,
+            "chroma_taps": card.chroma_taps,
         }
-        # Only what is not as it was before there were such settings: earlier hashes must be met.
+        # Later settings count only where they differ from their defaults, so that earlier hashes
+        # stay valid.
         if config.degrade != "shrink":
             parts |= {"degrade": config.degrade, "seed": config.seed}
         return parts | self._unlike_defaults(("strength", "fit", "ensemble"))
@@ -117,8 +110,8 @@ def _hashed(parts: dict[str, Any]) -> str:
 def prepare_job(config: JobConfig) -> Job:
     """Chooses and verifies the weights and names the run. Touches nothing.
 
-    The weights bring what the configuration leaves open: kernel and protocol of their model card
-    and, where they are named by file or by whole name, the scale.
+    The model card completes options that are not given: kernel and protocol, and for weights that
+    are named by file or full name the scale.
 
     Raises:
       UsageError: there are no such weights, they are damaged, or their network enlarges by another
@@ -162,8 +155,8 @@ def _check_scale(config: JobConfig, card: ModelCard) -> None:
     upscale = card.architecture.upscale
     if card.architecture.sees_small and config.scale != upscale:
         raise UsageError(
-            f"scale: {config.scale}: {card.name} sees the small picture and makes it {upscale} "
-            f"times as large; give --scale {upscale}, or another --model"
+            f"scale: {config.scale}: {card.name} enlarges {upscale} times; give --scale {upscale}, "
+            "or another --model"
         )
 
 
@@ -180,7 +173,7 @@ def _completed(config: JobConfig, card: ModelCard) -> JobConfig:
     open_fields = {"scale", "protocol"} - given.keys()
     given = {"model": card.architecture.name} | given
     if "kernel" not in given and given.get("protocol", card.protocol) == card.protocol:
-        open_fields.add("kernel")  # a kernel means something in its own protocol only
+        open_fields.add("kernel")  # kernels belong to a protocol
     return load_config({name: getattr(card, name) for name in open_fields} | given)
 
 
@@ -193,5 +186,6 @@ def _mismatches(config: JobConfig, weights: Weights) -> Iterator[str]:
     if asked != meant:
         yield (
             f"{card.name} was made for {card.degradation}, "
-            f"the run is x{config.scale} {config.kernel} ({config.protocol})"
+            f"the run is x{config.scale} {config.kernel} ({config.protocol}); results may be worse "
+            "than those of a model that fits, see --list_models"
         )

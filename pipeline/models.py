@@ -1,4 +1,4 @@
-"""What is said of shipped weights: the table of `--list_models`, and which others do better."""
+"""Describes shipped weights: the table of `--list_models`, and recommendations."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,11 +10,7 @@ _COLUMNS = ("model", "undoes", "multiply-adds/px", *(f"{name}, dB" for name in _
 
 
 def describe_models(directory: Path) -> str:
-    """Every model of a directory with what it undoes, what it costs and what it gains.
-
-    Raises:
-      WeightsError: a model card is missing or damaged.
-    """
+    """A table of the models of a directory: the degradation that each undoes, its cost and gain."""
     rows = [_COLUMNS]
     for card in list_weights(directory).values():
         cost = f"{card.architecture.multiply_adds:,}"
@@ -27,15 +23,15 @@ def describe_models(directory: Path) -> str:
     lines.insert(1, "  ".join("-" * width for width in widths))
     return "\n".join(lines) + (
         "\n\nPSNR of degraded -> restored images, mean of the set: B, G and R together for opencv, "
-        "luma for\nmatlab. Chosen by --model ARCHITECTURE, --scale, --kernel and --protocol, or by "
-        "the whole name."
+        "luma for\nmatlab. Choose by --model ARCHITECTURE, --scale, --kernel and --protocol, or by "
+        "the full name."
     )
 
 
 def other_choice(card: ModelCard, shipped: Iterable[ModelCard]) -> str | None:
-    """A model that undoes the same better, or else much faster, in words; None if none does.
+    """A model for the same degradation that is better, or else much faster, in words, or None.
 
-    Quality is the mean gain on Set5, cost multiply-adds per pixel, both of the model cards.
+    Quality is the mean gain on Set5, cost the multiply-adds per pixel; both are on the model cards.
     """
     same = [c for c in shipped if c.made_for == card.made_for and _quality(c) is not None]
     own, cost = _quality(card), card.architecture.multiply_adds
@@ -59,7 +55,7 @@ def _quality(card: ModelCard) -> float | None:
 
 
 def _gain(card: ModelCard, name: str) -> str:
-    """Figures of a named set, over colours where the card has them."""
+    """PSNR on a named set before and after; over colours if the card has that, else of luma."""
     figures = card.figures.get(name, {})
     prefix = "psnr" if "psnr_enhanced" in figures else "psnr_y"
     try:

@@ -1,9 +1,10 @@
-"""The command line: own flags, derived from JobConfig, and Beam's, passed through."""
+"""The command line: flags derived from JobConfig; Beam's options are passed through."""
 
 import argparse
+import sys
 import textwrap
 from dataclasses import dataclass
-from typing import Any, Literal, get_args, get_origin
+from typing import Literal, NoReturn, get_args, get_origin
 
 from pipeline.config import JobConfig, load_config, nearest
 from pipeline.errors import UsageError
@@ -14,23 +15,22 @@ examples:
   measure a model on your own photographs (x2, full-size output):
     python run_pipeline.py --input 'photos/**/*.jpg' --output out
 
-  the literature's figures (luma PSNR, MATLAB's bicubic), without pictures:
+  measure as the literature does (luma PSNR, MATLAB's bicubic), without pictures:
     python run_pipeline.py --config configs/paper.yaml \\
         --input 'Set5/*.png' --output out --comparisons none
 
-  restore what a list names, without a glob:
+  enlarge a folder twofold:
+    python run_pipeline.py --mode restore --input 'scans/*.png' --output big
+
+  restore the images of a list:
     python run_pipeline.py --mode restore --input_list photos.parquet --output big
 
-  enlarge a folder twofold, on two of the machine's cores (default: all):
-    python run_pipeline.py --mode restore --input 'scans/*.png' --output big \\
-        --direct_num_workers 2
-
-  on a cluster, by Beam's options (docs/flink.md):
+  run on a cluster, by Beam's options (docs/flink.md, docs/dataflow.md):
     python run_pipeline.py --input '/data/in/*.png' --output /data/out \\
         --runner PortableRunner --job_endpoint localhost:8099 \\
         --environment_type EXTERNAL --environment_config localhost:50000
 
-object stores (extras s3 and gcs; credentials from the environment, docs/object-stores.md):
+  read from and write to object stores (docs/object-stores.md):
     python run_pipeline.py --input 's3://photos/**/*.jpg' --output s3://results
 
 exit codes:
@@ -42,23 +42,14 @@ exit codes:
   5  python -m pipeline.history: a gate failed
   130, 143  interrupted (SIGINT, SIGTERM)
 
-Every option of Apache Beam is passed through: --runner, --direct_num_workers, ...
-Dashes and underscores are the same in option names.
+Options of Apache Beam are passed through, such as --direct_num_workers 2 for two workers.
+Option names may have dashes or underscores.
 """
 
 
 @dataclass(frozen=True)
 class Command:
-    """A parsed command line.
-
-    Attributes:
-      config: the job.
-      beam_arguments: options for Apache Beam.
-      dry_run: show what would happen and touch nothing.
-      verbose: show the libraries' logs, and tracebacks.
-      quiet: show neither progress nor summary.
-      json: print the summary as JSON.
-    """
+    """A parsed command line: the job, Beam's options, and the options of the group Running."""
 
     config: JobConfig
     beam_arguments: list[str]
@@ -66,22 +57,6 @@ class Command:
     verbose: bool
     quiet: bool = False
     json: bool = False
-
-
-class _ListModels(argparse.Action):
-    """Prints the table of shipped weights and exits, as `--version` does."""
-
-    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
-        # Imported here: only this needs to read weights.
-        from pipeline.models import describe_models
-        from srcnn.errors import WeightsError
-        from weights import DIRECTORY
-
-        try:
-            print(describe_models(DIRECTORY))
-        except WeightsError as error:
-            raise UsageError(str(error)) from None
-        parser.exit()
 
 
 class _Parser(argparse.ArgumentParser):
@@ -93,13 +68,15 @@ def parse(arguments: list[str]) -> Command:
     """Parses and validates a command line; `--help`, `--version` and `--list_models` exit.
 
     Raises:
-      UsageError: the message says what is wrong and what would be right.
+      UsageError: the message names the error and the remedy.
     """
     parser = build_parser()
     options, rest = parser.parse_known_args([_with_underscores(a) for a in arguments])
+    if options.list_models:
+        _list_models()
     _refuse_unknown(rest, parser)
     if stores := [word for word in rest if word.startswith("--s3_")]:
-        # Workers know nothing of them, and the manifest would show them.
+        # They would not reach the workers, and the manifest would show them.
         raise UsageError(
             f"{stores[0].partition('=')[0]}: object stores take credentials and endpoints from the "
             "environment: AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, ..."
@@ -111,8 +88,21 @@ def parse(arguments: list[str]) -> Command:
     }
     config = load_config(given, options.config)
     if options.json and options.dry_run:
-        raise UsageError("--json prints the summary of a run; --dry_run makes none")
+        raise UsageError("--json prints the summary of a run; a --dry_run has none")
     return Command(config, rest, options.dry_run, options.verbose, options.quiet, options.json)
+
+
+def _list_models() -> NoReturn:
+    # Imported here: only this option reads weights.
+    from pipeline.models import describe_models
+    from srcnn.errors import WeightsError
+    from weights import DIRECTORY
+
+    try:
+        print(describe_models(DIRECTORY))
+    except WeightsError as error:
+        raise UsageError(str(error)) from None
+    sys.exit(0)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -120,7 +110,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="run_pipeline.py",
         description="Restore image datasets with super-resolution (SRCNN) on Apache Beam: "
-        "image globs in, enhanced images and a Parquet metrics report out.",
+        "image globs in, restored images and a Parquet metrics report out.",
         epilog=textwrap.dedent(_EXAMPLES),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -137,10 +127,11 @@ def build_parser() -> argparse.ArgumentParser:
                 f"--{name}", nargs="?", const=True, metavar="true|false", help=description
             )
             continue
+        choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
         group.add_argument(
             f"--{name}",
             action="append" if get_origin(field.annotation) is tuple else "store",
-            metavar=_metavar(name, field.annotation),
+            metavar="|".join(choices) if choices else name.upper(),
             help=description,
         )
     _add_running(parser.add_argument_group("Running"))
@@ -148,30 +139,23 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _add_running(run: argparse._ArgumentGroup) -> None:
-    """Adds the options that are no part of the job."""
+    """Adds the options that are not part of the job."""
     run.add_argument(
-        "--config", metavar="FILE", help="YAML file (or URI) of these options; flags win"
+        "--config", metavar="FILE", help="YAML file (or URI) of these options; flags override it"
     )
-    run.add_argument("--dry_run", action="store_true", help="list what would happen, touch nothing")
-    run.add_argument(
-        "--verbose", action="store_true", help="show the libraries' logs, and tracebacks"
-    )
-    run.add_argument("--quiet", action="store_true", help="show warnings and errors only")
-    run.add_argument(
-        "--json", action="store_true", help="print the summary as JSON, and nothing else there"
-    )
-    run.add_argument(
-        "--list_models", action=_ListModels, nargs=0, help="print the shipped weights and exit"
-    )
+    for name, text in (
+        ("--dry_run", "print the plan and touch nothing"),
+        ("--verbose", "print the libraries' logs, and tracebacks"),
+        ("--quiet", "print warnings and errors only"),
+        ("--json", "print the summary as JSON, and nothing else on standard output"),
+        ("--list_models", "print the shipped weights and exit"),
+    ):
+        run.add_argument(name, action="store_true", help=text)
     run.add_argument("--version", action="version", version=f"srcnn-beam {VERSION}")
 
 
-def _metavar(name: str, annotation: Any) -> str:
-    return "|".join(get_args(annotation)) if get_origin(annotation) is Literal else name.upper()
-
-
 def _with_underscores(argument: str) -> str:
-    """`--max-failures=1%` as `--max_failures=1%`; values are left alone."""
+    """`--max-failures=1%` as `--max_failures=1%`; values are unchanged."""
     if not argument.startswith("--"):
         return argument
     name, equals, value = argument.partition("=")
@@ -179,15 +163,15 @@ def _with_underscores(argument: str) -> str:
 
 
 def _refuse_unknown(rest: list[str], parser: argparse.ArgumentParser) -> None:
-    """Refuses what is neither ours nor Beam's, with the nearest name."""
+    """Refuses arguments that neither this parser nor Beam knows, with the nearest name."""
     if not rest:
         return
-    # Imported only when there is something to ask it: it takes a second.
+    # Imported only if needed: it takes a second.
     from apache_beam.options.pipeline_options import PipelineOptions
 
     from pipeline.runners.table import runner_class
 
-    # Beam's own listing of its parsers is private; each options class adds to one parser.
+    # Beam's own list of its parsers is private; each class adds its options to one parser.
     beam_parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     for options in PipelineOptions.__subclasses__():
         options._add_argparse_args(beam_parser)
@@ -207,9 +191,9 @@ def _refuse_unknown(rest: list[str], parser: argparse.ArgumentParser) -> None:
 
 
 def _without_job_servers(words: list[str], known: list[str]) -> list[str]:
-    """Leaves out options, and their values, that a job server may know: it alone can tell.
+    """The words without options, and their values, that only a job server may know.
 
-    Misspellings of known ones stay.
+    Misspellings of known options stay.
     """
     left, value_follows = [], False
     for word in words:

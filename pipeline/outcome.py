@@ -1,4 +1,4 @@
-"""What a run prints: warnings, how it went, why it failed."""
+"""The messages of a run: warnings, the summary, the reason of a failure."""
 
 import sys
 import traceback
@@ -16,35 +16,35 @@ from storage.errors import OutputFullError
 
 
 def report_warnings(job: Job) -> None:
-    """Prints what the user should know before the run."""
+    """Prints the warnings that precede a run."""
     for warning in job.warnings:
         print(f"warning: {printable(warning)}", file=sys.stderr)
 
 
 def report_summary(summary: dict[str, Any], job: Job, command: Command) -> None:
-    """Prints what came of a run, and where that is."""
+    """Prints the summary of a run, and an error if too many images failed."""
     if command.json:
         print(to_json(summary).decode())
     elif not command.quiet:
         print(format_summary(summary))
-        print(_where_to_look(job, summary))
     if summary["exit_code"] == ExitCode.FAILURES:
+        counts, limit = summary["counts"], job.config.max_failures
         print(
-            f"error: {summary['counts']['failed']} images failed, more than --max_failures "
-            f"{job.config.max_failures} allows; mend them, run it again",
+            f"error: {counts['failed']} of {counts['matched']} images failed, more than "
+            f"--max_failures {limit} allows; repair or remove them and run the command again",
             file=sys.stderr,
         )
 
 
 def report_failure(error: Exception, job: Job, runner: str, verbose: bool) -> None:
-    """Prints in one line why a run failed and what would help; to be called in the handler."""
+    """Prints in one line why a run failed and what would help; called while it is handled."""
     if known := find_error(error, REMEDIES):
         name, message = known
         print(f"error: {printable(message)}; {REMEDIES[name]}", file=sys.stderr)
     elif isinstance(error, RunnerError) and not verbose:
         print(
             f"error: the job failed on {runner}, run {job.store.run_id}: {printable(str(error))}. "
-            "What is done is skipped the next time; --verbose shows the runner's own words",
+            "Run it again: finished images are skipped; --verbose shows the runner's messages",
             file=sys.stderr,
         )
     else:
@@ -52,30 +52,15 @@ def report_failure(error: Exception, job: Job, runner: str, verbose: bool) -> No
 
 
 def _report_crash(job: Job, verbose: bool) -> None:
-    """Reports a bug, or a runner's failure: one line, and a file of the traceback."""
+    """Prints one line and writes the traceback to a file: a bug, or a failure of the runner."""
     path, text = f"{job.run_directory}/traceback.txt", traceback.format_exc()
     with suppress(OSError, OutputFullError):
         job.store.write(path, text.encode("utf-8", "backslashreplace"))
     if verbose:
         print(text, file=sys.stderr)
-    said = text.strip().splitlines()[-1]  # of a worker's error, which is a traceback, the error
+    said = text.strip().splitlines()[-1]  # a worker's error is a traceback: its last line
     print(
         f"error: the job crashed: {printable(said[:300])}; run it again to go on; traceback: "
         f"{printable(job.store.uri(path))}, or --verbose",
         file=sys.stderr,
-    )
-
-
-def _where_to_look(job: Job, summary: dict[str, Any]) -> str:
-    places = {}
-    if summary["counts"]["matched"] > summary["in_shards"]:
-        places["images"] = "images/"
-    if summary["in_shards"] and job.config.shards == "write":
-        places["shards"] = "shards/"
-    places["report"] = f"metrics/run_id={job.store.run_id}/"
-    if job.config.comparisons not in ("none", 0):
-        places["comparisons"] = "comparisons/"
-    places["page"] = f"{job.run_directory}/index.html"
-    return "\n" + "\n".join(
-        f"  {name:12} {printable(job.store.uri(path))}" for name, path in places.items()
     )

@@ -1,4 +1,4 @@
-"""Makes the pages of a run and of its OUTPUT anew.
+"""Regenerates the pages of a run and of its OUTPUT.
 
 python -m pipeline.pages OUTPUT [RUN]
 """
@@ -17,15 +17,15 @@ from storage.store import OutputStore
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command; returns its exit code."""
-    parser = argparse.ArgumentParser(prog="pipeline.pages", description="Make the pages anew.")
-    parser.add_argument("output", help="OUTPUT of the runs")
+    parser = argparse.ArgumentParser(prog="pipeline.pages", description="Regenerate the pages.")
+    parser.add_argument("output", help="directory or URI that the runs wrote to")
     parser.add_argument("run", nargs="?", default="latest", help="run id, latest or previous")
     options = parser.parse_args(arguments)
     store = OutputStore(options.output, "pages")
     try:
         run = find_run(store, options.run)
         if not run.counts:
-            raise UsageError(f"run {run.run_id!r} is {run.state}; there is a page of complete runs")
+            raise UsageError(f"run {run.run_id!r} is {run.state}; only complete runs have a page")
         summary = json.loads(store.read(f"runs/{run.run_id}/summary.json"))
         write_run_page(store, run.run_id, summary)
         write_output_page(store)

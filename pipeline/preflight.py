@@ -1,11 +1,14 @@
-"""Pre-run checks of inputs and output: nothing is written that stays."""
+"""Pre-run checks of inputs and output; they leave nothing behind."""
 
 import os
 import unicodedata
 import uuid
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from itertools import islice
+from typing import Any
 
 from pipeline.config import JobConfig
 from pipeline.errors import NothingMatchedError, UsageError, about
@@ -20,63 +23,66 @@ from transforms.errors import EXPECTED_ERRORS
 from transforms.match import expand_glob, fixed_prefix
 from transforms.records import ImageRef, ShardRef
 
-# Objects that are read before a run to see whether any may be.
+# Matches of a glob that are read before a run.
 _PROBED = 3
-# Files of a list that are looked at side by side: each costs a store's answer.
-_LOOKERS = 16
+# Files of a list that are checked in parallel: each costs a request.
+_LIST_THREADS = 16
+_EMPTY_HINT = "check the path, the quotes, and upper and lower case"
 _DIRECTORIES = (".scratch", "images", "shards", "metrics", "runs", "comparisons")
 
 
 def check_places(job: Job) -> Job:
-    """Checks inputs and output; writes nothing that stays.
-
-    Returns:
-      The job, completed by what was found: a warning for each glob or list that has nothing while
-      others do, and whether names fold in the output.
+    """Checks inputs and output; returns the job with `names_fold` and warnings of empty inputs.
 
     Raises:
-      UsageError: an input is a directory, a list is missing or no list, the output lies inside the
+      UsageError: an input is a directory, a list is missing or damaged, the output lies inside the
         inputs, leads elsewhere by a link or cannot be written.
-      NothingMatchedError: no input has anything, or with `fail_on_empty` one does not.
+      NothingMatchedError: all inputs are empty, or with `fail_on_empty` one is.
     """
     config = job.config
     for pattern in config.input:
-        if why := refusal(pattern):
-            raise UsageError(f"input: {pattern!r}: {why}")
-        if os.path.isdir(pattern) if is_local(pattern) else _names_directory(pattern):
-            raise UsageError(
-                f"input: {pattern!r} is a directory; "
-                f"name its images, such as '{pattern.rstrip('/')}/**/*.png'"
-            )
-        same_kind = is_local(pattern) == is_local(config.output)
-        if same_kind and could_match_output(pattern, config.output):
-            raise UsageError(
-                f"output: {config.output!r} lies inside the input glob {pattern!r}; "
-                "results would be taken for inputs. Write somewhere else"
-            )
+        _check_pattern(pattern, config.output)
     empty = [
         *(f"nothing matches {one!r}" for one in config.input if not _any_match(one, config)),
         *(f"nothing is listed in {name!r}" for name in config.input_list if not _any_listed(name)),
     ]
     if empty and (config.fail_on_empty or len(empty) == len(config.input + config.input_list)):
-        raise NothingMatchedError(f"input: {', '.join(empty)}")
-    warnings = (*job.warnings, *empty)
-    names_fold = is_local(config.output) and _check_writable(config.output)
-    if not is_local(config.output):
-        _check_store(config.output)
+        raise NothingMatchedError(f"input: {', '.join(empty)}; {_EMPTY_HINT}")
+    names_fold = False
+    if is_local(config.output):
+        names_fold = _check_writable(config.output)
+    else:
+        with about("output", config.output):
+            next(list_objects(config.output.rstrip("/") + "/"), None)
     if config.run_id and job.store.size(f"{job.run_directory}/manifest.json") is not None:
         raise UsageError(
             f"run_id: {config.run_id!r} is a run in {config.output!r} already; name another, or "
             "leave it out"
         )
+    warnings = (*job.warnings, *(f"{one}; {_EMPTY_HINT}" for one in empty))
     return replace(job, warnings=warnings, names_fold=names_fold)
 
 
-def could_match_output(pattern: str, output: str) -> bool:
-    """Whether a glob could match something in the output, both local or both on a store.
+def _check_pattern(pattern: str, output: str) -> None:
+    if why := refusal(pattern):
+        raise UsageError(f"input: {pattern!r}: {why}")
+    if os.path.isdir(pattern) if is_local(pattern) else _names_directory(pattern):
+        raise UsageError(
+            f"input: {pattern!r} is a directory; "
+            f"name its images, such as '{pattern.rstrip('/')}/**/*.png'"
+        )
+    if is_local(pattern) == is_local(output) and could_match_output(pattern, output):
+        raise UsageError(
+            f"output: {output!r} lies inside the input glob {pattern!r}; "
+            "results would be taken for inputs. Write somewhere else"
+        )
 
-    Both as they are written and with the links followed that are known beforehand; what links of
-    the input lead to is only known when it is listed.
+
+def could_match_output(pattern: str, output: str) -> bool:
+    """Whether a glob could match a file in the output, both local or both on object stores.
+
+    Paths are compared as written and with known links followed; links below the glob are only known
+    when it is listed.
     """
     if not is_local(pattern):
         return could_match_below(pattern, output.rstrip("/"))
@@ -94,74 +100,46 @@ def _names_directory(uri: str) -> bool:
 
 
 def _any_match(pattern: str, config: JobConfig) -> bool:
+    """Whether a glob matches anything; tries to read the first matches."""
     with about("input", pattern):
         found = list(islice(expand_glob(pattern), _PROBED))
-        refs = [ref for ref in found if isinstance(ref, ImageRef) and ref.size]
         if not is_local(pattern):
-            _check_readable(refs)
-        _check_columns([ref.uri for ref in refs if isinstance(ref, ShardRef)], config.image_column)
+            images = [ref.uri for ref in found if isinstance(ref, ImageRef) and ref.size]
+            _refuse_if_all(lambda uri: read_object(uri, 0, 1), images, PermissionError)
+        shards = [ref.uri for ref in found if isinstance(ref, ShardRef)]
+        _refuse_if_all(partial(_check_column, config.image_column), shards, UsageError)
         return bool(found)
 
 
-def _check_columns(uris: list[str], image_column: str) -> None:
-    """One shard without a column of images is a bad one; all that are tried are a wrong option.
-
-    Raises:
-      UsageError: none that is tried has images where they are to be.
-    """
-    wrong = None
+def _refuse_if_all(check: Callable[[str], Any], uris: list[str], refused: type[Exception]) -> None:
+    """Raises the last refusal if a check refuses all files; a few of them become failed rows."""
+    denied = None
     for uri in uris:
-        check = format_of(uri).check
-        if check is None:
+        try:
+            check(uri)
             return
+        except refused as error:
+            denied = error
+        except EXPECTED_ERRORS:
+            return
+    if denied:
+        raise denied
+
+
+def _check_column(image_column: str, uri: str) -> None:
+    if check := format_of(uri).check:
         try:
             with open_file(uri) as file:
                 check(file, image_column)
-            return
         except ColumnError as error:
-            wrong = wrong or UsageError(f"image_column: {image_column!r}: {uri}: {error}")
-        except EXPECTED_ERRORS:  # its row will say so
-            return
-    if wrong:
-        raise wrong
-
-
-def _check_readable(refs: list[ImageRef]) -> None:
-    """One object that is denied is a bad image; all that are tried are a lack of rights.
-
-    Raises:
-      PermissionError: none may be read.
-    """
-    for index, ref in enumerate(refs):
-        try:
-            read_object(ref.uri, 0, 1)
-            return
-        except PermissionError:
-            if index == len(refs) - 1:
-                raise
-        except OSError:  # its row will say so
-            return
-
-
-def _check_store(output: str) -> None:
-    """Whether an object store is there and can be listed.
-
-    Raises:
-      UsageError: it cannot; the message says why.
-    """
-    with about("output", output):
-        next(list_objects(output.rstrip("/") + "/"), None)
+            raise UsageError(f"image_column: {image_column!r}: {uri}: {error}") from None
 
 
 def _any_listed(pattern: str) -> bool:
-    """Whether a list names anything; all its files are looked at.
-
-    Raises:
-      UsageError: there are none, or one is no list.
-    """
+    """Checks all files of a list; returns whether they name anything."""
     with about("input_list", pattern):
         files = list_files(pattern)
-        with ThreadPoolExecutor(_LOOKERS) as pool:
+        with ThreadPoolExecutor(_LIST_THREADS) as pool:
             for _ in pool.map(_check_list, files):
                 pass
         return any(next(read_list(file), None) is not None for file in files)
@@ -173,11 +151,7 @@ def _check_list(file: str) -> None:
 
 
 def _check_writable(output: str) -> bool:
-    """Whether names fold where the output would be; leaves no trace.
-
-    Raises:
-      UsageError: it cannot be written, or leads elsewhere.
-    """
+    """Checks a local output without a trace; returns whether names fold there."""
     for name in _DIRECTORIES:
         if os.path.islink(os.path.join(output, name)):
             raise UsageError(f"output: {name!r} in {output!r} is a link; results must stay there")
@@ -193,7 +167,7 @@ def _check_writable(output: str) -> bool:
 
 
 def _names_fold(directory: str) -> bool:
-    """Whether a file is found by a name in another case, or with its letters composed otherwise."""
+    """Whether a file is found by its name in another case or another composition of letters."""
     name = f".srcnn-probe-{uuid.uuid4().hex}-\N{LATIN SMALL LETTER E WITH ACUTE}"
     twins = (name.replace("srcnn", "SRCNN"), unicodedata.normalize("NFD", name))
     probe = os.path.join(directory, name)

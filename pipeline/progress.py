@@ -1,7 +1,7 @@
-"""Progress of a run on this machine: workers append fixed-size events, the main process watches.
+"""Progress of a run on this machine: workers append events to a file, the main process reads them.
 
-A file opened with O_APPEND is the one channel that threads and worker processes share with the
-process that waits, while Beam's local runner blocks it.
+Threads and worker processes alike can append to a file opened with O_APPEND, while Beam's local
+runner blocks the main thread.
 """
 
 import os
@@ -14,20 +14,14 @@ from dataclasses import dataclass
 
 from tqdm import tqdm
 
-_EVENT = struct.Struct("<cQ")  # kind, pixels: 9 bytes, appended at once
-_KINDS = {"matched": b"m", "written": b"w", "failed": b"f", "skipped": b"s"}
-_NAMES = {code: name for name, code in _KINDS.items()}
-# What matters most first: a narrow terminal cuts the end.
+_EVENT = struct.Struct("<cQ")  # first letter of the kind, pixels: 9 bytes, appended by one write
+# The most important part first: a narrow terminal cuts the end.
 _BAR = "{percentage:3.0f}% {bar} {n_fmt}/{total_fmt} [{elapsed}<{remaining}]{postfix}"
 
 
 @dataclass(frozen=True)
 class ProgressFile:
-    """The file of events.
-
-    Attributes:
-      path: a local file that exists.
-    """
+    """The file of events, an existing local file."""
 
     path: str
 
@@ -35,18 +29,13 @@ class ProgressFile:
         """Appends one event: `matched`, `written`, `failed` or `skipped`."""
         descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND)
         try:
-            os.write(descriptor, _EVENT.pack(_KINDS[kind], pixels))
+            os.write(descriptor, _EVENT.pack(kind[:1].encode(), pixels))
         finally:
             os.close(descriptor)
 
 
 class ProgressWatcher:
-    """Shows the events of a progress file until stopped: a bar, or lines where no terminal is.
-
-    Args:
-      file: the file of events.
-      interval: seconds between lines where there is no terminal.
-    """
+    """A context that shows the progress: as a bar on a terminal, else a line every `interval` s."""
 
     def __init__(self, file: ProgressFile, interval: float = 30.0):
         self._file = file
@@ -56,7 +45,7 @@ class ProgressWatcher:
         self._offset = 0
         self._started = time.monotonic()
         self._stop = threading.Event()
-        # A dumb terminal cannot go back to the beginning of a line.
+        # A dumb terminal cannot return to the beginning of a line.
         self._terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
@@ -70,8 +59,8 @@ class ProgressWatcher:
 
     @property
     def done(self) -> int:
-        """Images finished so far, whatever their end."""
-        return sum(self._counts[kind] for kind in ("written", "failed", "skipped"))
+        """Images finished so far: written, failed or skipped."""
+        return sum(self._counts[kind] for kind in (b"w", b"f", b"s"))
 
     def _watch(self) -> None:
         if self._terminal:
@@ -86,17 +75,17 @@ class ProgressWatcher:
 
     def _refresh(self, bar: tqdm) -> None:
         self._read()
-        bar.total = self._counts["matched"] or None
+        bar.total = self._counts[b"m"] or None
         bar.n = self.done
-        bar.set_postfix_str(f"{self._counts['failed']} failed, {self._megapixels()}")
+        bar.set_postfix_str(f"{self._counts[b'f']} failed, {self._megapixels()}")
 
     def _line(self) -> str:
-        total = self._counts["matched"]
+        total = self._counts[b"m"]
         seconds = time.monotonic() - self._started
         eta = f", {seconds / self.done * (total - self.done):.0f} s left" if self.done else ""
         return (
             f"progress: {self.done} of {total} images, {self._megapixels()}, "
-            f"{self._counts['failed']} failed, {seconds:.0f} s{eta}"
+            f"{self._counts[b'f']} failed, {seconds:.0f} s{eta}"
         )
 
     def _megapixels(self) -> str:
@@ -109,6 +98,6 @@ class ProgressWatcher:
             content = events.read()
         whole = len(content) - len(content) % _EVENT.size
         for kind, pixels in _EVENT.iter_unpack(content[:whole]):
-            self._counts[_NAMES[kind]] += 1
+            self._counts[kind] += 1
             self._pixels += pixels
         self._offset += whole

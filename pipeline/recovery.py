@@ -1,4 +1,4 @@
-"""What a run finds of earlier ones, and ends for those that could not end themselves."""
+"""Recovers the rows of earlier runs, and ends runs that were killed."""
 
 import json
 from contextlib import suppress
@@ -11,10 +11,7 @@ from storage.store import OutputStore
 def recover(store: OutputStore) -> None:
     """Ends runs that were killed: their rows join the report, their manifests say `interrupted`.
 
-    To be called by the only run at work. Killed itself, it leaves all to the next.
-
-    Raises:
-      OSError: something could not be read or written.
+    Only for the holder of the claim. If this is killed, the next run does it.
     """
     store.clean(everything=True)
     journaled = journals(store)
@@ -27,17 +24,16 @@ def recover(store: OutputStore) -> None:
 
 
 def past_files(store: OutputStore) -> list[str]:
-    """The files that hold the rows of earlier runs: reports, and journals of unfinished runs."""
+    """The files with rows of earlier runs: reports, and journals of unfinished runs."""
     parts = [part for parts in journals(store).values() for part in parts]
     return store.glob("metrics/run_id=*/*.parquet") + parts
 
 
 def _unfinished(store: OutputStore) -> set[str]:
-    begun, ended = (
-        {path.split("/")[1] for path in store.glob(f"runs/*/{name}")}
-        for name in ("manifest.json", "_SUCCESS")
-    )
-    return begun - ended
+    def runs_with(name: str) -> set[str]:
+        return {path.split("/")[1] for path in store.glob(f"runs/*/{name}")}
+
+    return runs_with("manifest.json") - runs_with("_SUCCESS")
 
 
 def _set_interrupted(store: OutputStore, run_id: str) -> None:

@@ -1,4 +1,4 @@
-"""The story of a run: checks, builds, runs, sums up. Returns the exit code."""
+"""The story of a run: check, build, run, conclude."""
 
 import logging
 import os
@@ -32,14 +32,9 @@ from storage.objects import limit_retries
 
 
 def run(command: Command, started: float) -> int:
-    """Runs a command to its end.
+    """Runs a command, started at a time.monotonic(), to its end and returns its exit code.
 
-    Args:
-      command: what to do.
-      started: when the command began, by time.monotonic.
-
-    Raises:
-      UsageError: nothing was touched; the message says why.
+    After a UsageError nothing was touched.
     """
     runner = find_runner(command.beam_arguments)
     runner.prepare(command.config)
@@ -62,7 +57,7 @@ def run(command: Command, started: float) -> int:
 
 
 def _preload(config: JobConfig) -> None:
-    """Loads what takes half a second, most of which passes while a child reads the weights."""
+    """Loads SSIM, which takes half a second, while a child process reads the weights."""
     if config.mode == "evaluate":
         window = PROTOCOLS[config.protocol].ssim_window
         Thread(target=load_ssim, args=(window,), name="load_ssim").start()
@@ -104,7 +99,7 @@ def _run_graph(
 
 
 def _release(manifest: Manifest, claim: Claim, state: str) -> None:
-    """Releases OUTPUT in a process that is about to end."""
+    """Releases OUTPUT when the process is about to end."""
     limit_retries()
     _write_last(manifest, state)
     end_writing()
@@ -116,4 +111,4 @@ def _write_last(manifest: Manifest, state: str) -> None:
     try:
         manifest.write(state)
     except (OSError, OutputFullError, StoreError) as error:
-        logging.getLogger(__name__).warning("the manifest could not be updated: %s", error)
+        logging.getLogger(__name__).warning("the manifest was not updated: %s", error)

@@ -80,6 +80,7 @@ class Figure:
       needs_reference: measured in evaluate mode, of the degraded and the restored image; otherwise
         in restore mode, of the restored image.
       of_both: without a reference: measured of the enlarged input too.
+      guide: how to read its values, for a person; empty: not explained on pages.
       unit: such as `dB`.
       digits: decimals shown of one image; means have two more.
       higher_is_better: which of two values is the better one.
@@ -95,6 +96,7 @@ class Figure:
     function: Callable[..., float | None]
     needs_reference: bool = True
     of_both: bool = False
+    guide: str = ""
     unit: str = ""
     digits: int = 4
     higher_is_better: bool = True
@@ -174,6 +176,13 @@ class Column:
             of = {"degraded": "Restore mode, enlarged input", "enhanced": "Restore mode, result"}
         return f"{of.get(self.which, 'Restore mode')}: {self.figure.meaning}."
 
+    @property
+    def guide(self) -> str:
+        """How to read its values, for a person."""
+        if self.which == "gain":
+            return "how much better the restored image is than the degraded one; good: above 0."
+        return self.figure.guide
+
     def format(self, value: float | None, further: int = 0) -> str:
         """A value, or a mean with some further digits, as text; a dash where there is none."""
         sign = "+" if self.which == "gain" else ""
@@ -198,6 +207,8 @@ FIGURES: dict[str, Figure] = {
         Figure(
             "psnr", "PSNR", "PSNR, dB; `opencv`: all channels, `matlab`: luma",
             lambda pair: metrics.psnr_of_mse(pair.mse), unit="dB", digits=2, has_gain=True,
+            guide="the restored image against the original, pixel by pixel; good: 30 dB and more; "
+            "from 40 dB hardly anybody sees a difference.",
         ),
         Figure(
             "mse", "MSE", "squared error summed over channels, mean over pixels, 8-bit codes "
@@ -213,6 +224,8 @@ FIGURES: dict[str, Figure] = {
             "ssim", "SSIM", "mean SSIM; `opencv`: scikit-image's default (7 x 7 uniform) over "
             "channels, `matlab`: Gaussian 11 x 11 on luma; null below one window",
             lambda pair: pair.ssim, has_gain=True,
+            guide="structure of the restored image against the original's; good: near 1, where "
+            "they are identical.",
         ),
         Figure(
             "psnr_y", "luma PSNR", "PSNR of luma, dB (`opencv`: full-range, `matlab`: studio-range "
@@ -228,24 +241,31 @@ FIGURES: dict[str, Figure] = {
             "consistency_psnr", "consistency", "PSNR of the output degraded again, against the "
             "input, dB",
             _consistency, needs_reference=False, unit="dB", digits=2,
+            guide="PSNR of the result, degraded again, against the input; good: 40 dB and more. "
+            "Lower: the picture was changed, not sharpened, as removing noise or JPEG blocks does.",
         ),
         Figure(
             "niqe", "NIQE", "NIQE, distance from undistorted photographs; null below two blocks of "
             "96 x 96 pixels",
             lambda result, model: niqe(result.restored, model), needs_reference=False, of_both=True,
             digits=2, higher_is_better=False, load=lambda: load_pristine(DIRECTORY / "niqe.npz"),
+            guide="distance of the result from the statistics of undistorted photographs; lower is "
+            "better. Compare means over many photographs, not single images or drawings.",
         ),
         Figure(
             "noise_estimate", "noise of the input", "standard deviation of the input's noise, "
             "estimated, 8-bit codes",
             lambda result: noise_of(result.source), needs_reference=False, unit="codes", digits=1,
             higher_is_better=False, shown=("means", "pages"),
+            guide="standard deviation of the noise in the input; below 1 code: clean.",
         ),
         Figure(
             "blockiness", "blocks of the input", "by how much larger the input's steps are on a "
             "grid of 8 x 8 pixels than beside it",
             lambda result: blockiness_of(result.source), needs_reference=False, digits=2,
             higher_is_better=False, shown=("means", "pages"),
+            guide="JPEG blocks in the input; about 0 without, 0.1 to 0.6 at JPEG "
+            "quality 50.",
         ),
     )
 }  # fmt: skip

@@ -9,7 +9,7 @@ import pytest
 from conftest import near_identity, write_images
 
 from pipeline import history
-from pipeline.reporting.history import compare, find_run, gates, joined, list_runs
+from pipeline.reporting.history import compare, compare_rows, find_run, gates, list_runs
 from srcnn.architectures import Architecture, ConvLayer
 from srcnn.figures import FIGURES, Column
 from srcnn.weights import save_weights
@@ -65,7 +65,7 @@ def test_comparison_of_two_weights_equals_pandas(run_job, folder, other_weights,
     assert f"{mean:+12.4f}" in out
     assert err.startswith("gate failed: mean psnr_enhanced changes by")
     # Names and settings hold paths of any length.
-    table = out[out.index("mean over images of both") : out.index("psnr_enhanced: ")]
+    table = out[out.index("mean over images of both") : out.index("settings that differ")]
     assert max(map(len, table.splitlines())) <= 80
     np.testing.assert_allclose(pd.read_csv(csv).difference, difference, rtol=1e-12)
     assert history.main([str(job.output), "--json", "compare", "previous", "latest"]) == 0
@@ -115,7 +115,7 @@ def test_infinite_figures_count_as_equal_or_are_left_out(tmp_path):
         )  # fmt: skip
 
     a, b = rows(30.0, math.inf, math.inf, 20.0, None), rows(31.0, math.inf, 40.0, math.inf, 10.0)
-    found = joined(a, b, PSNR, {})
+    found = compare_rows(a, b, PSNR, {})
     differences = dict(zip(found.images.relative_path, found.images.difference, strict=True))
     assert differences == {"0.png": 1.0, "1.png": 0.0, "2.png": -math.inf, "3.png": math.inf}
     assert found.means["psnr_enhanced"] == (30.0, 31.0, 1.0)
@@ -127,7 +127,7 @@ def test_equal_paths_of_different_sources_are_distinguished(tmp_path):
     names = {"relative_path": ["x.png", "x.png"], "source_uri": ["a/x.png", "b/x.png"]}
     a = pd.DataFrame(names | {"status": "written", "psnr_enhanced": [10.0, 20.0]})
     b = pd.DataFrame(names | {"status": "written", "psnr_enhanced": [11.0, 19.0]})
-    assert list(joined(a, b, PSNR, {}).images.difference) == [-1.0, 1.0]
+    assert list(compare_rows(a, b, PSNR, {}).images.difference) == [-1.0, 1.0]
 
 
 def test_list_shows_the_state_of_each_run(run_job, folder, capfd):

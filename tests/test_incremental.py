@@ -386,7 +386,7 @@ def test_damaged_report_ends_the_run_with_a_remedy(done):
     assert job.code == 1
     last = job.err.splitlines()[-1]
     assert last.startswith(f"error: the report of an earlier run is damaged: {path}")
-    assert last.endswith("move it away and run it again: what it tells of is restored again")
+    assert last.endswith("move it away and run it again: its images are restored again")
     assert "Traceback" not in job.err
     path.unlink()
     assert done()[0].code == 0

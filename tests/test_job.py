@@ -584,7 +584,7 @@ def test_quiet_prints_only_errors(run_job, photos):
     (photos / "empty.png").touch()
     job = run_job("--input", f"{photos}/**/*.*", "--quiet")
     assert (job.code, job.out) == (3, "")
-    assert job.err.splitlines()[-1].startswith("error: 1 images failed")
+    assert job.err.splitlines()[-1].startswith("error: 1 of 6 images failed")
 
 
 def test_json_with_dry_run_is_refused(run_job, photos):

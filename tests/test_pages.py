@@ -179,7 +179,7 @@ def test_command_regenerates_the_same_pages(evaluated, capfd):
     assert (job.run / "index.html").read_bytes() == before
     assert ".scratch" not in files_below(job.output)
     assert pages.main([str(job.output), "nothing"]) == 2
-    assert "is no run" in capfd.readouterr().err
+    assert "does not exist in" in capfd.readouterr().err
 
 
 def test_page_size_does_not_grow_with_the_rows(tmp_path):

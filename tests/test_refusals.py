@@ -33,7 +33,7 @@ def test_job_server_options_are_passed_on():
         (["--scale", "two"], "scale: 'two'"),
         (["--strength", "1.1"], "strength: '1.1'"),
         (["--strength", "nan"], "strength: 'nan'"),
-        (["--fit", "100x100"], "fit: '100x100': exists for mode restore only"),
+        (["--fit", "100x100"], "fit: exists for mode restore only"),
         (["--mode", "restore", "--fit", "3840"], "such as 3840x2160"),
         (["--mode", "restore", "--fit", "0x10"], "such as 3840x2160"),
         (["--skip_above", "8"], "must be a number of megapixels above 0, such as 8MP"),

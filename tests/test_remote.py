@@ -19,7 +19,6 @@ from apache_beam.runners.portability.local_job_service import LocalJobServicer
 from conftest import PATIENCE, ROOT, files_below, write_images
 
 from pipeline.runners.causes import reason_of
-from pipeline.runners.dataflow import DataflowRunner
 from pipeline.runners.flink import FlinkJobs, FlinkRunner
 from pipeline.runners.local import LocalRunner
 from pipeline.runners.portable import PortableRunner, PrismRunner
@@ -94,7 +93,7 @@ def test_unreachable_or_unknown_runner_is_refused_before_the_run(
         (["--runner=PortableRunner", "--flink_master=a:1"], FlinkRunner, False),
         (["--runner=PortableRunner", "--job_endpoint=a:1"], PortableRunner, False),
         (["--runner=PortableRunner", "--environment_type=LOOPBACK"], PortableRunner, True),
-        (["--runner=DataflowRunner"], DataflowRunner, False),
+        (["--runner=DataflowRunner"], RemoteRunner, False),
         (["--runner=Nonsense"], RemoteRunner, False),
     ],
 )

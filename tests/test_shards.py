@@ -365,7 +365,7 @@ def test_invalid_shard_options_are_refused_before_the_run(done, tmp_path):
     for more, said in (
         (["--image_column", "label"], "image_column: 'label'"),
         (["--on_failure", "keeep"], "did you mean 'keep'"),
-        (["--shards", "none", "--figures_in", "shards"], "none are written"),
+        (["--shards", "none", "--figures_in", "shards"], "no shards are written"),
     ):
         job = run(done.root, done.weights, *more, shards="*.parquet", out="wrong")
         assert (job.code, said in job.err) == (2, True), job.err

@@ -115,7 +115,7 @@ def test_scale_other_than_the_networks_is_refused_before_the_run(run_job, tmp_pa
         "--mode", "restore", "--scale", scale, "--input", f"{tmp_path}/in/*", "--weights", weights
     )
     assert job.code == 2 and not job.output.exists()
-    assert f"scale: {scale}: tiny_x2_bilinear sees the small picture" in job.err
+    assert f"scale: {scale}: tiny_x2_bilinear enlarges" in job.err
 
 
 def test_improve_is_refused_for_enlarging_networks(photo, weights):

@@ -174,7 +174,9 @@ def test_terminal_summary_fits_80_columns():
     totals = combine(SummaryFn(), [row(1, 2.0), row(2, None, "failed"), MATCHED, MATCHED], [])
     summary = totals | {
         "configuration": {"mode": "evaluate", "scale": 2, "kernel": "bilinear",
-                          "protocol": "opencv", "border": "keep"},
+                          "protocol": "opencv", "border": "keep", "output": "out",
+                          "comparisons": "none"},
+        "run_id": "one",
         "model": {"name": "srcnn-955_x2_bilinear", "engine": "tensorflow"},
         "wall_seconds": 2.0,
         "megapixels_per_second": 0.00005,

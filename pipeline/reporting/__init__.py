@@ -1,1 +1,1 @@
-"""What a run leaves to read: rows, summary, pages, gallery, history and manifest."""
+"""The records of a run: report rows, summary, pages, gallery, history and manifest."""

@@ -1,4 +1,4 @@
-"""Combines collections of rows of which no runner has to hold more than a bundle's."""
+"""Combines collections of rows without holding more than the rows of a bundle."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +9,7 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 
 class _CombineBundle(beam.DoFn):
-    """Elements to one accumulator a bundle."""
+    """The elements of a bundle to one accumulator."""
 
     def __init__(self, fn: beam.CombineFn):
         self._fn = fn
@@ -27,13 +27,10 @@ class _CombineBundle(beam.DoFn):
 
 @dataclass
 class CombineWhereMade(beam.PTransform):
-    """Several collections to one combined value.
+    """Several collections to one combined value, like Flatten and CombineGlobally.
 
-    As Flatten and CombineGlobally, but combined before it is flattened: the local runner keeps
-    every element of a flattened collection in memory until the stages before have ended.
-
-    Attributes:
-      fn: the combiner.
+    Combines before flattening: the local runner keeps every element of a flattened collection in
+    memory until the stages before have ended.
     """
 
     fn: beam.CombineFn

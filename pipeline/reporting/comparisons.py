@@ -1,7 +1,6 @@
-"""Comparison pictures and the page's gallery: a sample of the images, chosen on purpose.
+"""Comparison pictures and the page's gallery: a sample of the images.
 
-The sample is chosen from the rows; only then are its images read again, so no pixels wait for
-the choice.
+The sample is chosen from the rows, and only its images are read again.
 """
 
 import hashlib
@@ -42,21 +41,18 @@ from transforms.upscale import upscale_image
 _RESERVOIR = 1000
 _PANEL_PIXELS = 720
 _VIEW_PIXELS = 1280
-# Images of the gallery where comparison pictures are drawn of all.
+# Images of the gallery if comparison pictures are drawn of all images.
 _GALLERY = 12
 
-# Of (figure, path, row): by the first two; of (hash, figure, path, row): by hash and path.
+# Sort keys of (figure, path, row) and of (hash, figure, path, row).
 _by_figure, _by_hash = itemgetter(0, 1), itemgetter(0, 2)
 
 
 class SampleFn(beam.CombineFn):
-    """Chooses the worst, best, middle and random images by gain; holds a bounded number of rows.
+    """Chooses `size` images: the worst, best, middle and random ones by gain.
 
-    The middle is exact up to a thousand images; beyond, it is that of a random thousand, the same
-    in every run (chosen by a hash of the path). The random ones are chosen by that hash too.
-
-    Args:
-      size: images to choose.
+    Random images have the smallest hashes of their paths, so that every run chooses the same. The
+    middle is exact up to a thousand images, and beyond that of a random thousand.
     """
 
     def __init__(self, size: int):
@@ -103,14 +99,11 @@ class SampleFn(beam.CombineFn):
 
 
 def panels(row: ReportRow, job: Job) -> dict[str, np.ndarray]:
-    """Reads an image of the report again and returns what is to be shown, by caption.
+    """Reads an image of the report again and returns its pictures, by caption.
 
-    Returns:
-      uint8 RGB pictures (h, w, 3) of one size; in evaluate mode original, degraded and restored,
-      in restore mode enlarged (or as it came) and restored.
-
-    Raises:
-      ImageError, OSError: the source or the result is not there any more.
+    They are uint8 RGB (h, w, 3) of one size: in evaluate mode original, degraded and restored; in
+    restore mode the input, enlarged if the job enlarges, and restored. Raises ImageError or OSError
+    if the source or the result cannot be read any more.
     """
     config, restoration = job.config, job.restoration
     ref = ImageRef(row.source_uri, row.relative_path, row.relative_path, 0, 0.0, 0)
@@ -139,7 +132,7 @@ def panels(row: ReportRow, job: Job) -> dict[str, np.ndarray]:
 
 
 def _contents(row: ReportRow, job: Job) -> tuple[bytes, bytes]:
-    """The files of an image: the source's and the result's."""
+    """The content of the source and of the result of an image."""
     if row.shard is None:
         output_path = output_path_of(row.relative_path, job.config.output_format)
         return read_file(row.source_uri), job.store.read(f"images/{output_path}")
@@ -153,7 +146,7 @@ def _contents(row: ReportRow, job: Job) -> tuple[bytes, bytes]:
 
 
 def _in_shard(uri: str, name: str, offset: int | None, size: int, job: Job) -> bytes:
-    """The file of an image in a shard."""
+    """The content of an image in a shard."""
     if offset is not None:
         return read_part(uri, offset, size)
     with open_file(uri) as file:
@@ -161,16 +154,11 @@ def _in_shard(uri: str, name: str, offset: int | None, size: int, job: Job) -> b
 
 
 def draw_comparison(title: str, pictures: dict[str, np.ndarray]) -> bytes:
-    """Draws pictures side by side, and beneath them one detail, enlarged, where they differ most.
+    """A PNG file of pictures side by side, above the detail where the last two differ most.
 
-    Args:
-      title: the image's name.
-      pictures: uint8 RGB (h, w, 3) of one size, by caption.
-
-    Returns:
-      A PNG file.
+    The pictures are uint8 RGB (h, w, 3) of one size, by caption.
     """
-    # Imported here: only a worker that draws needs it.
+    # Imported here: only workers that draw need it.
     from matplotlib.figure import Figure
     from matplotlib.patches import Rectangle
 
@@ -179,7 +167,7 @@ def draw_comparison(title: str, pictures: dict[str, np.ndarray]) -> bytes:
     top, left, side = _liveliest_detail(images[-2], images[-1])
     aspect = height / width
     figure = Figure(figsize=(4 * len(images), 4 * aspect + 4 + 1), layout="constrained", dpi=100)
-    # File names are shown as they are: a dollar sign starts no formula.
+    # parse_math: a dollar sign in a file name does not start a formula.
     figure.suptitle(printable(title), parse_math=False, fontsize=11)
     axes = figure.subplots(2, len(images), squeeze=False, height_ratios=(aspect, 1))
     for column, (caption, image) in enumerate(pictures.items()):
@@ -192,43 +180,36 @@ def draw_comparison(title: str, pictures: dict[str, np.ndarray]) -> bytes:
         for axis in (whole, detail):
             axis.set_axis_off()
     buffer = io.BytesIO()
-    # No date and no version in the file: the same images give the same bytes.
     figure.savefig(buffer, format="png", metadata={"Software": None})
     return buffer.getvalue()
 
 
 def gallery_files(kind: str, row: ReportRow, pictures: dict[str, np.ndarray]) -> dict[str, bytes]:
-    """An image of the page's gallery: views, details in actual pixels, and what to say of it.
+    """The files of an image in the page's gallery, by name: views, details, and texts as JSON.
 
-    Args:
-      kind: why it was chosen.
-      row: its row.
-      pictures: as for draw_comparison.
-
-    Returns:
-      Files by name; the one that ends in `.json` names the others.
+    `kind` is the reason why it was chosen; the pictures are those of draw_comparison.
     """
     images = list(pictures.values())
     top, left, side = _liveliest_detail(images[-2], images[-1])
     name = hashlib.sha256(f"{row.source_uri}\n{row.relative_path}".encode()).hexdigest()[:16]
-    views = {
-        f"{name}-{index}.webp": _encoded(_shrunk(image, _VIEW_PIXELS), "WEBP", quality=92)
-        for index, image in enumerate(images)
-    }
-    details = {
-        f"{name}-{index}-detail.png": _encoded(image[top : top + side, left : left + side], "PNG")
-        for index, image in enumerate(images)
-    }
+    views, details = {}, {}
+    for index, image in enumerate(images):
+        detail = image[top : top + side, left : left + side]
+        view = _encoded(_shrunk(image, _VIEW_PIXELS), "WEBP", quality=92)
+        views[f"{name}-{index}.webp"] = view
+        details[f"{name}-{index}-detail.png"] = _encoded(detail, "PNG")
     values = {column.name: row.figure(column.name) for column in page_columns(row.mode)}
-    words = [caption.replace("\n", ": ").replace("   ", ", ") for caption in pictures]
+    words = [
+        caption.replace("\n", ": ").replace("   ", ", ") for caption in pictures if "\n" in caption
+    ]
     content = {
         "kind": kind,
         "path": row.relative_path,
-        # As texts: JSON knows no infinity.
+        # As texts: JSON has no infinity.
         "figures": {name: str(value) for name, value in values.items() if value is not None},
         "size": [row.width, row.height],
         "captions": [caption.partition("\n")[0] for caption in pictures],
-        "words": [text for text, caption in zip(words, pictures, strict=True) if "\n" in caption],
+        "words": words,
         "views": list(views),
         "details": list(details),
     }
@@ -238,16 +219,9 @@ def gallery_files(kind: str, row: ReportRow, pictures: dict[str, np.ndarray]) ->
 def write_pictures(
     chosen: tuple[str, ReportRow], job: Job, gallery: bool, comparisons: bool
 ) -> Iterator[bytes]:
-    """Writes the pictures of a row; what cannot be drawn is counted and logged.
+    """Writes the pictures of a chosen (kind, row) for the page's gallery, for comparison, or both.
 
-    Args:
-      chosen: why the row was chosen, and the row.
-      job: the job.
-      gallery: whether the image is of the page's gallery.
-      comparisons: whether comparison pictures are drawn.
-
-    Yields:
-      The pictures' URIs as bytes: OUTPUT's name need not be Unicode.
+    Yields the URIs of the files; failures are counted and logged.
     """
     kind, row = chosen
     try:
@@ -256,9 +230,9 @@ def write_pictures(
             files[f"comparisons/{path}.png"] = draw_comparison(path, pictures)
         if gallery:
             shown = gallery_files(kind, row, pictures)
-            files |= {f"{job.gallery}/{name}": shown[name] for name in shown}
+            files |= {f"{job.run_directory}/gallery/{name}": shown[name] for name in shown}
         for name, content in files.items():
-            yield os.fsencode(job.store.write(name, content))
+            yield os.fsencode(job.store.write(name, content))  # need not be Unicode
     except EXPECTED_ERRORS as error:
         count("comparisons_failed")
         logger = logging.getLogger(__name__)
@@ -267,16 +241,12 @@ def write_pictures(
 
 @dataclass
 class WriteComparisons(beam.PTransform):
-    """Collections of rows to comparison pictures and the gallery of a sample.
-
-    Attributes:
-      job: names the sample's size.
-    """
+    """Collections of rows to comparison pictures and the gallery of a sample."""
 
     job: Job
 
     def expand(self, rows):
-        """Returns the pictures' URIs as bytes."""
+        """Returns the URIs of the files as bytes."""
         job, every = self.job, self.job.config.comparisons == "all"
         sample = (
             rows
@@ -299,7 +269,7 @@ class WriteComparisons(beam.PTransform):
 
 
 def _caption(title: str, row: ReportRow, *which: str) -> str:
-    """A caption with the figures of a picture."""
+    """A caption: the title of a picture, and its figures in a second line."""
     texts = (
         f"{column.title} {column.with_unit(value)}"
         for column in shown_columns(row.mode, "captions")

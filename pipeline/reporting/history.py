@@ -1,6 +1,6 @@
-"""The runs of an OUTPUT, and what changed from one to another.
+"""The runs of an OUTPUT, and the differences between two of them.
 
-A run's skipped images stand for the rows of the runs that wrote them.
+A skipped image counts with the row of the run that wrote it.
 """
 
 import io
@@ -21,21 +21,21 @@ from storage.store import OutputStore
 _KEY = ["relative_path", "source_uri"]
 # Runs that differ in one of these measure different things.
 _MUST_AGREE = ("mode", "protocol", "scale", "kernel", "border", "degrade", "seed")
-# What runs had before there were such settings.
+# Values of runs from before these settings existed.
 _FORMERLY = {"degrade": "shrink", "seed": 0}
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run as its manifest and summary tell it.
+    """A run according to its manifest and summary.
 
     Attributes:
       run_id: its name.
-      state: `running`, `complete`, `failed`, `interrupted`, or `damaged` where no file can be read.
+      state: `running`, `complete`, `failed`, `interrupted`, or `damaged` if a file is unreadable.
       started_at: ISO time, UTC.
-      counts: matched, written, skipped and failed, or empty.
-      means: of the figures, by name, or empty.
-      megapixels_per_second: throughput, or None.
+      counts: matched, written, skipped and failed; empty for incomplete runs.
+      means: of the figures, by column; empty for incomplete runs.
+      megapixels_per_second: of a complete run.
       settings: configuration and model, flat.
     """
 
@@ -48,9 +48,19 @@ class Run:
     settings: dict[str, Any]
 
     @property
+    def mode(self) -> str:
+        """`evaluate` or `restore`."""
+        return self.settings.get("mode", "evaluate")
+
+    @property
+    def rank(self) -> Column:
+        """The figure that ranks images."""
+        return rank_column(self.mode)
+
+    @property
     def figure(self) -> float | None:
-        """Mean of what images are ranked by, see srcnn.figures.rank_column."""
-        return self.means.get(rank_column(self.settings.get("mode", "evaluate")).name)
+        """Mean of the figure that ranks images."""
+        return self.means.get(self.rank.name)
 
 
 @dataclass(frozen=True)
@@ -58,15 +68,14 @@ class Comparison:
     """Two runs, image by image.
 
     Attributes:
-      column: that images are compared by: psnr_enhanced, or in restore mode consistency_psnr,
-        unless another was asked for.
-      images: one row for each image with a figure in both: names, `a`, `b`, `difference` (b - a),
-        worst first.
-      means: of every figure over the images that have a finite one in both: (a, b, difference).
+      column: the figure that images are compared by.
+      images: one row for each image with that figure in both runs: `relative_path`, `a`, `b`,
+        `difference` (b - a), worst first.
+      means: (a, b, difference) of every figure, over the images where both are finite.
       infinite: images left out of the means because one of the two is infinite.
       appeared, vanished: images that only B or only A has.
       newly_failed, newly_written: images that failed in B only, or in A only.
-      settings: what the runs were asked differently: (a, b) by name.
+      settings: the settings that differ: (a, b) by name.
     """
 
     column: Column
@@ -81,44 +90,35 @@ class Comparison:
 
     @property
     def improvements(self) -> pd.Series:
-        """By how much each of the images is better in B."""
+        """By how much each image is better in B."""
         return self.images.difference * self.column.figure.sign
 
 
 def list_runs(store: OutputStore, limit: int | None = None) -> list[Run]:
-    """The runs of an OUTPUT, oldest first; of many the newest."""
+    """The runs of an OUTPUT, oldest first; with a limit the newest."""
     runs = [_load_run(store, path.split("/")[1]) for path in store.glob("runs/*/manifest.json")]
     runs.sort(key=lambda run: (run.started_at, run.run_id))
     return runs[-limit:] if limit else runs
 
 
 def find_run(store: OutputStore, name: str) -> Run:
-    """The run of a name: an id, the beginning of one, `latest` or `previous`.
-
-    Raises:
-      UsageError: there is none, or several.
-    """
+    """The one run with an id, the beginning of an id, `latest` or `previous`; else a UsageError."""
     runs = list_runs(store)
-    if name in ("latest", "previous"):
-        complete = [run for run in runs if run.state == "complete"]
-        position = ("latest", "previous").index(name)
-        if position < len(complete):
-            return complete[-1 - position]
+    complete = [run for run in runs if run.state == "complete"]
+    for back, word in enumerate(("latest", "previous"), 1):
+        if name == word and len(complete) >= back:
+            return complete[-back]
     exact = [run for run in runs if run.run_id == name]
     found = exact or [run for run in runs if run.run_id.startswith(name)]
     if len(found) == 1:
         return found[0]
     known = ", ".join(run.run_id for run in (found or runs)[-5:]) or "none"
-    problem = "names several runs" if found else "is no run"
-    raise UsageError(f"run {name!r} {problem} of {store.root!r}; the newest: {known}")
+    problem = "names several runs of" if found else "does not exist in"
+    raise UsageError(f"run {name!r} {problem} {store.root!r}; name one of: {known}")
 
 
 def read_rows(store: OutputStore, run_id: str) -> pd.DataFrame:
-    """A run's images with what they are compared by; skipped ones with their earlier figures.
-
-    Raises:
-      UsageError: the run has no report.
-    """
+    """The images of a run with their figures; those of skipped images are from earlier runs."""
     rows = _own_rows(store, run_id)
     if rows is None:
         raise UsageError(f"run {run_id!r} of {store.root!r} has no report")
@@ -136,48 +136,45 @@ def read_rows(store: OutputStore, run_id: str) -> pd.DataFrame:
 
 
 def compare(store: OutputStore, a: Run, b: Run, figure: str | None = None) -> Comparison:
-    """Compares two runs of an OUTPUT.
-
-    Args:
-      store: OUTPUT.
-      a, b: the runs.
-      figure: name of the figure that images are compared by; None: the first of the mode.
+    """Compares two runs of an OUTPUT by a figure, without its name by the mode's first one.
 
     Raises:
-      UsageError: one has no report, they measure different things, or not that figure.
+      UsageError: a run has no report, or they measure different things, or not that figure.
     """
-    for name in _MUST_AGREE:
-        values = [_setting(run, name) for run in (a, b)]
-        if values[0] != values[1]:
-            raise UsageError(
-                f"the runs cannot be compared: {name} is {values[0]!r} in {a.run_id} and "
-                f"{values[1]!r} in {b.run_id}"
-            )
+    _check_comparable(a, b)
     shown = [c for c in shown_columns(a.settings["mode"], "means") if c.which != "degraded"]
     named = {column.figure.name: column for column in shown if column.which != "gain"}
     if figure and figure not in named:
         raise UsageError(f"figure: {figure!r} is none of {', '.join(named)}")
     shown.sort(key=lambda column: column != named.get(figure))
-    return joined(read_rows(store, a.run_id), read_rows(store, b.run_id), shown, {
+    settings = {
         name: (a.settings.get(name), b.settings.get(name))
         for name in sorted({*a.settings, *b.settings})
         if a.settings.get(name) != b.settings.get(name)
-    })  # fmt: skip
+    }
+    return compare_rows(read_rows(store, a.run_id), read_rows(store, b.run_id), shown, settings)
+
+
+def _check_comparable(a: Run, b: Run) -> None:
+    for name in _MUST_AGREE:
+        before, after = (_setting(run, name) for run in (a, b))
+        if before != after:
+            raise UsageError(
+                f"the runs cannot be compared: {name} is {before!r} in {a.run_id} and "
+                f"{after!r} in {b.run_id}"
+            )
 
 
 def _setting(run: Run, name: str) -> Any:
-    """A setting that decides what a run measured; without draws the seed decides nothing."""
+    """A setting that decides what a run measured; the seed does only where images draw."""
     settings = _FORMERLY | run.settings
     return None if name == "seed" and settings["degrade"] == "shrink" else settings.get(name)
 
 
 def gates(comparison: Comparison, min_gain: float | None, max_loss: float | None) -> list[str]:
-    """What fails of the gates, in words.
+    """The failed gates, in words: least improvement of the mean, largest loss of an image.
 
-    Args:
-      comparison: of two runs.
-      min_gain: the least by which the mean of B must be better than A's.
-      max_loss: the most that an image may lose.
+    Both are in the unit of the compared figure; None: no gate.
     """
     failed, figure = [], comparison.column.figure
     if comparison.images.empty and not (min_gain is None and max_loss is None):
@@ -185,7 +182,7 @@ def gates(comparison: Comparison, min_gain: float | None, max_loss: float | None
     mean = comparison.means.get(comparison.column.name, (math.nan, math.nan, math.nan))[2]
     if min_gain is not None and not mean * figure.sign >= min_gain:
         change = f"mean {comparison.column.name} changes by {mean:+.4f} {figure.unit}".rstrip()
-        failed.append(f"{change}, gain below {min_gain:+g}")
+        failed.append(f"{change}, less than the required {min_gain:+g}")
     if max_loss is not None:
         worst = comparison.images.iloc[0]
         number = int((comparison.improvements < -max_loss).sum())
@@ -203,7 +200,8 @@ def _load_run(store: OutputStore, run_id: str) -> Run:
     try:
         manifest = json.loads(store.read(f"runs/{run_id}/manifest.json"))
         state, configuration = manifest["state"], dict(manifest["configuration"])
-        settings = configuration | {f"model.{k}": v for k, v in manifest["model"].items()}
+        model = {k: v for k, v in manifest["model"].items() if k != "other_choice"}
+        settings = configuration | {f"model.{name}": value for name, value in model.items()}
         started = manifest["started_at"]
     except (OSError, ValueError, KeyError, TypeError):
         return Run(run_id, "damaged", "", {}, {}, None, {})
@@ -235,42 +233,46 @@ def _own_rows(store: OutputStore, run_id: str) -> pd.DataFrame | None:
     return pd.concat(frames, ignore_index=True) if frames else None
 
 
-def joined(a: pd.DataFrame, b: pd.DataFrame, compared: list[Column], settings: dict) -> Comparison:
-    """Compares the rows of two runs by columns, of which the first one orders the images."""
-    key = _KEY[:1]
-    if a.duplicated(key).any() or b.duplicated(key).any():
-        key = _KEY
+def compare_rows(
+    a: pd.DataFrame, b: pd.DataFrame, compared: list[Column], settings: dict
+) -> Comparison:
+    """Compares the rows of two runs by columns, the first of which orders the images."""
+    unique = not any(rows.duplicated(_KEY[:1]).any() for rows in (a, b))
+    key = _KEY[:1] if unique else _KEY
     both = a.merge(b, on=key, how="outer", suffixes=("_a", "_b"), indicator=True)
-    first = compared[0]
+    in_both = both[both._merge == "both"]
+    failed_a, failed_b = in_both.status_a == "failed", in_both.status_b == "failed"
+    images = _differences(in_both, compared[0])
+    return Comparison(
+        column=compared[0],
+        images=images,
+        means=_means(in_both, compared),
+        infinite=int((~np.isfinite(images[["a", "b"]])).any(axis=1).sum()),
+        appeared=sorted(both.relative_path[both._merge == "right_only"]),
+        vanished=sorted(both.relative_path[both._merge == "left_only"]),
+        newly_failed=sorted(in_both.relative_path[failed_b & ~failed_a]),
+        newly_written=sorted(in_both.relative_path[failed_a & ~failed_b]),
+        settings=settings,
+    )
 
-    def names(rows: pd.Series) -> list[str]:
-        return sorted(both.relative_path[rows])
 
-    in_both = both._merge == "both"
-    left, right = both[f"{first.name}_a"], both[f"{first.name}_b"]
-    measured = in_both & left.notna() & right.notna()
-    images = pd.DataFrame({"relative_path": both.relative_path, "a": left, "b": right})[measured]
+def _differences(both: pd.DataFrame, column: Column) -> pd.DataFrame:
+    """The images with a figure in both runs: see Comparison.images."""
+    left, right = both[f"{column.name}_a"], both[f"{column.name}_b"]
+    images = pd.DataFrame({"relative_path": both.relative_path, "a": left, "b": right}).dropna()
     # Two infinite figures are equal.
     images["difference"] = np.where(images.a == images.b, 0.0, images.b - images.a)
-    # By name first, then by gain, in a stable order.
-    images = images.sort_values("relative_path").sort_values(
-        "difference", kind="stable", ascending=first.figure.higher_is_better, ignore_index=True
+    return images.sort_values("relative_path").sort_values(
+        "difference", kind="stable", ascending=column.figure.higher_is_better, ignore_index=True
     )
+
+
+def _means(both: pd.DataFrame, compared: list[Column]) -> dict[str, tuple[float, float, float]]:
     means = {}
     for name in (column.name for column in compared):
-        pair = both.loc[in_both, [f"{name}_a", f"{name}_b"]].to_numpy(float)
+        pair = both[[f"{name}_a", f"{name}_b"]].to_numpy(float)
         pair = pair[np.isfinite(pair).all(axis=1)]
         if len(pair):
             before, after = map(float, pair.mean(axis=0))
             means[name] = (before, after, float((pair[:, 1] - pair[:, 0]).mean()))
-    return Comparison(
-        column=first,
-        images=images,
-        means=means,
-        infinite=int((~np.isfinite(images[["a", "b"]])).any(axis=1).sum()),
-        appeared=names(both._merge == "right_only"),
-        vanished=names(both._merge == "left_only"),
-        newly_failed=names(in_both & (both.status_b == "failed") & (both.status_a != "failed")),
-        newly_written=names(in_both & (both.status_a == "failed") & (both.status_b != "failed")),
-        settings=settings,
-    )
+    return means

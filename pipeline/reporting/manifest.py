@@ -1,4 +1,4 @@
-"""The run's own record: what it was asked, with what, and how it ended."""
+"""The manifest of a run: its settings, versions and state."""
 
 import os
 import socket
@@ -16,13 +16,7 @@ from weights import DIRECTORY
 
 @dataclass
 class Manifest:
-    """runs/<id>/manifest.json, rewritten whole at every change of state.
-
-    Attributes:
-      job: the job.
-      beam_arguments: Beam's options of the command.
-      started_at: time of the start, UTC.
-    """
+    """runs/<id>/manifest.json, rewritten at every change of state."""
 
     job: Job
     beam_arguments: list[str]
@@ -42,7 +36,7 @@ class Manifest:
 
 
 def describe_job(job: Job) -> dict[str, Any]:
-    """What the manifest and the summary both say of a job."""
+    """The part that manifest and summary share."""
     card = job.weights.card
     return {
         "run_id": job.store.run_id,

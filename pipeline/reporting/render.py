@@ -1,5 +1,6 @@
-"""Fills the templates of pages and of texts for the terminal."""
+"""Fills the templates of pages and of terminal texts."""
 
+from datetime import datetime
 from functools import cache
 from typing import Any
 
@@ -9,7 +10,7 @@ from pipeline.terminal import or_dash, printable
 
 
 def render(name: str, **content: Any) -> str:
-    """The text that templates/<name>.j2 makes of its content; in `.html` names are names."""
+    """Fills templates/<name>.j2; texts are escaped in `.html`."""
     environment = _environment(name.endswith(".html"))
     return environment.get_template(f"{name}.j2").render(content).rstrip("\n")
 
@@ -24,5 +25,15 @@ def _environment(autoescape: bool) -> Environment:
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    environment.filters |= {"number": "{:,}".format, "or_dash": or_dash, "printable": printable}
+    environment.filters |= {
+        "number": "{:,}".format, "or_dash": or_dash, "printable": printable, "moment": _moment,
+    }  # fmt: skip
     return environment
+
+
+def _moment(iso: str) -> str:
+    """A time such as `26 Nov 2026, 12:48 UTC`; empty for a damaged run, which has none."""
+    if not iso:
+        return ""
+    time = datetime.fromisoformat(iso)
+    return f"{time.day} {time:%b %Y, %H:%M} UTC"

@@ -1,8 +1,8 @@
-"""The report: rows are journaled while a run is at work and become Parquet files at its end.
+"""The report: rows are journaled during a run and become Parquet files at its end.
 
-A worker writes its rows as small files below runs/<id>/rows every few seconds, so that a run that
-is killed loses none of what it did. The process that waits for the run, or the next run, makes
-metrics/run_id=<id>/ of them.
+Every few seconds a worker writes its rows to a small file below runs/<id>/rows, so that a killed
+run loses no finished image. The main process, or the next run, compacts them into
+metrics/run_id=<id>/.
 """
 
 import io
@@ -26,28 +26,24 @@ from storage.store import OutputStore
 from transforms.records import BESIDE_MATCHED, ReportRow, as_unicode, report_schema, to_table
 from transforms.stage import count
 
-# Rows of a file, and of a group within it, which readers take or leave as a whole.
+# Rows of a file, and of a row group.
 _FILE_ROWS = 100_000
 _GROUP_ROWS = 10_000
-# Rows are written at the latest after so many, or after so many seconds: little is lost by a kill,
-# and the files of a long run are not many.
+# Rows, or (shortest, longest) seconds, after which the journal is written: a kill loses little, and
+# a long run, which waits for a share of its duration, has few files.
 _JOURNAL_ROWS = 1_000
 _JOURNAL_SECONDS = (1.0, 60.0)
 _JOURNAL_SHARE = 0.05
-# Columns that another run's row has of an image that this one did not restore.
+# Columns that stay empty in rows of images that this run did not restore.
 _OF_THE_WORK = ("engine", "versions")
-# Columns that say which image a row is of.
+# Columns that identify an image.
 _NAMES = ["source_uri", "relative_path"]
 _KEYS = [*_NAMES, "finished_at", "shard"]
 _TEXTS = tuple(column.name for column in report_schema() if column.type == pa.string())
 
 
 class RowJournal:
-    """Rows on their way to files of their own.
-
-    Args:
-      store: where they go.
-    """
+    """Collects rows and writes them to journal files in a store."""
 
     def __init__(self, store: OutputStore):
         self._store = store
@@ -55,7 +51,7 @@ class RowJournal:
         self._started = self._written = time.monotonic()
 
     def add(self, row: ReportRow) -> None:
-        """Adds a row; writes what has gathered when it is time to."""
+        """Adds a row; writes the collected rows when it is time."""
         self._rows.append(row)
         now = time.monotonic()
         shortest, longest = _JOURNAL_SECONDS
@@ -64,7 +60,7 @@ class RowJournal:
             self.write()
 
     def write(self) -> None:
-        """Writes what has gathered."""
+        """Writes the collected rows."""
         if self._rows:
             name = f"{journal_of(self._store.run_id)}/{uuid.uuid4().hex}.parquet"
             self._store.write(name, encode_table(to_table(self._rows)))
@@ -73,13 +69,9 @@ class RowJournal:
 
 
 class EndRow(beam.DoFn):
-    """What happens to every row where it arises: it is completed, journaled, counted and shown.
+    """Completes a row with the constant columns of its run, journals it, counts and reports it.
 
-    Args:
-      constants: columns of the run.
-      shard_fingerprint: of the rows of shards.
-      store: where the journal is.
-      progress: where the watching process looks, or None.
+    Rows of images in shards have the `shard_fingerprint` in place of the constant one.
     """
 
     def __init__(
@@ -126,36 +118,24 @@ def journal_of(run_id: str) -> str:
 def encode_table(table: pa.Table) -> bytes:
     """Rows as one Parquet file, zstd."""
     buffer = io.BytesIO()
-    with pq.ParquetWriter(buffer, table.schema, compression="zstd") as writer:
-        writer.write_table(table, row_group_size=_GROUP_ROWS)
+    pq.write_table(table, buffer, row_group_size=_GROUP_ROWS, compression="zstd")
     return buffer.getvalue()
 
 
 def compact_journal(store: OutputStore, run_id: str) -> int:
-    """Makes a run's files below metrics/ of its journal, and leaves the journal.
+    """Writes the report of a finished run from its journal, which it leaves; returns the rows.
 
-    A row for each source and relative path: where a runner did an image twice, the later one. A
-    file has at most 100,000 rows, ordered by status and name. Files of the journal that a power
-    loss has damaged are left out: their images are restored again.
-
-    Args:
-      store: OUTPUT.
-      run_id: the run, which is at work no more.
-
-    Returns:
-      The number of rows.
-
-    Raises:
-      OSError: something could not be read or written.
+    Each source and relative path has one row, the latest if a runner repeated an image. A file has
+    at most 100,000 rows, ordered by status and name. Journal files that a power loss has damaged
+    are left out; their images are restored again.
     """
     parts = [p for p in store.glob(f"{journal_of(run_id)}/*.parquet") if _is_whole(store, p)]
     keep = _latest(_keys_of(store, parts))
     directory = f"metrics/run_id={run_id}"
     before = set(store.glob(f"{directory}/*.parquet"))
-    tables, number = _kept_tables(store, parts, keep), 0
-    for number, table in enumerate(_gathered(tables), start=1):  # noqa: B007
-        path = f"{directory}/part-{number - 1:05d}.parquet"
-        order = [("status", "ascending"), ("relative_path", "ascending")]
+    order = [("status", "ascending"), ("relative_path", "ascending")]
+    for number, table in enumerate(_gathered(_kept_tables(store, parts, keep))):
+        path = f"{directory}/part-{number:05d}.parquet"
         store.write(path, encode_table(table.sort_by(order)))
         before.discard(path)
     for path in before:
@@ -164,7 +144,7 @@ def compact_journal(store: OutputStore, run_id: str) -> int:
 
 
 def remove_journal(store: OutputStore, run_id: str) -> None:
-    """Removes a journal that was compacted."""
+    """Removes the journal of a run."""
     store.delete_directory(journal_of(run_id))
 
 
@@ -180,13 +160,15 @@ def _is_whole(store: OutputStore, part: str) -> bool:
     try:
         pq.read_metadata(io.BytesIO(store.read(part)))
     except pa.ArrowInvalid:
-        logging.getLogger(__name__).warning("left out, since it is damaged: %s", store.uri(part))
+        logging.getLogger(__name__).warning(
+            "a damaged journal file is left out, its images are restored again: %s", store.uri(part)
+        )
         return False
     return True
 
 
 def _keys_of(store: OutputStore, parts: Iterable[str]) -> Iterator[pd.DataFrame]:
-    """Hashes in place of names: a run may have millions."""
+    """The keys of rows, with hashes in place of names: a run may have millions."""
     for part in parts:
         content = io.BytesIO(store.read(part))
         frame = pq.read_table(content, columns=[*_KEYS, "shard_images"]).to_pandas()
@@ -199,7 +181,7 @@ def _keys_of(store: OutputStore, parts: Iterable[str]) -> Iterator[pd.DataFrame]
 def _latest(keys: Iterable[pd.DataFrame]) -> np.ndarray:
     """Which rows to keep, in the order of the parts.
 
-    Rows of a shard that are not all there are left out: the run was killed while it wrote them.
+    Incomplete shards are left out: the run was killed while it wrote their rows.
     """
     frames = list(keys)
     if not frames:
@@ -221,7 +203,7 @@ def _kept_tables(store: OutputStore, parts: Iterable[str], keep: np.ndarray) -> 
 
 
 def _gathered(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
-    """Tables of up to so many rows, of smaller ones."""
+    """Joins tables into larger ones of at most _FILE_ROWS rows."""
     gathered: list[pa.Table] = []
     for table in tables:
         if gathered and sum(map(len, gathered)) + len(table) > _FILE_ROWS:
@@ -233,7 +215,7 @@ def _gathered(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
 
 
 def _readable(columns: dict[str, Any]) -> dict[str, str]:
-    """The columns whose text is no Unicode (odd file names), with the odd bytes escaped."""
+    """The columns whose text is not Unicode (odd file names), with those bytes escaped."""
     return {
         name: as_unicode(text)
         for name, text in columns.items()

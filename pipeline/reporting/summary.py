@@ -1,7 +1,7 @@
 """Totals of a run: a combiner over the rows, the summary file and the text on the terminal.
 
-Means are over finite values; how many were infinite (PSNR of identical images) or missing stands
-beside each.
+Means are over finite values; beside each are the numbers of infinite values (PSNR of identical
+images) and of missing ones.
 """
 
 import heapq
@@ -10,19 +10,16 @@ import math
 import os
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import apache_beam as beam
 
-from pipeline.reporting.combine import CombineWhereMade
 from pipeline.reporting.render import render
 from srcnn.figures import FIGURES, Values, columns, rank_column, shown_columns
 from storage.store import OutputStore
 from transforms.records import BESIDE_MATCHED, LARGE_ENOUGH, ReportRow
 
 MATCHED = "matched"
-TOTALS_PATH = "totals.json"
 
 _SUMMED = ("infer_seconds", "total_seconds", "source_bytes", "output_bytes")
 _MATCHED = ("written", "skipped", "failed")
@@ -33,24 +30,23 @@ _GROUPS = 20
 
 
 def ranking(row: ReportRow) -> float | None:
-    """What images are ranked by, see srcnn.figures.rank_column; None without a figure."""
+    """The figure that ranks an image, see srcnn.figures.rank_column; None if it has none."""
     figure = row.figure(rank_column(row.mode).name)
     return None if figure is None or math.isnan(figure) else figure
 
 
 class SummaryFn(beam.CombineFn):
-    """Combines rows and MATCHED markers into totals whose size does not grow with the images."""
+    """Combines rows and MATCHED markers into totals of bounded size."""
 
     def create_accumulator(self) -> dict[str, Any]:
         counted = {name: Counter() for name in _COUNTED}
         return counted | {"gone": [], "worst": [], "causes": {}, "warnings": {}}
 
-    def add_input(self, totals: dict[str, Any], element: ReportRow | str) -> dict[str, Any]:
+    def add_input(self, totals: dict[str, Any], row: ReportRow | str) -> dict[str, Any]:
         sums = totals["sums"]
-        if isinstance(element, str):
+        if isinstance(row, str):
             sums["matched"] += 1
             return totals
-        row = element
         totals["status"][row.status] += 1
         sums["in_shards"] += row.shard is not None
         if row.status in BESIDE_MATCHED:
@@ -60,8 +56,10 @@ class SummaryFn(beam.CombineFn):
         elif row.change and row.status != "skipped":
             totals["changes"][row.change] += 1
         if row.status == "failed":
+            # Messages hold sizes and names behind a colon: the part before groups them.
+            kind = f"{row.error_type}: {(row.error_message or '').partition(':')[0][:80]}"
             example = (row.source_uri, row.error_message)
-            _add_group(totals["causes"], (row.stage, _kind_of(row)), 1, [example])
+            _add_group(totals["causes"], (row.stage, kind), 1, [example])
         if row.status == "written":
             for warning in row.warnings or ():
                 _add_group(totals["warnings"], warning, 1, [row.source_uri])
@@ -100,7 +98,8 @@ class SummaryFn(beam.CombineFn):
             **{name: sums[name] for name in _SUMMED},
             "means": _means_of(totals["figures"]),
             "worst": [
-                {"rank_figure": _jsonable(figure), "relative_path": path, "output_uri": uri}
+                {"rank_figure": figure if math.isfinite(figure) else None,
+                 "relative_path": path, "output_uri": uri}
                 for figure, path, uri in totals["worst"]
             ],
             "failures": [
@@ -115,42 +114,25 @@ class SummaryFn(beam.CombineFn):
         }  # fmt: skip
 
 
-@dataclass
-class WriteTotals(beam.PTransform):
-    """Collections of rows and of MATCHED to the file of totals, of which the summary is made.
-
-    Attributes:
-      store: where it goes.
-    """
-
-    store: OutputStore
-
-    def expand(self, pcolls):
-        """Returns the file's URI as bytes: OUTPUT's name need not be Unicode."""
-        store = self.store
-        return (
-            pcolls
-            | CombineWhereMade(SummaryFn())
-            | beam.Map(lambda totals: os.fsencode(store.write(totals_path(store), to_json(totals))))
-        )
+def write_totals(totals: dict[str, Any], store: OutputStore) -> bytes:
+    """Writes the file of totals; returns its URI as bytes: OUTPUT's name need not be Unicode."""
+    return os.fsencode(store.write(totals_path(store), to_json(totals)))
 
 
 def totals_path(store: OutputStore) -> str:
-    """Where the totals wait for the main process."""
-    return f"runs/{store.run_id}/{TOTALS_PATH}"
+    """The path of the totals, from which the main process makes the summary."""
+    return f"runs/{store.run_id}/totals.json"
 
 
 def to_json(content: dict[str, Any]) -> bytes:
-    """Strict JSON (infinities are null or counted beside), odd file names escaped."""
+    """Strict JSON; file names that are not Unicode are escaped."""
     return json.dumps(content, indent=1, allow_nan=False).encode() + b"\n"
 
 
 def reconcile(totals: dict[str, Any], rows: int) -> str | None:
-    """What is wrong with the counts, or None if matched = written + skipped + failed.
+    """The error in the counts, or None if matched = written + skipped + failed = `rows`.
 
-    Args:
-      totals: of the run.
-      rows: of the report, which also has those of outputs without a source.
+    The rows of the report also include outputs without a source.
     """
     counts, gone = totals["counts"], totals["source_gone"]
     ended = sum(counts[name] for name in _MATCHED)
@@ -163,7 +145,7 @@ def reconcile(totals: dict[str, Any], rows: int) -> str | None:
 
 
 def mean_rows(means: dict[str, Any]) -> Iterator[dict[str, str]]:
-    """The table of a summary's means, as texts: what they are of, degraded, enhanced, gain."""
+    """The table of a summary's means, as texts: name, degraded, enhanced, gain."""
     for figure in FIGURES.values():
         present = [column for column in figure.columns if column.name in means]
         texts = {column.which: column.format(means[column.name]["mean"], 2) for column in present}
@@ -172,12 +154,12 @@ def mean_rows(means: dict[str, Any]) -> Iterator[dict[str, str]]:
 
 
 def most_infinite(means: dict[str, Any]) -> int:
-    """How many infinite values a summary's means leave out."""
+    """The largest number of infinite values that a mean leaves out."""
     return max((mean["infinite"] for mean in means.values()), default=0)
 
 
 def format_summary(summary: dict[str, Any]) -> str:
-    """The summary for a person, at most 80 columns."""
+    """The summary for the terminal, 80 columns wide but for names and settings."""
     means = summary["means"]
     return render(
         "summary.txt",
@@ -190,12 +172,22 @@ def format_summary(summary: dict[str, Any]) -> str:
         ],
         infinite=most_infinite(means),
         rank=rank_column(summary["configuration"]["mode"]),
+        places=_places(summary),
     )
 
 
-def _kind_of(row: ReportRow) -> str:
-    # Messages hold sizes and names; the first part is the same for a whole group of failures.
-    return f"{row.error_type}: {(row.error_message or '').partition(':')[0][:80]}"
+def _places(summary: dict[str, Any]) -> dict[str, str]:
+    """The URIs of the results, by kind."""
+    config, run_id, in_shards = summary["configuration"], summary["run_id"], summary["in_shards"]
+    places = {
+        "images": ("images/", summary["counts"]["matched"] > in_shards),
+        "shards": ("shards/", in_shards and config["shards"] == "write"),
+        "report": (f"metrics/run_id={run_id}/", True),
+        "comparisons": ("comparisons/", config["comparisons"] not in ("none", 0)),
+        "page": (f"runs/{run_id}/index.html", True),
+    }
+    root = config["output"].rstrip("/")
+    return {kind: f"{root}/{path}" for kind, (path, exists) in places.items() if exists}
 
 
 def _add_figures(figures: Counter, values: Values) -> None:
@@ -217,7 +209,7 @@ def _add_smallest(totals: dict[str, Any], name: str, more: list) -> None:
 def _add_group(
     groups: dict[Any, tuple[int, list]], key: str | tuple[str, str], count: int, examples: list
 ) -> None:
-    """Counts under a key, and keeps a few examples; beyond so many keys all count as others."""
+    """Adds to a group and keeps a few of its examples; beyond _GROUPS keys all are one group."""
     if key not in groups and len(groups) >= _GROUPS:
         other = "of further kinds; see the report"
         key = other if isinstance(key, str) else ("other", other)
@@ -230,7 +222,7 @@ def _by_count(groups: dict[Any, tuple[int, list]]) -> list:
 
 
 def _means_of(figures: Counter) -> dict[str, Any]:
-    """Means by column, in the report's order, of figures that any image has."""
+    """Means by column, in the report's order, of the figures that any image has."""
     means = {}
     for name in (column.name for column in columns() if "means" in column.figure.shown):
         counts = {kind: figures[name, kind] for kind in ("finite", "infinite", "missing")}
@@ -239,7 +231,3 @@ def _means_of(figures: Counter) -> dict[str, Any]:
         elif counts["infinite"]:
             means[name] = {"mean": None} | counts
     return means
-
-
-def _jsonable(value: float) -> float | None:
-    return value if math.isfinite(value) else None

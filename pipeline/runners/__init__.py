@@ -1,1 +1,1 @@
-"""Beam's runners, a file each behind one interface (base.py); table.py decides which one runs."""
+"""Beam's runners: one file each, one interface (base.py), one table (table.py)."""

@@ -1,4 +1,4 @@
-"""What the job asks of a runner of Beam's, whichever it is."""
+"""The interface of runners."""
 
 import gc
 
@@ -11,25 +11,25 @@ from pipeline.runners.lifetime import Lifetime
 
 
 class RunnerError(Exception):
-    """The job could not be handed over, failed, or was lost; the message is one line."""
+    """The job could not be submitted, failed, or was lost; the message is one line."""
 
 
 class Runner:
-    """A runner of Beam's, with the options of one run.
+    """One of Beam's runners, with the options of one run.
 
     Args:
       arguments: Beam's options of the command.
 
     Attributes:
-      options: the same, parsed; `prepare` completes them.
-      pipeline: what make_pipeline returned.
-      names: by which `--runner` names it, in small letters; empty: none is named.
+      options: the arguments, parsed; `prepare` completes them.
+      pipeline: the result of make_pipeline.
+      names: values of `--runner`, in lower case; empty: no runner is named.
       takes_unknown_options: whether it may know options that Beam does not.
       fatal_threads: names of its threads that fail when a worker has died.
       ignored_threads: names of its threads whose failure another thread reports.
-      workers: how many workers it has on this machine; None: they are elsewhere, so that their
-        progress cannot be seen, and their paths may mean something else.
-      image_threads: how many images of shards a process works on; 0: as many as it has cores.
+      workers: number of workers on this machine; None: they are elsewhere, so that their progress
+        is unknown and their paths may differ.
+      image_threads: images of shards that a process restores at a time; 0: one for each core.
     """
 
     names: tuple[str, ...] = ()
@@ -56,40 +56,34 @@ class Runner:
         return name.rpartition(".")[2].lower() in cls.names
 
     def prepare(self, config: JobConfig) -> None:
-        """Checks and completes the options for a job.
-
-        Raises:
-          UsageError: the job cannot be run so; the message says why.
-        """
+        """Checks and completes the options; UsageError if the job cannot run with them."""
 
     def make_pipeline(self) -> beam.Pipeline:
-        """The empty pipeline that `run` will run when it is built.
+        """Returns an empty pipeline, which `run` runs after it has been built.
 
-        Raises:
-          UsageError: there is no such runner, or options contradict each other.
+        UsageError: there is no such runner, or options contradict each other.
         """
         try:
             self.pipeline = beam.Pipeline(options=self.options)
         except ValueError as error:
             raise UsageError(" ".join(str(error).split())) from None
-        self.options = self.pipeline.options  # a copy, which the run reads
+        self.options = self.pipeline.options  # a copy that the run reads
         return self.pipeline
 
     def run(self, run_id: str, lifetime: Lifetime, verbose: bool) -> None:
         """Runs the pipeline to its end; an interruption cancels it.
 
         Args:
-          run_id: after which the job is named, where it has no name.
+          run_id: the default for the name of the job.
           lifetime: of the run.
-          verbose: show what the runner says.
+          verbose: print the runner's messages.
 
-        Raises:
-          RunnerError: see there. Other errors are the job's own.
+        RunnerError: see there. Other errors are those of the job.
         """
         raise NotImplementedError
 
 
 def end_start_up() -> None:
-    """Enables garbage collection, but not of what there is now, which stays."""
+    """Enables garbage collection, except of the objects that exist now."""
     gc.freeze()
     gc.enable()

@@ -1,14 +1,14 @@
-"""What a runner's words say of the error that matters.
+"""Finds the root cause in error texts.
 
-Errors of workers reach this process as text: Python's traceback, or a runner's own around it.
+Errors of workers arrive as text: a Python traceback, perhaps within a runner's stack trace.
 """
 
 import re
 from collections.abc import Iterable
 
 _REASON_LENGTH = 400
-# The last line that fits the first of these: a Python error within Beam, a Python error, Java's
-# cause, gRPC's words.
+# The reason is the last line that matches the first of these: a Python error within Beam, a Python
+# error, a cause in Java, a message of gRPC.
 _REASONS = (
     r"(?:[\w.]+\.)?[A-Z]\w*(?:Error|Exception)\b(?!.*Exception: ).*\[while running.*",
     r"(?<![\w.$])[A-Z]\w*Error: .*",
@@ -18,7 +18,7 @@ _REASONS = (
 
 
 def reason_of(text: str) -> str:
-    """The line of a remote stack trace that says most: the last cause, Python's before Java's."""
+    """The reason in a remote stack trace: the last cause, Python's before Java's."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     for pattern in _REASONS:
         found = [match for line in lines if (match := re.search(pattern, line))]
@@ -29,7 +29,7 @@ def reason_of(text: str) -> str:
 
 
 def find_error(error: Exception, names: Iterable[str]) -> tuple[str, str] | None:
-    """Name and message of the first error with one of these names, here or in a worker's text."""
+    """Name and message of the first error with one of these names, also in a worker's text."""
     found = re.search(
         rf"({'|'.join(names)}): (.*?)(?: \[while running|$)",
         f"{type(error).__name__}: {error}",

@@ -1,7 +1,7 @@
-"""Dataflow's Flex Template: its launcher starts a run that nobody waits for.
+"""Dataflow's Flex Template: its launcher starts a run and does not wait for it.
 
-The graph concludes the run itself, in a last step on a worker; run_pipeline.py does that in the
-process that waits. It holds no claim on OUTPUT while it is at work: see docs/dataflow.md.
+The graph concludes the run in a last step on a worker, which run_pipeline.py does in its main
+process. The run holds no claim on OUTPUT: see docs/dataflow.md.
 """
 
 import sys
@@ -23,7 +23,7 @@ from pipeline.terminal import printable
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Builds the job of a command line and hands it to its runner; returns the exit code."""
+    """Builds and submits the job of a command line; returns the exit code."""
     try:
         return start(parse(sys.argv[1:] if arguments is None else arguments))
     except UsageError as error:
@@ -32,18 +32,14 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def start(command: Command) -> int:
-    """Starts a run.
-
-    Raises:
-      UsageError: nothing was touched; the message says why.
-    """
+    """Starts a run; after a UsageError nothing was touched."""
     if command.dry_run:
-        raise UsageError("--dry_run shows what it finds to nobody here; use run_pipeline.py")
+        raise UsageError("--dry_run prints to a log here; use run_pipeline.py for it")
     runner = find_runner(command.beam_arguments)
     runner.prepare(command.config)
     job = check_places(prepare_job(command.config))
     try:
-        # Against a run that is at work now; it is released when the launcher ends.
+        # Keeps out other runs until the launcher ends.
         with Claim(job.store, job.config.take_over, lambda _: None):
             recover(job.store)
             manifest = Manifest(job, command.beam_arguments)
@@ -63,10 +59,7 @@ def start(command: Command) -> int:
 
 
 def conclude_once(ends: int, job: Job, manifest: Manifest) -> int:
-    """Concludes a run; returns the number of what was waited for.
-
-    A runner may do a step twice; a journal that is gone by then would make an empty report.
-    """
+    """Concludes a run, if that is not done yet: runners may repeat a step. Returns its argument."""
     if job.store.size(f"{job.run_directory}/_SUCCESS") is None:
         began = manifest.started_at
         conclude(job, manifest, lambda: (datetime.now(UTC) - began).total_seconds())

@@ -1,7 +1,7 @@
-"""Flink: a job server, and the REST interface of the cluster behind it.
+"""Flink: a job server, and the REST interface of its cluster.
 
-Beam's Flink job server, asked to cancel a job, forgets it and lets it go on in the cluster: its
-`JobInvocation.cancel` interrupts the thread that waits for the job (seen with 2.62).
+Jobs are cancelled by REST: when Beam's job server cancels a job, it only interrupts the thread that
+waits for it (`JobInvocation.cancel`, seen with 2.62), and the job goes on in the cluster.
 """
 
 import json
@@ -20,7 +20,7 @@ from pipeline.errors import UsageError
 from pipeline.runners.portable import ANSWER_SECONDS, PortableRunner
 
 _ENDED = ("FINISHED", "CANCELED", "FAILED", "SUSPENDED")
-# A job that was handed over as it was cancelled appears in the cluster a moment later.
+# A job that is submitted during its cancellation appears in the cluster a moment later.
 _LATE_SECONDS = 5.0
 
 
@@ -29,7 +29,7 @@ class FlinkRunner(PortableRunner):
 
     names = ("flinkrunner",)
     hints = {
-        "remote job server jar": "name one that runs (--job_endpoint) or --flink_job_server_jar"
+        "remote job server jar": "name a job server (--job_endpoint) or --flink_job_server_jar"
     }
     _jobs: "FlinkJobs | None" = None
 
@@ -66,12 +66,12 @@ class FlinkRunner(PortableRunner):
 
     def _abandon(self) -> None:
         if self._jobs:
-            with suppress(OSError):  # where only the job server was lost, the job goes on
+            with suppress(OSError):  # if only the job server was lost, the job goes on
                 self._jobs.cancel()
 
 
 def _master_of(options: PipelineOptions) -> str | None:
-    """Address of the cluster, where it is named."""
+    """Address of the cluster, if it is named."""
     master = options.view_as(FlinkRunnerOptions).flink_master
     return None if master in MAGIC_HOST_NAMES else master
 
@@ -79,11 +79,8 @@ def _master_of(options: PipelineOptions) -> str | None:
 class FlinkJobs:
     """The jobs of one name that began after this object was made.
 
-    Every method raises OSError where nothing answers, or something else than Flink.
-
-    Args:
-      master: address of the REST interface, with or without `http://`.
-      name: of the jobs.
+    `master` is the address of the REST interface, with or without `http://`. Every method raises
+    OSError if Flink does not answer.
     """
 
     def __init__(self, master: str, name: str):
@@ -92,12 +89,12 @@ class FlinkJobs:
         self._others = frozenset(self._named())
 
     def running(self) -> list[str]:
-        """Identities of those that have not ended."""
+        """The ids of jobs that have not ended."""
         states = self._named()
         return [job for job in states if job not in self._others and states[job] not in _ENDED]
 
     def end(self) -> None:
-        """Cancels those that run, or begin within a few seconds; waits until they have ended."""
+        """Cancels jobs that run, or begin within a few seconds; waits until they have ended."""
         latest = time.monotonic() + _LATE_SECONDS
         seen = False
         while (running := self.running()) or not (seen or time.monotonic() > latest):
@@ -107,13 +104,13 @@ class FlinkJobs:
             time.sleep(0.2)
 
     def cancel(self) -> None:
-        """Asks for the end of those that run; returns at once."""
+        """Requests the end of running jobs; returns at once."""
         for job in self.running():
             request = Request(f"{self._url}/jobs/{job}?mode=cancel", method="PATCH")
             urlopen(request, timeout=ANSWER_SECONDS).close()
 
     def _named(self) -> dict[str, str]:
-        """States by identity."""
+        """States of the jobs by id."""
         with urlopen(f"{self._url}/jobs/overview", timeout=ANSWER_SECONDS) as answer:
             try:
                 jobs = json.load(answer)["jobs"]

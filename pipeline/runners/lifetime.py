@@ -1,4 +1,4 @@
-"""What a run owns besides its output, and how that is released when the run is interrupted."""
+"""Signals, child processes and temporary files of a run, and its end when it is interrupted."""
 
 import os
 import shutil
@@ -7,7 +7,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -20,29 +20,34 @@ _GRACE = 2.0
 
 
 @contextmanager
-def leaving_on_signals() -> Iterator[None]:
-    """Leaves at once with 128 + signal, while there is nothing to clean but child processes."""
-    before = {number: signal.signal(number, _leave) for number in _SIGNALS}
+def _handling_signals(handler: Callable) -> Iterator[None]:
+    """A context with a handler for SIGINT and SIGTERM, which restores the handlers of before."""
+    before = {number: signal.signal(number, handler) for number in _SIGNALS}
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, earlier in before.items():
+            signal.signal(number, earlier)
+
+
+def leaving_on_signals() -> AbstractContextManager[None]:
+    """A context in which a signal ends child processes and the process, with 128 + signal."""
+    return _handling_signals(_leave)
 
 
 class Lifetime:
     """A context that ends cleanly on SIGINT and SIGTERM, and when one of Beam's workers dies.
 
-    Beam's local runner hangs on a signal while its workers start, waits for hours or for ever
-    when a worker is lost, and cleans nothing; so the child processes are ended here, temporary
-    files removed, and the process left with 128 + signal or 1.
+    Beam's local runner hangs on a signal while its workers start, waits for ever when a worker is
+    lost, and cleans nothing up. Here child processes are killed, temporary files removed, and the
+    exit code is 128 + signal or 1.
 
     Args:
       fatal_threads: names of threads that fail when a worker has died.
       ignored_threads: names of threads whose failure is reported elsewhere.
 
     Attributes:
-      temporary: a directory for every temporary file of this process and its children.
+      temporary: directory of all temporary files of this process and its children.
       before_end: called first, while the child processes live.
       on_end: called with `interrupted` or `failed` before the files are removed.
     """
@@ -54,7 +59,7 @@ class Lifetime:
         self._fatal_threads = fatal_threads
         self._ignored_threads = ignored_threads
         self._before: dict[str, str | None] = {}
-        self._handlers: dict[int, object] = {}
+        self._handling = _handling_signals(self._interrupted)
         self._thread_hook: Callable = threading.excepthook
         self._over = threading.Event()
         self._ending = threading.Lock()
@@ -66,16 +71,14 @@ class Lifetime:
             self._before[name] = os.environ.get(name)
             os.environ[name] = value
         tempfile.tempdir = self.temporary
-        for number in _SIGNALS:
-            self._handlers[number] = signal.signal(number, self._interrupted)
+        self._handling.__enter__()
         threading.excepthook = self._thread_failed
         return self
 
     def __exit__(self, *_):
         self._over.set()
         threading.excepthook = self._thread_hook
-        for number, handler in self._handlers.items():
-            signal.signal(number, handler)
+        self._handling.__exit__(None, None, None)
         for name, value in self._before.items():
             if value is None:
                 del os.environ[name]
@@ -86,9 +89,9 @@ class Lifetime:
 
     @contextmanager
     def deferring(self) -> Iterator[None]:
-        """A context in which a signal waits for its end, but a second one does not.
+        """A context in which a signal waits for its end; a second one does not.
 
-        Afterwards the handlers are this class's, whatever a runner of Beam's has set meanwhile.
+        Afterwards the handlers are those of this class again, even if Beam has set others.
         """
         pending: list[int] = []
 
@@ -97,18 +100,15 @@ class Lifetime:
                 self._interrupted(number, frame)
             pending.append(number)
 
-        for number in _SIGNALS:
-            signal.signal(number, defer)
         try:
-            yield
+            with _handling_signals(defer):
+                yield
         finally:
-            for number in _SIGNALS:
-                signal.signal(number, self._interrupted)
             if pending:
                 self._interrupted(pending[0], None)
 
     def _interrupted(self, number: int, _frame) -> None:
-        # A second signal must not cut this short.
+        # A second signal must not interrupt this.
         for again in _SIGNALS:
             signal.signal(again, signal.SIG_IGN)
         _announce(number)
@@ -124,20 +124,23 @@ class Lifetime:
         if self._ending.locked():
             return
         print(f"\nwarning: a worker died: {failure.exc_value}", file=sys.stderr, flush=True)
-        # When its work is done, that does no harm, and the run ends by itself.
+        # If all work is done, the run ends by itself.
         if not self._over.wait(_GRACE):
-            self.fail("the job crashed: a worker died")
+            self.fail(
+                "the job crashed: a worker died; run it again, if it lacked memory with "
+                "--direct_num_workers 1"
+            )
 
     def fail(self, why: str) -> None:
         """Ends the process from any thread."""
         self._end("failed", ExitCode.CRASHED, f"\nerror: {why}\n")
 
     def _end(self, state: str, code: int, last_words: str = "") -> None:
-        """Ends the process, unless another thread is about to."""
+        """Ends the process, unless another thread does."""
         if not self._ending.acquire(blocking=False):
             return
         self.before_end()
-        # Beam's threads complain about the workers that end here; the last words are ours.
+        # Silences Beam's threads, which complain about the workers that end here.
         terminal = os.dup(sys.__stderr__.fileno())
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stderr__.fileno())
         os.write(terminal, last_words.encode())
@@ -150,7 +153,7 @@ class Lifetime:
             os._exit(code)
 
     def _orphans(self) -> Iterator[psutil.Process]:
-        """Processes of this run whose parent was killed, found by their temporary directory."""
+        """Processes of this run without a parent, found by their temporary directory."""
         for process in psutil.process_iter():
             with suppress(psutil.Error):
                 if process.environ().get("TMPDIR") == self.temporary:
@@ -159,7 +162,7 @@ class Lifetime:
 
 def _leave(number: int, _frame) -> None:
     _announce(number)
-    _kill(_children())  # weights are parsed in one
+    _kill(_children())  # such as the one that parses weights
     os._exit(128 + number)
 
 

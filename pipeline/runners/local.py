@@ -1,4 +1,4 @@
-"""Beam's local runner: the job in threads, or child processes, of this process."""
+"""Beam's local runner: threads of this process, or child processes."""
 
 from apache_beam.options.pipeline_options import DirectOptions, TypeOptions
 from apache_beam.runners.portability.fn_api_runner import worker_handlers
@@ -12,24 +12,22 @@ _NEVER_MS = 1000 * 24 * 3600 * 365
 
 
 class LocalRunner(Runner):
-    """Takes a thread per core unless the options say otherwise.
+    """Uses a thread for each core unless the options say otherwise.
 
-    Threads of one process share the network, and nearly all their time is spent where Python lets
-    others run. Processes start later and take more memory. Cancelling is left to Lifetime, which
-    ends all child processes.
+    Threads share the network and spend nearly all their time outside Python's lock; processes start
+    later and take more memory. Lifetime cancels the job, by ending all child processes.
     """
 
     names = ("", "directrunner", "fnapirunner", "bundlebaseddirectrunner")
-    # Waits for a worker that the runner started. Other child processes may come and go.
+    # The thread that waits for a worker of the runner. Other child processes may come and go.
     fatal_threads = ("run_worker",)
 
     def __init__(self, arguments: list[str]):
         super().__init__(arguments)
         # Otherwise DirectRunner first tries to download Prism. There are no triggers here.
         self.options.view_as(TypeOptions).allow_unsafe_triggers = True
-        # A worker thread's output is flushed each second by another thread, which does not wait for
-        # the element that is being written and would cut it in two. It is sent by size and at the
-        # end. Beam has no option for that.
+        # Beam flushes the output of a worker thread every second from another thread, which can cut
+        # an element in two. Output is sent by size and at the end. Beam has no option for that.
         worker_handlers.DATA_BUFFER_TIME_LIMIT_MS = _NEVER_MS
         given = {argument.partition("=")[0] for argument in arguments}
         direct = self.options.view_as(DirectOptions)
@@ -44,7 +42,7 @@ class LocalRunner(Runner):
         self.image_threads = self.workers if threads else 1
 
     def run(self, run_id: str, lifetime: Lifetime, verbose: bool) -> None:
-        # It prints the traceback of every error that it also raises, and nothing else.
+        # Beam prints only tracebacks of errors that it also raises.
         sdk_worker.print = print if verbose else lambda *_, **__: None
         end_start_up()
         self.pipeline.run().wait_until_finish()

@@ -1,4 +1,4 @@
-"""Runners that are reached by a job server, and Prism, which is one for this machine."""
+"""Runners with a job server, and Prism, which runs on this machine."""
 
 from contextlib import suppress
 
@@ -12,7 +12,7 @@ from pipeline.runners.remote import RemoteRunner
 from srcnn.engines import cores
 
 ANSWER_SECONDS = 10.0
-# Beam gives what watches a job the time limit of a request, and some runners end the watch then.
+# Beam limits the watch of a job by the timeout of a request, at which some runners end it.
 _NEVER = 10 * 366 * 24 * 3600
 
 
@@ -24,8 +24,8 @@ class PortableRunner(RemoteRunner):
     """
 
     names = ("portablerunner", "sparkrunner")
-    takes_unknown_options = True  # Beam asks the job server for them when the job is handed in
-    # Reads the job's messages; when that fails, the thread that waits for the job says so.
+    takes_unknown_options = True  # Beam asks the job server for them on submission
+    # Reads messages of the job; if it fails, the thread that waits for the job reports that.
     ignored_threads = ("wait_until_finish_read",)
     embedded = False
 
@@ -58,8 +58,8 @@ class PortableRunner(RemoteRunner):
         return pipeline
 
     def _close(self) -> None:
-        # Beam would stop the server that it started when the process ends, which is after the
-        # temporary files have gone that the server uses.
+        # Beam would stop its job server at the end of the process, when the temporary files that
+        # the server uses are gone.
         for server in self._servers:
             with suppress(OSError):
                 server.stop()
@@ -80,5 +80,5 @@ def _check_answers(endpoint: str) -> None:
         except grpc.FutureTimeoutError:
             raise UsageError(
                 f"job_endpoint: nothing answers at {endpoint!r}; start the runner's job server, or "
-                "name the one that runs"
+                "name another"
             ) from None

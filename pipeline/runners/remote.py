@@ -1,4 +1,4 @@
-"""A runner of other processes: the job is handed over, watched and cancelled."""
+"""Runners of other processes: the job is submitted, watched and cancelled."""
 
 import logging
 import os
@@ -22,10 +22,10 @@ _CANCEL_SECONDS = 30.0
 
 
 class RemoteRunner(Runner):
-    """Hands the job to other processes and waits for its end.
+    """Submits the job to other processes and waits for its end.
 
     Attributes:
-      hints: what would help, by words of the reason why a job failed.
+      hints: remedies, by words of the reason why a job failed.
     """
 
     hints: dict[str, str] = {}
@@ -44,12 +44,12 @@ class RemoteRunner(Runner):
     def run(self, run_id: str, lifetime: Lifetime, verbose: bool) -> None:
         end_start_up()
         if not verbose:
-            # Stack traces, whose cause RunnerError names.
+            # They are stack traces, whose reason RunnerError names.
             logging.getLogger().setLevel(logging.CRITICAL)
         try:
             self._begin(name_job(self.options, run_id))
             with lifetime.deferring():
-                # Interrupted in the midst of it, the job would go on where nobody knows it.
+                # A job that is interrupted during its submission would go on unnoticed.
                 result = self.pipeline.run()
                 lifetime.before_end = lambda: self._cancel_in_time(result)
             result.wait_until_finish()
@@ -62,20 +62,20 @@ class RemoteRunner(Runner):
             self._close()
 
     def _begin(self, job_name: str) -> None:
-        """Called before the job is handed over."""
+        """Called before the submission."""
 
     def _abandon(self) -> None:
-        """Called when the job has failed, or is out of reach and may go on."""
+        """Called when the job has failed, or is lost and may go on."""
 
     def _close(self) -> None:
-        """Called at the end, whatever it is."""
+        """Called at the end in every case."""
 
     def _cancel_in_time(self, result: PipelineResult) -> None:
-        """Cancels the job, but does not wait for ever."""
+        """Cancels the job, with a time limit."""
         ended = threading.Event()
 
         def cancel() -> None:
-            with suppress(Exception):  # the job server is gone, say
+            with suppress(Exception):  # such as a lost job server
                 self.cancel(result)
                 ended.set()
 
@@ -90,7 +90,7 @@ class RemoteRunner(Runner):
 
 
 def name_job(options: PipelineOptions, run_id: str) -> str:
-    """The job's name: after the run, if it has none, of small letters, digits and hyphens."""
+    """The name of the job: given, or made of the run's in lower case, digits and hyphens."""
     cloud = options.view_as(GoogleCloudOptions)
     if not cloud.job_name:
         cloud.job_name = re.sub("[^a-z0-9]+", "-", f"srcnn-{run_id.lower()}").strip("-")
@@ -103,6 +103,6 @@ def _check_absolute(config: JobConfig) -> None:
         for path in [value] if isinstance(value, str) else value:
             if path and is_local(path) and not os.path.isabs(path):
                 raise UsageError(
-                    f"{name}: {path!r} is relative, and the workers' directory is another; "
-                    f"name it in full ({os.path.abspath(path)!r}), where all of them see it"
+                    f"{name}: {path!r} is relative, but the workers have another directory; use "
+                    f"the absolute path ({os.path.abspath(path)!r}), if all workers can see it"
                 )

@@ -171,7 +171,7 @@ def test_kill_of_a_worker_or_taskmanager_loses_nothing(engine, arguments, local,
     if outcome.code == 1:
         assert outcome.err.count("error: the job failed") == 1
         assert "Traceback" not in outcome.err
-        assert "What is done is skipped the next time" in outcome.err
+        assert "Run it again: finished images are skipped" in outcome.err
     if victim == "job-server" and engine.name == "flink":
         wait_for(lambda: states_on_flink(engine) == ["CANCELED"])
     again = run_in_process(*arguments, output=output)
