@@ -1,15 +1,15 @@
-"""Files that somebody else may have made: read whole, or refused before they can do harm."""
+"""Guarded reading of files that others made, and atomic writing."""
 
 import errno
 import os
 import stat
+from pathlib import Path
 
 
 def read_regular(path: str | os.PathLike, limit: int) -> bytes:
     """Reads a whole regular file of at most `limit` bytes.
 
-    Pipes, devices and directories are refused without being opened: they may wait or go on for
-    ever.
+    Pipes, devices and directories are refused without being opened: they might block or never end.
 
     Raises:
       FileNotFoundError: there is no such file.
@@ -28,3 +28,13 @@ def read_regular(path: str | os.PathLike, limit: int) -> bytes:
     if len(content) > limit:
         raise OSError(errno.EFBIG, f"larger than {limit:,} bytes")
     return content
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Writes a temporary file and renames it: a kill leaves the old file or the new one."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    with open(temporary, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)

@@ -11,8 +11,8 @@ from srcnn.training.config import (
     DivergedError,
     TrainingConfig,
     TrainingError,
+    configs_of_card,
     load_config,
-    repeated,
 )
 from srcnn.weights import load_card
 
@@ -21,13 +21,13 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs the command.
 
     Returns:
-      0 when the weights are written, 1 when the training diverged, 2 when it was told
-      something impossible, 130 when interrupted.
+      0 when the weights are written, 1 when the training diverged, 2 on bad usage or input, 130
+      when interrupted.
     """
     options = _parser().parse_args(arguments)
     try:
         configs = _configs(options)
-        # Imported here: it takes seconds, and a wrong configuration should be told at once.
+        # Imported here: it takes seconds, and a wrong configuration should be reported at once.
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
         from srcnn.training.run import train
 
@@ -66,7 +66,7 @@ def _configs(options: argparse.Namespace) -> list[TrainingConfig]:
     overrides = _overrides(options)
     if options.card is None:
         return [load_config(options.config, overrides)]
-    return repeated(load_card(options.card), options.config, overrides)
+    return configs_of_card(load_card(options.card), options.config, overrides)
 
 
 def _overrides(options: argparse.Namespace) -> dict[str, Any]:
@@ -87,41 +87,43 @@ def _overrides(options: argparse.Namespace) -> dict[str, Any]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m srcnn.train",
-        description="Train an SRCNN. Everything that is given here replaces the configuration's.",
+        description="Train an SRCNN. Options replace the settings of the configuration.",
     )
-    parser.add_argument("--config", type=Path, required=True, help="YAML file")
-    parser.add_argument(
-        "--card", type=Path, metavar="FILE",
-        help="model card of weights to make again: its settings replace the configuration's",
-    )  # fmt: skip
-    parser.add_argument("--images", nargs="+", metavar="GLOB", help="training images")
-    parser.add_argument("--validation", nargs="+", metavar="GLOB", help="images to measure on")
-    parser.add_argument(
-        "--evaluate",
-        nargs="*",
-        type=named_set,
-        metavar="NAME=GLOB",
-        help="sets to measure once with the finished weights; none if nothing follows",
-    )
-    parser.add_argument("--architecture", help="srcnn-955, srcnn-915, ...")
-    parser.add_argument("--scale", type=int, help="enlargement to undo")
-    parser.add_argument("--kernel", help="interpolation of the degradation")
-    parser.add_argument("--protocol", help="whose interpolation and luma: opencv or matlab")
-    parser.add_argument(
-        "--degrade", nargs="+", metavar="CHAIN",
-        help="what makes small pictures of originals, such as 'blur=0..0.9 shrink jpeg=40..95'",
-    )  # fmt: skip
-    parser.add_argument("--name", help="of the finished weights")
-    parser.add_argument("--steps", type=int, help="steps in all")
-    parser.add_argument("--seed", type=int, help="of initial weights and crops")
-    parser.add_argument("--learning_rate", type=float, help="at the first step")
-    parser.add_argument(
-        "--gratings", type=float, metavar="SHARE", help="of the crops with a grating laid on them"
-    )
-    parser.add_argument("--warm_start", type=Path, metavar="FILE", help="weights to begin from")
-    parser.add_argument("--output", type=Path, metavar="DIR", help="where everything is written")
-    parser.add_argument("--resume", action="store_true", help="go on from DIR's checkpoint")
+    for name, arguments in _OPTIONS.items():
+        parser.add_argument(f"--{name}", **arguments)
     return parser
+
+
+# Of add_argument; all but config, card and resume replace the setting of their name.
+_OPTIONS: dict[str, dict[str, Any]] = {
+    "config": {"type": Path, "required": True, "help": "YAML file"},
+    "card": {
+        "type": Path, "metavar": "FILE",
+        "help": "model card of weights to train again: its settings replace the configuration's",
+    },
+    "images": {"nargs": "+", "metavar": "GLOB", "help": "training images"},
+    "validation": {"nargs": "+", "metavar": "GLOB", "help": "images to measure on"},
+    "evaluate": {
+        "nargs": "*", "type": named_set, "metavar": "NAME=GLOB",
+        "help": "sets to measure once with the finished weights; none if nothing follows",
+    },
+    "architecture": {"help": "srcnn-955, srcnn-915, ..."},
+    "scale": {"type": int, "help": "enlargement to undo"},
+    "kernel": {"help": "interpolation of the degradation"},
+    "protocol": {"help": "whose interpolation and luma: opencv or matlab"},
+    "degrade": {
+        "nargs": "+", "metavar": "CHAIN",
+        "help": "chains that degrade originals, such as 'blur=0..0.9 shrink jpeg=40..95'",
+    },
+    "name": {"help": "of the finished weights"},
+    "steps": {"type": int, "help": "steps in all"},
+    "seed": {"type": int, "help": "of initial weights and crops"},
+    "learning_rate": {"type": float, "help": "at the first step"},
+    "gratings": {"type": float, "metavar": "SHARE", "help": "of the crops that get a grating"},
+    "warm_start": {"type": Path, "metavar": "FILE", "help": "weights to begin from"},
+    "output": {"type": Path, "metavar": "DIR", "help": "where everything is written"},
+    "resume": {"action": "store_true", "help": "continue from DIR's checkpoint"},
+}  # fmt: skip
 
 
 if __name__ == "__main__":

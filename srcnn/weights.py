@@ -22,7 +22,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from srcnn.architectures import DEFAULT_KERNEL, Architecture, ProtocolName
 from srcnn.degradations import Degradation, parse_steps
 from srcnn.errors import WeightsError, one_line
-from srcnn.files import read_regular
+from srcnn.files import read_regular, replace_file
 from srcnn.hdf5 import check_signature, is_plain, open_hdf5, plain_dataset
 from srcnn.isolated import Tensors, parse_isolated
 
@@ -191,14 +191,9 @@ def save_weights(directory: str | os.PathLike, tensors: Tensors, **card: Any) ->
     checked = ModelCard(sha256=hashlib.sha256(content).hexdigest(), **card)
     _check_shapes(Path(checked.name), [tuple(a.shape for a in p) for p in tensors], checked)
     path = directory / (checked.name + WEIGHTS_SUFFIX)
-    # The card goes last: a card never stands beside weights that are not there yet.
-    for target, data in (
-        (path, content),
-        (card_path(path), (checked.model_dump_json(indent=1) + "\n").encode()),
-    ):
-        temporary = target.with_name(f".{target.name}.tmp")
-        temporary.write_bytes(data)
-        temporary.replace(target)
+    replace_file(path, content)
+    # The card goes last: where there is a card, there are its weights.
+    replace_file(card_path(path), (checked.model_dump_json(indent=1) + "\n").encode())
     return path
 
 

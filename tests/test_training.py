@@ -767,7 +767,7 @@ def test_card_without_a_complete_recipe_is_refused(folder, finished, tmp_path, c
     path = tmp_path / "model.json"
     lost = card["training"] | {"start": {"name": "lost", "sha256": "0" * 64}}
     for training, message in (
-        ({"steps": 3}, "its card does not tell architecture, batch"),
+        ({"steps": 3}, "its card lacks architecture, batch"),
         (lost, "began from weights that its card does not describe"),
     ):
         path.write_text(json.dumps(card | {"training": training}))

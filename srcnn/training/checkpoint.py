@@ -1,7 +1,7 @@
-"""Checkpoints: one file that holds the whole state of a run, replaced atomically."""
+"""Checkpoints: one file with the whole state of a run, replaced atomically."""
 
+import io
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from srcnn.errors import one_line
+from srcnn.files import replace_file
 from srcnn.training.config import TrainingError
 
 CHECKPOINT_NAME = "checkpoint.npz"
@@ -31,18 +32,15 @@ class Checkpoint:
 
 
 def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Writes a checkpoint beside its final name, then renames: a kill leaves the old or the new."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    with open(temporary, "wb") as file:
-        np.savez(
-            file,
-            identity=np.array(json.dumps(checkpoint.identity, sort_keys=True)),
-            history=checkpoint.history,
-            **{f"state_{index:04d}": array for index, array in enumerate(checkpoint.arrays)},
-        )
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    """Writes a checkpoint, atomically."""
+    buffer = io.BytesIO()
+    np.savez(
+        buffer,
+        identity=np.array(json.dumps(checkpoint.identity, sort_keys=True)),
+        history=checkpoint.history,
+        **{f"state_{index:04d}": array for index, array in enumerate(checkpoint.arrays)},
+    )
+    replace_file(path, buffer.getvalue())
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -59,7 +57,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
                 arrays=[file[name] for name in states],
                 history=file["history"],
             )
-    except Exception as error:  # what zip, zlib and NumPy make of damage has no narrower base
+    except Exception as error:  # zip, zlib and NumPy raise many kinds on damage
         raise TrainingError(f"{path}: not a checkpoint: {one_line(error)}") from None
 
 

@@ -1,4 +1,4 @@
-"""What a training run is told: a YAML file, checked whole before anything is read or built."""
+"""Settings of a training run: a YAML file, validated whole before anything is read or built."""
 
 from functools import cached_property
 from pathlib import Path
@@ -13,17 +13,17 @@ from srcnn.restoration import Restoration
 from srcnn.settings import SettingsError, read_settings, shown
 from srcnn.weights import WEIGHTS_SUFFIX, Chain, ModelCard
 
-# What a card tells of a run, beside the images, for it to be repeated.
-_RECIPE = frozenset(
+# The settings, beside the images, that a card states so that its run can be repeated.
+RECIPE = frozenset(
     ("architecture", "scale", "kernel", "protocol", "degrade", "steps", "batch", "crop")
-    + ("learning_rate", "warmup", "ema_decay", "seed", "gratings", "copies")
+    + ("learning_rate", "warmup", "ema_decay", "seed", "gratings", "recolour", "copies")
 )
 # Settings that are newer than some cards, with the value that those runs had.
 _NEWER = {"recolour": 0.0}
 
 
 class TrainingError(ValueError):
-    """A training run cannot start, or cannot go on, for a reason that its user can mend."""
+    """A training run cannot start or go on, for a reason that its user can remove."""
 
 
 class DivergedError(RuntimeError):
@@ -38,32 +38,30 @@ class TrainingConfig(BaseModel):
       scale: enlargement to undo.
       kernel: interpolation of the degradation, one that the protocol has.
       protocol: whose interpolation and luma: `opencv` or `matlab`.
-      degrade: chains that make small pictures of originals, see srcnn.degradations; each crop takes
-        one of them, all equally often, and draws from its ranges.
+      degrade: chains that degrade originals, see srcnn.degradations; each crop takes one of them,
+        all equally often, and draws from its ranges.
       images: globs of training images (`**` crosses directories).
-      validation: globs of images that the run measures itself on; never trained on. Without any,
-        every tenth image is held out for it.
+      validation: globs of images for validation; by default every tenth image is held out.
       evaluate: named sets, each a list of globs, measured once with the finished weights.
-      evaluate_degrade: chains that they are degraded by, one after the other.
+      evaluate_degrade: chains that these sets are degraded by, one after the other.
       steps: optimiser steps in all.
       batch: crops per step.
-      crop: side of what the network sees of a crop, in pixels.
+      crop: side of the network's input in pixels.
       learning_rate: the highest of the optimiser; falls to 0 along a cosine.
       warmup: steps in which it rises to that.
-      ema_decay: decay per step of the running average of the weights, which is what is kept.
+      ema_decay: decay per step of the running average of the weights, which becomes the result.
       seed: of the initial weights and of the crops.
       copies: factors at which each training image is used; below 1 it is shrunk first.
-      gratings: share of the crops on which a synthetic grating is laid, see gratings.py.
-      recolour: share of the crops of which the colours are exchanged and made vivid, see
-        recolour.py.
-      warm_start: weights file to begin from, of another scale all layers but the last; without it
+      gratings: share of the crops with a synthetic grating, see gratings.py.
+      recolour: share of the crops with exchanged and vivid colours, see recolour.py.
+      warm_start: weights file to begin from; of another scale, all layers but the last. By default
         the network begins as the interpolation.
       checkpoint_every: steps between checkpoints and lines of the log.
       validate_every: steps between validations, a multiple of checkpoint_every.
       name: of the finished weights, without ending; by default architecture, scale and kernel.
       output: directory for checkpoint, log, plot and finished weights; {name} stands for `name`.
-      data: the training images in words, for the model card; without, their globs.
-      terms: the terms that they come under, for the model card.
+      data: the training images in words, for the model card; by default their globs.
+      terms: the images' terms of use, for the model card.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -107,39 +105,49 @@ class TrainingConfig(BaseModel):
             )
         for chain in (*self.degrade, *self.evaluate_degrade):
             check_steps(parse_steps(chain), self.scale)
-        if self.gratings and self.degrades_crops:
-            raise ValueError("gratings are laid on luma that is shrunk and nothing else")
-        if self.recolour and self.network.planes == 1:
-            raise ValueError(f"recolour changes colours; {self.architecture} sees the luma alone")
-        if self.crop <= 2 * self.network.margin:
-            raise ValueError(
-                f"crop {self.crop} leaves nothing: {self.architecture} takes "
-                f"{self.network.margin} pixels off each side"
-            )
-        if self.warmup >= self.steps:
-            raise ValueError(f"warmup {self.warmup} is not less than steps {self.steps}")
-        if self.validate_every % self.checkpoint_every:
-            raise ValueError(
-                f"validate_every {self.validate_every} is no multiple of "
-                f"checkpoint_every {self.checkpoint_every}"
-            )
-        # Frozen: the one place that completes values.
-        object.__setattr__(
-            self, "name", self.name or f"{self.architecture}_x{self.scale}_{self.kernel}"
-        )
-        output = Path(str(self.output).replace("{name}", self.name))
-        object.__setattr__(self, "output", output)
-        object.__setattr__(self, "data", self.data or f"images of {', '.join(self.images)}")
+        for problem, is_met in self._problems().items():
+            if is_met:
+                raise ValueError(problem)
+        self._complete()
         return self
+
+    def _problems(self) -> dict[str, bool]:
+        """Whether settings contradict each other, by message."""
+        name, network, margin = self.architecture, self.network, self.network.margin
+        return {
+            "gratings are laid on luma that is shrunk and nothing else": (
+                self.gratings > 0 and self.degrades_crops
+            ),
+            f"recolour changes colours; {name} sees the luma alone": (
+                self.recolour > 0 and network.planes == 1
+            ),
+            f"crop {self.crop} leaves nothing: {name} takes {margin} pixels off each side": (
+                self.crop <= 2 * margin
+            ),
+            f"warmup {self.warmup} is not less than steps {self.steps}": self.warmup >= self.steps,
+            f"validate_every {self.validate_every} is no multiple of checkpoint_every "
+            f"{self.checkpoint_every}": self.validate_every % self.checkpoint_every > 0,
+        }
+
+    def _complete(self) -> None:
+        """Fills in defaults that depend on other settings."""
+        name = self.name or f"{self.architecture}_x{self.scale}_{self.kernel}"
+        completed = {
+            "name": name,
+            "output": Path(str(self.output).replace("{name}", name)),
+            "data": self.data or f"images of {', '.join(self.images)}",
+        }
+        for setting, value in completed.items():
+            object.__setattr__(self, setting, value)  # the model is frozen for others
 
     @cached_property
     def network(self) -> Architecture:
-        """The architecture itself."""
+        """The architecture of that name and scale."""
         return architecture_for(self.architecture, self.scale)
 
     @cached_property
     def restoration(self) -> Restoration:
-        """What the network learns, measured as published; without the chroma's filter."""
+        """The restoration to learn, measured as published; without the chroma's filter."""
         degradation = Degradation(self.protocol, self.scale, self.kernel)
         return Restoration(self.network, degradation, border="shave")
 
@@ -150,19 +158,19 @@ class TrainingConfig(BaseModel):
 
     @property
     def degrades_crops(self) -> bool:
-        """Whether each crop is degraded by itself, not its whole picture once."""
+        """Whether every crop is degraded anew, instead of its whole picture once."""
         return self.network.planes > 1 or self.chains != (SHRINK,)
 
     @property
     def identity(self) -> dict[str, Any]:
         """The settings that decide the weights; a checkpoint serves only a run with equal ones."""
-        apart = {"images", "validation", "evaluate", "evaluate_degrade", "validate_every"}
-        apart |= {"warm_start", "name", "output", "data", "terms"}
-        return self.model_dump(mode="json", exclude=apart)
+        others = {"images", "validation", "evaluate", "evaluate_degrade", "validate_every"}
+        others |= {"warm_start", "name", "output", "data", "terms"}
+        return self.model_dump(mode="json", exclude=others)
 
 
-def repeated(card: ModelCard, path: Path, overrides: dict[str, Any]) -> list[TrainingConfig]:
-    """The runs that make a model's weights again: its own, after those that it began from.
+def configs_of_card(card: ModelCard, path: Path, overrides: dict[str, Any]) -> list[TrainingConfig]:
+    """The runs that train a model again: its own, after those of the weights that it began from.
 
     Args:
       card: of the model.
@@ -188,13 +196,14 @@ def repeated(card: ModelCard, path: Path, overrides: dict[str, Any]) -> list[Tra
 
 
 def _settings_of(run: dict[str, Any], card: ModelCard) -> dict[str, Any]:
-    if missing := _RECIPE - run.keys():
-        raise TrainingError(f"{card.name}: its card does not tell {', '.join(sorted(missing))}")
-    return {name: run[name] for name in _RECIPE} | {k: run.get(k, v) for k, v in _NEWER.items()}
+    run = _NEWER | run
+    if missing := RECIPE - run.keys():
+        raise TrainingError(f"{card.name}: its card lacks {', '.join(sorted(missing))}")
+    return {name: run[name] for name in RECIPE}
 
 
 def _start_of(configs: list[TrainingConfig]) -> dict[str, Path]:
-    """Where a run begins that follows others."""
+    """The warm start of a run that follows others."""
     if not configs:
         return {}
     return {"warm_start": configs[-1].output / (configs[-1].name + WEIGHTS_SUFFIX)}
@@ -221,7 +230,7 @@ def load_config(path: Path, overrides: dict[str, Any]) -> TrainingConfig:
 
 
 def _first_problem(error: ValidationError) -> str:
-    """The first of pydantic's complaints on one line."""
+    """The first error on one line."""
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"])[:80]
     if first["type"] == "extra_forbidden":

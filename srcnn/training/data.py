@@ -1,4 +1,4 @@
-"""Training images, their degraded and original luma in memory, and the crops of a step."""
+"""Training images in memory, degraded and original, and the crops of a step."""
 
 import glob
 import hashlib
@@ -16,13 +16,14 @@ from srcnn.training.gratings import lay_grating
 from srcnn.training.pairs import make_pair
 from srcnn.training.recolour import recolour
 
-# Added to a degraded image's MSE: one that is hardly degraded (above 40 dB) must not outweigh all.
+# Added to a degraded image's MSE: a hardly degraded one (above 40 dB) must not outweigh all others.
 _FLAWLESS = 1e-4
-# Added to that of a patch: an even one must not outweigh what is hard to restore.
+# Added to a patch's MSE: an even patch must not outweigh those that are hard to restore.
 _EVEN = 1e-3
-# Of Cr and Cb beside the luma.
+# Weight of Cr and Cb; the luma's is 1.
 _CHROMA_SHARE = 0.15
-# Small pixels around a crop: for what a chain does at edges, and for other phases of JPEG's blocks.
+# Small pixels around a crop, against a chain's effects at edges and for varied phases of JPEG's
+# blocks.
 _MARGIN = 8
 
 Batch = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -33,8 +34,8 @@ class Example:
     """One degraded copy of a training image, or a patch of one.
 
     Attributes:
-      seen: what the network takes, see Pair.
-      original: its truth, `upscale` times as large.
+      seen: the network's input, see Pair.
+      original: the ground truth, `upscale` times as large.
       weights: float64 (planes,), of the squared errors of its crops: about the inverse of the mean
         squared error of its interpolation in [0, 1], so that steps lower the mean of the images'
         log MSE, which is their mean PSNR.
@@ -46,17 +47,17 @@ class Example:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Height and width of what the network takes."""
+        """Height and width of the network's input."""
         return self.seen.shape[:2]
 
 
 @dataclass(frozen=True)
 class Original:
-    """One copy of a training image, of which every crop is degraded anew.
+    """One copy of a training image; every crop of it is degraded anew.
 
     Attributes:
       image: (h, w, 3) BGR or (h, w), uint8 or uint16.
-      shape: height and width of what the network would take of it.
+      shape: height and width of the network's input for the whole image.
     """
 
     image: np.ndarray
@@ -65,13 +66,13 @@ class Original:
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """What crops are drawn from.
+    """The source of crops.
 
     Attributes:
       copies: one for each image and scaled copy that is large enough.
       shares: float64 (copies,), running total of their probabilities, up to 1.
-      images: number of image files behind them.
-      sha256: hash over copies and shares, hexadecimal; tells whether a run resumes on equal data.
+      images: number of image files.
+      sha256: hash over copies and shares, hexadecimal; a resumed run must have the same.
     """
 
     copies: tuple[Example | Original, ...]
@@ -102,7 +103,7 @@ def read_image(path: Path) -> np.ndarray:
       (h, w, 3) BGR or (h, w), uint8 or uint16; alpha is dropped.
 
     Raises:
-      TrainingError: it cannot be read or is no such image.
+      TrainingError: it cannot be read or is not such an image.
     """
     try:
         content = np.frombuffer(path.read_bytes(), np.uint8)
@@ -117,7 +118,7 @@ def read_image(path: Path) -> np.ndarray:
 
 
 def check_disjoint(training: Sequence[Path], held_out: Sequence[Path]) -> None:
-    """Refuses to train on an image that the run is measured on, whatever its name.
+    """Refuses to train on an image that the run is measured on.
 
     Raises:
       TrainingError: two files have the same bytes.
@@ -130,10 +131,10 @@ def check_disjoint(training: Sequence[Path], held_out: Sequence[Path]) -> None:
 
 
 def hold_out(paths: Sequence[Path]) -> list[Path]:
-    """Every tenth image, for a run that is given nothing to measure itself on.
+    """Every tenth image, as validation images of a run that names none.
 
     Raises:
-      TrainingError: nothing would be left to train on.
+      TrainingError: there is only one image.
     """
     if len(paths) < 2:
         raise TrainingError(
@@ -143,10 +144,10 @@ def hold_out(paths: Sequence[Path]) -> list[Path]:
 
 
 def load_training_set(config: TrainingConfig, held_out: Collection[Path] = ()) -> TrainingSet:
-    """Reads and degrades the training images, each at every factor of `config.copies`.
+    """Reads the training images, each at every factor of `config.copies`, and degrades them.
 
     Every glob of `config.images` is drawn from equally often, so that a small set of sharp images
-    holds its own beside a large one; within a glob every place of every picture is equally likely.
+    counts as much as a large one; within a glob every place of every picture is equally likely.
 
     Args:
       config: the run.
@@ -165,12 +166,8 @@ def load_training_set(config: TrainingConfig, held_out: Collection[Path] = ()) -
         paths = [path for path in find_images([pattern]) if path not in seen]
         seen.update(paths)
         images += len(paths)
-        group = [
-            copy
-            for path in paths
-            for copy in _copies_of(read_image(path), config, generator)
-            if min(copy.shape) >= config.crop
-        ]
+        group = [c for path in paths for c in _copies_of(read_image(path), config, generator)]
+        group = [copy for copy in group if min(copy.shape) >= config.crop]
         if paths and not group:
             raise TrainingError(
                 f"no image of {pattern!r} is as large as a crop of {config.crop} pixels"
@@ -178,16 +175,19 @@ def load_training_set(config: TrainingConfig, held_out: Collection[Path] = ()) -
         places = np.array([_places(copy.shape, config.crop).prod() for copy in group], float)
         chances.append(places / places.sum())
         copies += group
-    odds = np.concatenate(chances)
-    shares = np.cumsum(odds)
+    shares = np.cumsum(np.concatenate(chances))
     shares /= shares[-1]
+    return TrainingSet(tuple(copies), shares, images, _digest_of(shares, copies))
+
+
+def _digest_of(shares: np.ndarray, copies: list[Example | Original]) -> str:
     digest = hashlib.sha256(shares)
     for copy in copies:
         planes = [copy.image] if isinstance(copy, Original) else [copy.seen, copy.original]
         digest.update(str(planes[-1].shape).encode())
         for plane in planes:
             digest.update(np.ascontiguousarray(plane))
-    return TrainingSet(tuple(copies), shares, images, digest.hexdigest())
+    return digest.hexdigest()
 
 
 def sample_images(
@@ -203,12 +203,12 @@ def sample_images(
 def draw_batch(training: TrainingSet, config: TrainingConfig, step: int) -> Batch:
     """The crops of one step, decided by (seed, step) alone.
 
-    Crops are flipped and turned after the degradation, where it allows that. On a share of them,
-    `config.gratings`, a grating is laid before it. Where there is more to a degradation than
-    shrinking, each crop draws its own.
+    Crops are flipped and turned after the degradation, where it is symmetric. A share of them,
+    `config.gratings`, gets a grating before it. If the degradation is more than shrinking, each
+    crop draws its own.
 
     Args:
-      training: what to draw from.
+      training: source of the crops.
       config: the run.
       step: number of the step, from 0.
 
@@ -238,12 +238,11 @@ def draw_batch(training: TrainingSet, config: TrainingConfig, step: int) -> Batc
 def _copies_of(
     image: np.ndarray, config: TrainingConfig, generator: np.random.Generator
 ) -> Iterator[Example | Original]:
-    """All copies, cut to a multiple of the scale and a few pixels more.
+    """All copies of an image, cut to random remainders modulo the scale.
 
-    OpenCV resizes 481 pixels to 240 and back by a factor that is not quite 2, so that what is to be
-    undone changes from place to place. The pictures of a job have all sizes; training images, which
-    often share one, are given all remainders. (`matlab` and networks on the small picture cut to
-    multiples.)
+    OpenCV resizes 481 pixels to 240 and back by a factor that is not quite 2, so that the
+    degradation changes from place to place. A job's pictures have all sizes, while training images
+    often share one. (`matlab` and networks on the small picture cut to multiples.)
     """
     scale = config.scale
     for factor in config.copies:
@@ -286,7 +285,7 @@ def _places(shape: tuple[int, ...], crop: int) -> np.ndarray:
 def _draw_crop(
     copy: Example | Original, config: TrainingConfig, generator: np.random.Generator, name: str
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What the network sees of a crop, its truth, and the weights of its squared errors."""
+    """A crop's network input, ground truth and weights of squared errors."""
     if isinstance(copy, Original):
         copy = _degraded_patch(copy.image, config, generator, name)
     elif config.gratings and generator.random() < config.gratings:
@@ -306,7 +305,7 @@ def _draw_crop(
 def _degraded_patch(
     image: np.ndarray, config: TrainingConfig, generator: np.random.Generator, name: str
 ) -> Example:
-    """A part of a picture a little larger than a crop, degraded by one of the chains."""
+    """A part of an image a little larger than a crop, degraded by one of the chains."""
     scale = config.scale
     side = -(-config.crop * config.network.upscale // scale) + 2 * _MARGIN
     side = min(side * scale, *(length // scale * scale for length in image.shape[:2]))
@@ -331,7 +330,7 @@ def _degraded_patch(
 
 
 def _with_grating(pair: Example, config: TrainingConfig, generator: np.random.Generator) -> Example:
-    """A part of a picture little larger than a crop with a grating on it, degraded anew."""
+    """A part of an image a little larger than a crop, degraded with a grating on it."""
     scale, upscale = config.scale, config.network.upscale
     side = config.crop * upscale + 2 * scale
     side = min(side - side % scale, *pair.original.shape)

@@ -1,20 +1,22 @@
-"""What a run shows of itself: a CSV file, a plot, and lines or a bar while it goes."""
+"""A run's log: a CSV file, a plot, lines of progress and a bar."""
 
 import io
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
+from srcnn.files import replace_file
+
 COLUMNS = ("step", "learning_rate", "loss", "validation_psnr")
 
 
 def write_csv(path: Path, history: np.ndarray) -> None:
-    """Writes the history as CSV, whole and atomically; a figure not measured is an empty cell.
+    """Writes the history as CSV, atomically; a figure that was not measured is an empty cell.
 
     Args:
       path: the file.
@@ -24,7 +26,7 @@ def write_csv(path: Path, history: np.ndarray) -> None:
     for step, rate, loss, psnr in history:
         measured = "" if math.isnan(psnr) else f"{psnr:.4f}"
         lines.append(f"{step:.0f},{rate:.6g},{loss:.6g},{measured}")
-    _replace(path, ("\n".join(lines) + "\n").encode())
+    replace_file(path, ("\n".join(lines) + "\n").encode())
 
 
 def write_plot(path: Path, history: np.ndarray, baseline: float, title: str) -> None:
@@ -49,7 +51,7 @@ def write_plot(path: Path, history: np.ndarray, baseline: float, title: str) -> 
         axes.grid(alpha=0.3)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=100)
-    _replace(path, buffer.getvalue())
+    replace_file(path, buffer.getvalue())
 
 
 def describe(row: np.ndarray, steps: int, baseline: float) -> str:
@@ -61,19 +63,7 @@ def describe(row: np.ndarray, steps: int, baseline: float) -> str:
     return f"{line}  validation {psnr:.2f} dB (degraded {baseline:.2f}, {psnr - baseline:+.2f})"
 
 
-def counted(first: int, steps: int) -> Iterator[int]:
-    """The steps that are left, with a bar on a terminal."""
-    bar = tqdm(
-        range(first, steps),
-        initial=first,
-        total=steps,
-        unit="step",
-        disable=not sys.stderr.isatty(),
-    )
-    yield from bar
-
-
-def _replace(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_bytes(content)
-    temporary.replace(path)
+def progress(first: int, steps: int) -> Iterable[int]:
+    """The remaining steps, with a bar on a terminal."""
+    left, quiet = range(first, steps), not sys.stderr.isatty()
+    return tqdm(left, initial=first, total=steps, unit="step", disable=quiet)

@@ -23,7 +23,7 @@ from srcnn.training.checkpoint import (
     write_checkpoint,
 )
 from srcnn.training.chroma import fit_chroma_taps
-from srcnn.training.config import DivergedError, TrainingConfig, TrainingError
+from srcnn.training.config import RECIPE, DivergedError, TrainingConfig, TrainingError
 from srcnn.training.data import (
     Batch,
     TrainingSet,
@@ -37,12 +37,12 @@ from srcnn.training.data import (
 )
 from srcnn.training.evaluate import evaluate, luma_figures, mean_figures
 from srcnn.training.initial import initial_tensors
-from srcnn.training.log import counted, describe, write_csv, write_plot
+from srcnn.training.log import describe, progress, write_csv, write_plot
 from srcnn.training.pairs import Pair, make_pair
 from srcnn.training.trainer import Trainer
 from srcnn.weights import Tensors, load_weights, save_weights
 
-# Images of each glob that the chroma's filter is fitted to.
+# Images of each glob for fitting the chroma's filter.
 _CHROMA_IMAGES = 32
 
 _LIBRARIES = ("keras", "numpy", "opencv-python-headless", "scipy")
@@ -50,16 +50,16 @@ _LIBRARIES = ("keras", "numpy", "opencv-python-headless", "scipy")
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a run reads before its first step.
+    """The data that a run reads before its first step.
 
     Attributes:
-      training: what crops are drawn from.
+      training: source of the crops.
       validation: luma of the validation images.
       evaluation: image files of each named set, `validation` first.
       start: weights to begin from.
-      warm_start: name and hash of the weights file that they are from, if any.
-      earlier: the trainings behind that file, the last first.
       chroma_taps: filter for the chroma, see ModelCard.
+      warm_start: name and hash of the weights file that `start` is from, if any.
+      earlier: the trainings behind that file, the last first.
     """
 
     training: TrainingSet
@@ -77,7 +77,7 @@ def train(config: TrainingConfig, resume: bool, report: Callable[[str], None] = 
     Args:
       config: the run.
       resume: go on from the checkpoint in `config.output`, if there is one.
-      report: takes the lines that tell how far the run is.
+      report: takes lines of progress.
 
     Returns:
       The path of the finished weights.
@@ -123,20 +123,6 @@ def load_inputs(config: TrainingConfig) -> Inputs:
         name: find_images(globs) for name, globs in config.evaluate.items()
     }
     check_disjoint(images, [path for paths in evaluation.values() for path in paths])
-    start, warm_start, earlier = initial_tensors(config.network, config.seed), {}, []
-    if config.warm_start:
-        weights = load_weights(config.warm_start)
-        theirs, ours = weights.card.architecture.kernel_shapes, config.network.kernel_shapes
-        if theirs[:-1] != ours[:-1]:
-            raise TrainingError(
-                f"{config.warm_start} holds {weights.card.architecture.name}; "
-                f"{config.architecture} cannot begin from it"
-            )
-        # Of another scale: all but the layer that enlarges.
-        start = weights.tensors if theirs == ours else (*weights.tensors[:-1], start[-1])
-        card = weights.card
-        warm_start = {"name": card.name, "sha256": card.sha256}
-        earlier = _flattened(card.training)
     return Inputs(
         training=load_training_set(config, validation),
         validation=tuple(
@@ -145,11 +131,30 @@ def load_inputs(config: TrainingConfig) -> Inputs:
             for path in validation
         ),
         evaluation=evaluation,
-        start=start,
         chroma_taps=_chroma_taps(config, validation),
-        warm_start=warm_start,
-        earlier=earlier,
+        **_start_of(config),
     )
+
+
+def _start_of(config: TrainingConfig) -> dict[str, Any]:
+    """The weights that a run begins from: `start`, `warm_start` and `earlier` of Inputs."""
+    start = initial_tensors(config.network, config.seed)
+    if not config.warm_start:
+        return {"start": start}
+    weights = load_weights(config.warm_start)
+    card, tensors = weights.card, weights.tensors
+    theirs, ours = card.architecture.kernel_shapes, config.network.kernel_shapes
+    if theirs[:-1] != ours[:-1]:
+        raise TrainingError(
+            f"{config.warm_start} holds {card.architecture.name}; "
+            f"{config.architecture} cannot begin from it"
+        )
+    # Of another scale: all but the layer that enlarges.
+    return {
+        "start": tensors if theirs == ours else (*tensors[:-1], start[-1]),
+        "warm_start": {"name": card.name, "sha256": card.sha256},
+        "earlier": _flattened(card.training),
+    }
 
 
 def validate(config: TrainingConfig, pairs: tuple[Pair, ...], tensors: Tensors) -> dict[str, float]:
@@ -159,7 +164,7 @@ def validate(config: TrainingConfig, pairs: tuple[Pair, ...], tensors: Tensors) 
 
 
 def _chroma_taps(config: TrainingConfig, held_out: list[Path]) -> tuple[float, ...]:
-    """The chroma's filter, for a network that restores the luma alone."""
+    """The filter for the chroma, if the network restores the luma alone."""
     if config.network.planes > 1:
         return ()
     restoration = config.restoration.degraded_by(config.chains[0])
@@ -167,7 +172,7 @@ def _chroma_taps(config: TrainingConfig, held_out: list[Path]) -> tuple[float, .
 
 
 def _flattened(training: dict[str, Any]) -> list[dict[str, Any]]:
-    """A card's training and those before it, side by side: nested, a long chain is refused."""
+    """A card's training and those before it as one list: a card may not nest deeply."""
     own = {key: value for key, value in training.items() if key != "earlier"}
     return [own, *training.get("earlier", [])] if own else []
 
@@ -193,12 +198,12 @@ def _run_steps(
     identity: dict[str, Any],
     report: Callable[[str], None],
 ) -> np.ndarray:
-    """Takes the steps that are left; returns the whole history."""
+    """Takes the remaining steps; returns the whole history."""
     figures = validate(config, inputs.validation, trainer.averaged)
     baseline, psnr = figures["psnr_y_degraded"], figures["psnr_y_enhanced"]
     report(f"validation starts at {psnr:.2f} dB (degraded {baseline:.2f})")
     losses = []
-    for step in counted(int(history[-1, 0]) if len(history) else 0, config.steps):
+    for step in progress(int(history[-1, 0]) if len(history) else 0, config.steps):
         losses.append(trainer.step(*draw_batch(inputs.training, config, step)))
         done = step + 1
         if done % config.checkpoint_every and done != config.steps:
@@ -249,50 +254,23 @@ def _finish(config: TrainingConfig, inputs: Inputs, tensors: Tensors, history: n
 def _curve(history: np.ndarray) -> list[dict[str, float]]:
     """Loss and validation PSNR in dB: the log's first line, to compare a repeated run with, and
     every line with a validation."""
-    chosen = [row for index, row in enumerate(history) if index == 0 or not np.isnan(row[3])]
-    names = ("step", "loss", "psnr_y")
-    return [
-        {
-            n: round(float(v), 8)
-            for n, v in zip(names, row[[0, 2, 3]], strict=True)
-            if not np.isnan(v)
-        }
-        for row in chosen
+    rows = [
+        zip(("step", "loss", "psnr_y"), row[[0, 2, 3]], strict=True)
+        for index, row in enumerate(history)
+        if index == 0 or not np.isnan(row[3])
     ]
+    return [{name: round(float(v), 8) for name, v in row if not np.isnan(v)} for row in rows]
 
 
 def _recipe(config: TrainingConfig, inputs: Inputs) -> dict[str, Any]:
-    """What the model card says about the training."""
-    settings = config.model_dump(
-        mode="json",
-        include={
-            "steps",
-            "batch",
-            "crop",
-            "learning_rate",
-            "warmup",
-            "ema_decay",
-            "seed",
-            "gratings",
-            "recolour",
-        },
-    )
-    return {
+    """The model card's account of the training."""
+    return config.model_dump(mode="json", include=RECIPE | {"data", "terms"}) | {
         "recipe": "SOAP, cosine decay to 0; MSE of the luma in [0, 1] on the valid centre of random"
         " crops, weighted by the inverse of that of their degraded image; every set of images"
         " equally often; kernels learnt in whitened coordinates; running average of the weights;"
         " degraded by this package's own functions",
-        "architecture": config.architecture,
-        "scale": config.scale,
-        "kernel": config.kernel,
-        "protocol": config.protocol,
-        **settings,
-        "copies": list(config.copies),
-        "degrade": list(config.degrade),
         "start": inputs.warm_start or "random beside the identity, see initial_tensors",
         "earlier": inputs.earlier,
-        "data": config.data,
-        "terms": config.terms,
         "images": inputs.training.images,
         "data_sha256": inputs.training.sha256,
         "libraries": {name: version(name) for name in (backend.NAME, *_LIBRARIES)},
