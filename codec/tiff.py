@@ -31,20 +31,12 @@ _EXTRA_SAMPLES_TAG = 338
 _REDUCED_OR_MASK = 1 | 4  # of NewSubfileType
 _PREMULTIPLIED, _STRAIGHT = 1, 2  # of ExtraSamples
 _SAMPLE_KINDS = {
-    2: "signed integer",
-    3: "floating-point",
-    4: "undefined",
-    5: "complex integer",
-    6: "complex",
-}
-_COLOURS = {
-    PHOTOMETRIC.MINISWHITE: 1,
-    PHOTOMETRIC.MINISBLACK: 1,
-    PHOTOMETRIC.RGB: 3,
-    PHOTOMETRIC.PALETTE: 1,
-    PHOTOMETRIC.SEPARATED: 4,
-    PHOTOMETRIC.YCBCR: 3,
-}
+    2: "signed integer", 3: "floating-point", 4: "undefined", 5: "complex integer", 6: "complex"
+}  # fmt: skip
+_COLOURS = {  # samples per pixel, without alpha
+    PHOTOMETRIC.MINISWHITE: 1, PHOTOMETRIC.MINISBLACK: 1, PHOTOMETRIC.PALETTE: 1,
+    PHOTOMETRIC.RGB: 3, PHOTOMETRIC.YCBCR: 3, PHOTOMETRIC.SEPARATED: 4,
+}  # fmt: skip
 _NOT_CARRIED = {
     34377: "what Photoshop says was left out",
     33922: "the place on a map (GeoTIFF) was left out",

@@ -230,48 +230,25 @@ _ANY = LARGEST_BLOCK
 _FOUR_GIB = 2**32 - 2**25  # less room for metadata
 
 FORMATS = (
+    # Pillow opens no PNG whose profile is larger.
+    Format("PNG", (".png",), _png, dict.fromkeys(NAMES, _ANY) | {"icc": png.INFLATED_LIMIT}),
+    # A segment has 65,533 bytes; only profiles can be spread over several.
     Format(
-        "PNG",
-        (".png",),
-        _png,
-        # Pillow opens no PNG whose profile is larger.
-        {name: _ANY for name in NAMES} | {"icc": png.INFLATED_LIMIT},
-    ),
-    Format(
-        "JPEG",
-        (".jpg", ".jpeg", ".jpe", ".jfif"),
-        _jpeg,
-        # A segment has 65,533 bytes; only profiles can be spread over several.
+        "JPEG", (".jpg", ".jpeg", ".jpe", ".jfif"), _jpeg,
         {"exif": 65_533 - 6, "xmp": 65_502, "icc": _ANY, "dpi": _ANY},
-        alpha=False,
-        deep=False,
-        longest_side=65_500,
+        alpha=False, deep=False, longest_side=65_500,
     ),
     Format(
-        "WebP",
-        (".webp",),
-        _webp,
-        {"exif": _ANY, "xmp": _ANY, "icc": _ANY},
-        gray=False,
-        gray_alpha=False,
-        deep=False,
-        longest_side=16_383,
+        "WebP", (".webp",), _webp, dict.fromkeys(("exif", "xmp", "icc"), _ANY),
+        gray=False, gray_alpha=False, deep=False, longest_side=16_383,
     ),
     Format(
-        "TIFF",
-        (".tif", ".tiff"),
-        _tiff,
-        {"exif": _ANY, "xmp": _ANY, "icc": _ANY, "dpi": _ANY},
+        "TIFF", (".tif", ".tiff"), _tiff, dict.fromkeys(("exif", "xmp", "icc", "dpi"), _ANY),
         most_bytes=_FOUR_GIB,
     ),
     Format(
-        "BMP",
-        (".bmp", ".dib"),
-        _bmp,
-        {"dpi": _ANY},
-        gray_alpha=False,
-        deep=False,
-        most_bytes=_FOUR_GIB,
+        "BMP", (".bmp", ".dib"), _bmp, {"dpi": _ANY},
+        gray_alpha=False, deep=False, most_bytes=_FOUR_GIB,
     ),
     Format("PNM", (".ppm", ".pgm", ".pnm"), _pnm, alpha=False),
-)
+)  # fmt: skip

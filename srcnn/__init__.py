@@ -1,6 +1,6 @@
-"""SRCNN super-resolution on arrays: the network, its weights, tiling, colour, resizing, metrics.
+"""Super-resolution on arrays: networks, weights, tiling, colour, resizing, figures.
 
-Free of Apache Beam; importing it imports neither TensorFlow nor anything else heavy.
+Free of Apache Beam; importing it imports nothing heavy.
 """
 
 import importlib

@@ -1,11 +1,11 @@
-"""The descriptions of networks: stacks of convolutions with an activation between them.
+"""Descriptions of networks: stacks of convolutions with an activation between them.
 
 SRCNN sees the interpolated picture: Dong, Loy, He, Tang, "Image Super-Resolution Using Deep
 Convolutional Networks", arXiv:1501.00092. A name such as 9-5-5 gives the layers' kernel sizes.
 
 Sub-pixel networks see the small picture and enlarge it in their last layer: Shi et al., "Real-Time
 Single Image and Video Super-Resolution Using an Efficient Sub-Pixel Convolutional Neural Network",
-arXiv:1609.05158. They add the input to their output, as most networks since then.
+arXiv:1609.05158. They add their input to their output.
 """
 
 import math
@@ -13,13 +13,13 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-# Seventy times the 9-5-5. Keeps a hostile model card from asking for terabytes.
+# Seventy times the 9-5-5; a hostile model card could ask for terabytes.
 MAX_PARAMETERS = 4_000_000
 
 Padding = Literal["valid", "same", "replicate"]
 # Whose interpolation, colour and rounding a network was trained with; see srcnn.protocols.
 ProtocolName = Literal["opencv", "matlab"]
-# What is interpolated by where no kernel is named.
+# Kernel of the interpolation where none is named.
 DEFAULT_KERNEL = {"opencv": "bilinear", "matlab": "bicubic"}
 
 
@@ -59,9 +59,9 @@ class Architecture(BaseModel):
       layers: the convolutions in order, with an activation after each but the last.
       activation: `relu`, or `prelu` with one slope for each channel.
       upscale: how many times larger the output is than the input. Above 1 the network sees the
-        small picture, and a pixel shuffle arranges the last layer's upscale * upscale * planes
-        filters.
-      residual: whether each input pixel is added to the output pixels that it becomes.
+        small picture, and a pixel shuffle arranges the output of the last layer, which has
+        upscale * upscale * planes filters.
+      residual: whether each input pixel is added to its output pixels.
       planes: 1: luma; 3: luma and the two planes of chroma, in the protocol's order.
     """
 
@@ -85,7 +85,7 @@ class Architecture(BaseModel):
 
     @property
     def radius(self) -> int:
-        """Receptive-field radius: how far an output pixel sees, in input pixels."""
+        """Radius of the receptive field in input pixels."""
         return sum(layer.radius for layer in self.layers)
 
     @property
@@ -127,21 +127,14 @@ class Architecture(BaseModel):
 
     def padded(self, padding: Padding) -> "Architecture":
         """The same stack with every layer padded in one way."""
-        return self.model_copy(
-            update={
-                "layers": tuple(la.model_copy(update={"padding": padding}) for la in self.layers)
-            }
-        )
+        layers = tuple(layer.model_copy(update={"padding": padding}) for layer in self.layers)
+        return self.model_copy(update={"layers": layers})
 
 
 def stack(name: str, *layers: tuple[int, int] | tuple[int, int, Padding]) -> Architecture:
     """A network on the interpolated picture of layers (kernel, filters[, padding])."""
-    return Architecture(
-        name=name,
-        layers=tuple(
-            ConvLayer(kernel=k, filters=f, padding=p[0] if p else "valid") for k, f, *p in layers
-        ),
-    )
+    named = (zip(("kernel", "filters", "padding"), layer, strict=False) for layer in layers)
+    return Architecture(name=name, layers=tuple(ConvLayer(**dict(each)) for each in named))
 
 
 def subpixel(
@@ -151,7 +144,7 @@ def subpixel(
 
     Args:
       name: of the network.
-      filters: of every layer but the last, which enlarges.
+      filters: of every layer but the last.
       inner: number of layers between the first and the last.
       scale: of the enlargement.
       first: side of the first layer's kernel; that of the others is 3.
@@ -169,14 +162,14 @@ def subpixel(
     )
 
 
-# The networks by name, each for the scales that it is made for; None: the same for every scale.
+# The networks by name, then by scale; None: any scale.
 ARCHITECTURES: dict[str, dict[int | None, Architecture]] = {
     "srcnn-915": {None: stack("srcnn-915", (9, 64), (1, 32), (5, 1))},
     "srcnn-935": {None: stack("srcnn-935", (9, 64), (3, 32), (5, 1))},
     "srcnn-955": {None: stack("srcnn-955", (9, 64), (5, 32), (5, 1))},
-    # The wider network of the Keras tutorial; only its middle layer pads.
+    # The wider network of the Keras tutorial; only the middle layer pads.
     "srcnn-935-128": {None: stack("srcnn-935-128", (9, 128), (3, 64, "same"), (5, 1))},
-    # Filters are multiples of 16, which vector instructions take whole.
+    # Filters are multiples of 16, for vector instructions.
     "subpixel-small": {
         scale: subpixel("subpixel-small", 16, inner, scale, first=5)
         for scale, inner in ((2, 4), (3, 6), (4, 8))
@@ -185,7 +178,7 @@ ARCHITECTURES: dict[str, dict[int | None, Architecture]] = {
         scale: subpixel("subpixel-large", 32, inner, scale)
         for scale, inner in ((2, 9), (3, 10), (4, 13))
     },
-    # For pictures as cameras and the web give them; chroma is restored too.
+    # For real photographs; chroma is restored too.
     "photo-small": {
         scale: subpixel("photo-small", 16, inner, scale, planes=3)
         for scale, inner in ((1, 4), (2, 4), (3, 6), (4, 8))

@@ -1,4 +1,4 @@
-"""Functions in machine code: what NumPy would take many passes for, without Python's lock."""
+"""Functions compiled to machine code, which run in one pass and without Python's lock."""
 
 from collections.abc import Callable
 
@@ -6,12 +6,12 @@ from numba import njit
 
 
 def compiled(function: Callable) -> Callable:
-    """The function, compiled when it is first called; the machine code is kept where that can be.
+    """The function, compiled at its first call; the machine code is cached where possible.
 
-    Nothing is reassociated and no product fused with a sum: every processor comes to the same bits.
+    No operations are reassociated or fused, so that every processor computes the same bits.
     """
     options = {"nogil": True, "error_model": "numpy"}
     try:
         return njit(cache=True, **options)(function)
-    except RuntimeError:  # no directory may be written to: each process compiles it anew
+    except RuntimeError:  # no directory is writable: each process compiles the function
         return njit(**options)(function)

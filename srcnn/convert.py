@@ -22,12 +22,11 @@ def convert(
 ) -> Path:
     """Converts one file and returns the path of the weights written.
 
-    The layout is told by the file's ending: `.mat` is the authors' MATLAB layout, whose layers
-    pad by replication; anything else is read as Keras 1 HDF5.
+    The ending gives the layout: `.mat` is the authors' MATLAB layout, whose layers pad by
+    replication; anything else is read as Keras 1 HDF5.
 
     Raises:
-      WeightsError: the file cannot be read, is not what its ending says, or fits no known
-        architecture.
+      WeightsError: the file cannot be read, has another layout, or fits no known architecture.
     """
     try:
         content = read_regular(source, MAX_SOURCE_BYTES)
@@ -61,7 +60,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m srcnn.convert",
         description="Import published SRCNN weights: Keras 1 HDF5 (.h5) or the authors' MATLAB "
-        "layout (.mat). The architecture is told from the tensors' shapes.",
+        "layout (.mat). The architecture follows from the tensors' shapes.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("source", type=Path, help="the file to import")

@@ -2,18 +2,18 @@
 
 
 class WeightsError(ValueError):
-    """Weights or a model card are missing, damaged or not what they claim to be."""
+    """Weights or a model card are missing, damaged or do not fit each other."""
 
 
 class EngineError(ValueError):
-    """The asked inference engine does not exist or is not installed."""
+    """The inference engine does not exist or is not installed."""
 
 
 class DegradationError(ValueError):
-    """An image cannot be degraded in the way asked."""
+    """An image cannot be degraded by a chain."""
 
 
 def one_line(said: object) -> str:
-    """What a library or a file says, as part of a message: one line of printable text, cut."""
+    """A library's or file's text as part of a message: one line, printable, at most 200 long."""
     text = " ".join(str(said).split())[:200]
     return "".join(character if character.isprintable() else "?" for character in text)

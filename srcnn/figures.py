@@ -1,7 +1,7 @@
-"""The figures of an image: one table, from which all that names a figure is derived.
+"""The figures of an image, in one table.
 
-Columns of the report, means, pages, captions, history and gates come from FIGURES: a new figure is
-an entry there. Figures are on the 8-bit scale, see srcnn.metrics.
+Columns of the report, means, pages, captions, history and gates derive from FIGURES: a new figure
+is an entry there. Figures are on the 8-bit scale, see srcnn.metrics.
 """
 
 import math
@@ -22,14 +22,14 @@ from weights import DIRECTORY
 
 Values = dict[str, float | None]
 
-# What a figure with a reference is taken of, and in this order columns stand in the report.
+# Endings of the columns of a figure with a reference, in the report's order.
 _PICTURES = ("degraded", "enhanced", "gain")
 _loading = Lock()
 
 
 @dataclass(frozen=True)
 class Pair:
-    """An image and its ground truth, with what several figures share.
+    """An image and its ground truth, with values that several figures share.
 
     Attributes:
       truth: (h, w[, c]), uint8 or uint16.
@@ -57,9 +57,9 @@ class Result:
     """A restored image without a ground truth.
 
     Attributes:
-      restored: (H, W[, 3]), uint8 or uint16; for figures of both pictures also the enlarged input.
+      restored: (H, W[, 3]), uint8 or uint16; figures `of_both` also get the enlarged input here.
       source: (h, w[, 3]) of the same type, the input.
-      model: what the model undoes.
+      model: the degradation that the model undoes.
     """
 
     restored: np.ndarray
@@ -69,25 +69,25 @@ class Result:
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure: what it is called, how it is shown and how it is measured.
+    """A figure: its names, its presentation and its measurement.
 
     Attributes:
-      name: of its columns, to which `_degraded`, `_enhanced` and `_gain` are added.
+      name: of its columns, without `_degraded`, `_enhanced` or `_gain`.
       title: in tables, charts and captions.
       meaning: its line in docs/report.md.
-      function: takes a Pair, or a Result where no reference is needed, and the model if there is
-        one; None means: not defined for this image.
+      function: of a Pair, or of a Result where no reference is needed, and of the figure's model if
+        it has one; None: not defined for this image.
       needs_reference: measured in evaluate mode, of the degraded and the restored image; otherwise
         in restore mode, of the restored image.
       of_both: without a reference: measured of the enlarged input too.
       guide: how to read its values, for a person; empty: not explained on pages.
       unit: such as `dB`.
       digits: decimals shown of one image; means have two more.
-      higher_is_better: which of two values is the better one.
-      of_luma: measured on luma in both protocols; otherwise on what the protocol measures.
-      has_gain: has a column of what the network improved, positive where it did.
+      higher_is_better: whether the higher of two values is the better one.
+      of_luma: measured on luma in both protocols; otherwise on luma only with `matlab`.
+      has_gain: has a column of the improvement, positive where the restored image is better.
       shown: where it appears beside the report: `means`, `pages`, `captions`.
-      load: makes the figure's own model, once per process.
+      load: loads the figure's model, once per process.
     """
 
     name: str
@@ -130,7 +130,7 @@ class Figure:
         return 1 if self.higher_is_better else -1
 
     def improvement(self, before: float | None, after: float | None) -> float | None:
-        """By how much the second value is better; None where that is not defined."""
+        """By how much the second value is better; None where undefined."""
         if before is None or after is None or math.isnan(after - before):
             return None
         return self.sign * (after - before)
@@ -141,9 +141,9 @@ class Column:
     """A column of the report.
 
     Attributes:
-      figure: what is measured.
-      which: `degraded`, which is the enlarged input where there is no reference, `enhanced` or
-        `gain`; empty: of the restored image, without a reference.
+      figure: the figure.
+      which: the picture measured: `degraded` (without a reference: the enlarged input) or
+        `enhanced`; or `gain`. Empty: the restored image, without a reference.
     """
 
     figure: Figure
@@ -156,7 +156,7 @@ class Column:
 
     @property
     def title(self) -> str:
-        """Its name for a person; of degraded and restored image the same."""
+        """Its title; the same for degraded and restored image."""
         return f"{self.figure.title} gain" if self.which == "gain" else self.figure.title
 
     @property
@@ -184,7 +184,7 @@ class Column:
         return self.figure.guide
 
     def format(self, value: float | None, further: int = 0) -> str:
-        """A value, or a mean with some further digits, as text; a dash where there is none."""
+        """A value as text, with some further digits for a mean; a dash for None."""
         sign = "+" if self.which == "gain" else ""
         return "-" if value is None else f"{value:{sign}.{self.figure.digits + further}f}"
 
@@ -200,7 +200,7 @@ def _consistency(result: Result) -> float | None:
     return model.protocol.consistency(result.restored, result.source, model.scale, model.kernel)
 
 
-# The first one with a reference, and the first one without, rank images; more is better there.
+# The first figure with a reference, and the first one without, rank images: higher must be better.
 FIGURES: dict[str, Figure] = {
     figure.name: figure
     for figure in (
@@ -290,18 +290,18 @@ def shown_columns(mode: str, place: str) -> list[Column]:
 
 
 def rank_column(mode: str) -> Column:
-    """What images are ranked by: the gain of the mode's first figure, or that figure itself."""
+    """The column that ranks images: the gain of the mode's first figure, or that figure."""
     return figures_of(mode)[0].columns[-1]
 
 
 def page_columns(mode: str) -> list[Column]:
-    """What the page of a run charts and sorts by: the ranking, and figures of restored images."""
+    """The columns that a run's page charts and sorts by: ranking and figures of restored images."""
     shown = [c for c in shown_columns(mode, "pages") if c.which in ("enhanced", "")]
     return list(dict.fromkeys([rank_column(mode), *shown]))
 
 
 def measure_evaluated(measured: Measured) -> Values:
-    """Degraded and restored image against the original: columns of the report."""
+    """The figures of degraded and restored image against the original, by column."""
     images = _pairs(measured.images, measured.ssim_window)
     same = measured.images is measured.lumas
     lumas = images if same else _pairs(measured.lumas, measured.ssim_window)
@@ -316,7 +316,7 @@ def measure_evaluated(measured: Measured) -> Values:
 def measure_restored(
     result: Result, interpolated: np.ndarray, without: Collection[str] = ()
 ) -> Values:
-    """A restored image by itself: columns of the report.
+    """The figures of a restored image without a reference, by column.
 
     Args:
       result: the image.

@@ -1,7 +1,7 @@
-"""Arrays out of HDF5 files that somebody else may have made.
+"""Arrays of HDF5 files that others made.
 
-HDF5 can point out of the file, expand a few bytes to gigabytes and hold objects; what is read here
-is plain arrays no larger than the file, and each is checked before its data is touched.
+HDF5 can point out of the file, expand a few bytes to gigabytes and hold objects. Only plain arrays
+no larger than the file are read here, and each is checked before its data is read.
 """
 
 import io
@@ -26,18 +26,18 @@ def open_hdf5(path: Path, content: bytes) -> h5py.File:
     """Opens a file's content for reading.
 
     Raises:
-      WeightsError: it does not begin as HDF5 does; the message says what it is instead.
-      Exception: whatever h5py makes of damage: OSError, RuntimeError, KeyError and others.
+      WeightsError: see check_signature.
+      Exception: OSError, RuntimeError, KeyError and others, on damage.
     """
     check_signature(path, content)
     return h5py.File(io.BytesIO(content), "r")
 
 
 def check_signature(path: Path, content: bytes) -> None:
-    """Tells files of other kinds by their first bytes.
+    """Refuses files of other kinds by their first bytes.
 
     Raises:
-      WeightsError: the content does not begin as HDF5 does.
+      WeightsError: the content is not HDF5; the message says what it is.
     """
     if not content.startswith(_SIGNATURE):
         kinds = [kind for magic, kind in _OTHERS.items() if content.startswith(magic)]
@@ -46,7 +46,7 @@ def check_signature(path: Path, content: bytes) -> None:
 
 
 def is_plain(file: h5py.File, name: str) -> bool:
-    """Whether something stands at a path that no soft or external link leads to."""
+    """Whether a path exists and leads over no soft or external link."""
     parts = name.split("/")
     return all(
         isinstance(file.get("/".join(parts[:depth]), getlink=True), h5py.HardLink)
@@ -55,9 +55,7 @@ def is_plain(file: h5py.File, name: str) -> bool:
 
 
 def plain_dataset(path: Path, file: h5py.File, name: str) -> h5py.Dataset:
-    """The dataset at a path, if it is uncompressed and lies in the file itself.
-
-    So its data is no larger than the file, whatever it declares.
+    """The dataset at a path, if it lies uncompressed in the file, which bounds its size.
 
     Raises:
       WeightsError: it is missing, reached by a link, or stored in any other way.
@@ -67,7 +65,7 @@ def plain_dataset(path: Path, file: h5py.File, name: str) -> h5py.Dataset:
     dataset = file[name]
     if not isinstance(dataset, h5py.Dataset):
         raise WeightsError(f"{path}: {name} is not a plain dataset: it is a group or a type")
-    # In this order: to ask a virtual dataset for its shape may open other files.
+    # In this order: reading the shape of a virtual dataset may open other files.
     for stored, elsewhere in (
         ("in other datasets", dataset.is_virtual),
         ("outside the file", dataset.external),

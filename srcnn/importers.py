@@ -26,8 +26,8 @@ _MAX_NAMES = 64
 def read_keras1(path: Path, content: bytes) -> Tensors:
     """Reads what `model.save_weights` of Keras 1 wrote with TensorFlow's dimension ordering.
 
-    Layout: the attribute `layer_names` of the file lists the layers; each group's attribute
-    `weight_names` its arrays, kernel (HWIO) before bias.
+    Layout: the file's attribute `layer_names` lists the layers; each group's attribute
+    `weight_names` lists its arrays, kernel (HWIO) before bias.
 
     Args:
       path: for messages.
@@ -49,7 +49,7 @@ def read_keras1(path: Path, content: bytes) -> Tensors:
                 pairs.append((kernel, bias))
     except WeightsError:
         raise
-    except Exception as error:  # h5py raises whatever damage makes of it: RuntimeError, TypeError
+    except Exception as error:  # h5py raises many kinds on damage: RuntimeError, TypeError
         raise WeightsError(
             f"{path}: not weights in the Keras 1 layout: {one_line(error)}"
         ) from None
@@ -71,25 +71,18 @@ def read_matlab(path: Path, content: bytes) -> Tensors:
     """
     names = [f"{kind}_conv{index}" for index in (1, 2, 3) for kind in ("weights", "biases")]
     try:
-        # A name that is given twice is a warning.
+        # A name that occurs twice causes a warning.
         with warnings.catch_warnings(action="error", category=UserWarning):
             found = loadmat(io.BytesIO(content), variable_names=names)
-    except Exception as error:  # SciPy raises whatever damage makes of it
+    except Exception as error:  # SciPy raises many kinds on damage
         reason = one_line(error) or type(error).__name__
         raise WeightsError(f"{path}: not a MATLAB file of version 7 or before: {reason}") from None
     try:
         arrays = [_matlab_array(name, found[name]) for name in names]
-        pairs = []
-        for index, (weights, biases) in enumerate(zip(arrays[::2], arrays[1::2], strict=True)):
-            if index == 0:
-                weights = weights[np.newaxis]  # (1, k*k, n)
-            elif weights.ndim == 2:
-                weights = weights[..., np.newaxis]  # (n, k*k, 1)
-            inputs, area, outputs = weights.shape
-            side = round(area**0.5)
-            # Column-major: of the k*k values, the row index runs fastest.
-            kernel = weights.reshape(inputs, side, side, outputs).transpose(2, 1, 0, 3)
-            pairs.append((_float32(kernel), _float32(biases.reshape(-1))))
+        pairs = [
+            (_matlab_kernel(weights, is_first=index == 0), _float32(biases.reshape(-1)))
+            for index, (weights, biases) in enumerate(zip(arrays[::2], arrays[1::2], strict=True))
+        ]
     except KeyError as error:
         raise WeightsError(
             f"{path}: not weights in the authors' layout: no array is called {error}"
@@ -114,7 +107,7 @@ def match_architecture(tensors: Tensors) -> Architecture:
 
 
 def _names(group: h5py.Group, attribute: str) -> list[str]:
-    """A list of fixed-length texts; their size is looked at before they are read."""
+    """A list of fixed-length texts; their size is checked before they are read."""
     declared = group.attrs.get_id(attribute)
     if declared.dtype.kind != "S" or declared.dtype.itemsize > 256:
         raise ValueError(f"{attribute} is {declared.dtype}; needed: texts of fixed length")
@@ -140,8 +133,20 @@ def _matlab_array(name: str, value: Any) -> np.ndarray:
     return value
 
 
+def _matlab_kernel(weights: np.ndarray, is_first: bool) -> np.ndarray:
+    """The kernel, HWIO, of a layer's weights."""
+    if is_first:
+        weights = weights[np.newaxis]  # (1, k*k, n)
+    elif weights.ndim == 2:
+        weights = weights[..., np.newaxis]  # (n, k*k, 1)
+    inputs, area, outputs = weights.shape
+    side = round(area**0.5)
+    # Column-major: of the k*k values, the row index runs fastest.
+    return _float32(weights.reshape(inputs, side, side, outputs).transpose(2, 1, 0, 3))
+
+
 def _float32(array: np.ndarray) -> np.ndarray:
-    with np.errstate(over="ignore", invalid="ignore"):  # what does not fit is refused below
+    with np.errstate(over="ignore", invalid="ignore"):  # _checked refuses infinities
         return np.float32(array)
 
 

@@ -1,8 +1,8 @@
 """PSNR, MSE and SSIM, in bounded memory.
 
 All figures are on the 8-bit scale (peak 255): 16-bit samples are divided by 257 first, so that
-figures of 8-bit and 16-bit images can stand in one column. Pictures are read in strips of rows, so
-that a 100-megapixel image needs no more than some 20 megabytes beside itself.
+figures of both depths are comparable. Pictures are read in strips of rows, so that a 100-megapixel
+image needs no more than some 20 megabytes beside itself.
 """
 
 import math
@@ -23,7 +23,7 @@ _C1, _C2 = (0.01 * PEAK) ** 2, (0.03 * PEAK) ** 2
 _RADIUS = {"uniform": 3, "gaussian": 5}
 _WEIGHTS = np.exp(-0.5 * (np.arange(-5, 6) / 1.5) ** 2)
 _WEIGHTS /= _WEIGHTS.sum()
-# What is copied where a picture's rows do not lie side by side.
+# Samples of a strip, which is copied where a picture's rows are not contiguous.
 _COPIED_SAMPLES = 1 << 22
 
 
@@ -41,7 +41,7 @@ def mse(reference: np.ndarray, candidate: np.ndarray) -> float:
       ValueError: shapes or types differ, or the images are empty.
     """
     _check_pair(reference, candidate)
-    # Integers up to 2 ** 50 a strip, which rounding makes exact again.
+    # Integers up to 2 ** 50 a strip: rounding makes the sum exact.
     total = sum(
         round(cv2.norm(reference[rows], candidate[rows], cv2.NORM_L2SQR))
         for rows in strips(reference)
@@ -82,7 +82,7 @@ def ssim(
     height, width = reference.shape[:2]
     if min(height, width) < 2 * radius + 1:
         return [None] * len(candidates)
-    # Not wanted in restore mode, and a quarter of a second to import.
+    # Imported here: restore mode does not need it, and it takes a quarter of a second.
     from srcnn.similarity import sum_uniform, sum_weighted
 
     scale = (peak_of(reference) / PEAK) ** 2
@@ -101,7 +101,7 @@ def ssim(
 
 
 def load_ssim(window: str) -> None:
-    """Loads or compiles what `ssim` of 8-bit images needs, for the first image not to wait."""
+    """Compiles `ssim` of 8-bit images, so that the first image does not wait."""
     image = np.zeros((11, 11), np.uint8)
     ssim(image, [image], window)
 

@@ -1,10 +1,10 @@
-"""A restored picture in three lines, for notebooks and scripts.
+"""Restoration in three lines, for notebooks and scripts.
 
     from srcnn import load_model
     model = load_model("srcnn-955_x2_bilinear")
     enlarged = model.enlarge(image)
 
-Gives the pixels that the job writes in restore mode.
+The pixels are those that the job writes in restore mode.
 """
 
 import os
@@ -24,7 +24,7 @@ class Model:
     """Weights in an engine. Several threads may use one at the same time.
 
     Attributes:
-      card: what the model was made for: scale, kernel and protocol.
+      card: its scale, kernel and protocol, among others.
       engine: the network.
     """
 
@@ -32,26 +32,26 @@ class Model:
     engine: Engine
 
     def enlarge(self, image: np.ndarray, strength: float = 1) -> np.ndarray:
-        """The image enlarged by the model's scale, and restored.
+        """Enlarges an image by the model's scale and restores it.
 
         Args:
-          image: (h, w, 3) BGR, as OpenCV reads it, or (h, w), uint8 or uint16. Of an RGB image
-            give `image[..., ::-1]`, and turn the result round again.
-          strength: 1: what the network makes; 0: the interpolated picture; between: in between.
+          image: (h, w, 3) BGR, as OpenCV reads it, or (h, w), uint8 or uint16. For RGB pass
+            `image[..., ::-1]`, and reverse the result's channels.
+          strength: 1: the network's result; 0: the interpolated picture; between: a mixture.
 
         Returns:
           (h * scale, w * scale[, 3]), the same type and channel order.
 
         Raises:
-          ValueError: the array is no such image, or the strength not between 0 and 1.
+          ValueError: the array is not such an image, or the strength not between 0 and 1.
         """
         return self._restore(image, self.card.scale, strength)
 
     def improve(self, image: np.ndarray, strength: float = 1) -> np.ndarray:
-        """An image that was already enlarged, restored; else as `enlarge`, of the same size.
+        """Restores an image that was already enlarged; its size stays.
 
         Raises:
-          ValueError: the array is no such image, or the network enlarges what it sees.
+          ValueError: see `enlarge`; or the network enlarges its input.
         """
         if self.card.architecture.upscale > 1:
             raise ValueError(f"{self.card.name} enlarges; `improve` needs a network that does not")

@@ -10,7 +10,7 @@ from srcnn.architectures import Architecture
 
 
 class ReplicatePadding(keras.layers.Layer):
-    """Pads height and width with the edge's own values, as MATLAB's imfilter 'replicate' does."""
+    """Pads height and width by replicating the edge, as MATLAB's imfilter 'replicate' does."""
 
     def __init__(self, radius: int, **kwargs):
         super().__init__(**kwargs)
@@ -78,5 +78,5 @@ def build_network(architecture: Architecture) -> keras.Model:
 
 
 def set_tensors(model: keras.Model, tensors: list[tuple[np.ndarray, ...]]) -> None:
-    """Puts the tensors of each layer into a model of the same architecture."""
+    """Sets the tensors of each layer of a model of the same architecture."""
     model.set_weights([array for layer in tensors for array in layer])

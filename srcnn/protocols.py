@@ -152,7 +152,7 @@ class OpenCVProtocol(Protocol):
     measures_luma_only = False
     crops_first = False
 
-    # What the tutorial's 9-3(same)-5 network loses on each side; fixed, so that the figures of
+    # The loss of the tutorial's 9-3(same)-5 network on each side; fixed, so that the figures of
     # different networks are of the same pixels.
     SHAVE = 6
 

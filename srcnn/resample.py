@@ -1,4 +1,4 @@
-"""Resizing and degrading images, in OpenCV's and in MATLAB's way.
+"""Resizing and degrading images as OpenCV and MATLAB do.
 
 OpenCV's kernels work in the image's own integer type and do not antialias (but `area`). MATLAB's
 imresize antialiases when it shrinks; here it works in floating point, as the super-resolution
@@ -70,7 +70,7 @@ def resize_matlab(plane: np.ndarray, size: tuple[int, int], kernel: str) -> np.n
 def shrink_antialiased(
     image: np.ndarray, size: tuple[int, int], kernel: str = "bicubic"
 ) -> np.ndarray:
-    """Shrinks an image as cameras and tools do: antialiased, rounded to the image's type.
+    """Shrinks an image as cameras do: antialiased, rounded to the image's type.
 
     Args:
       image: (h, w) or (h, w, c), uint8 or uint16.
@@ -84,7 +84,7 @@ def shrink_antialiased(
 
 
 def size_inside(shape: tuple[int, int], box: tuple[int, int]) -> tuple[int, int]:
-    """The (height, width) of a picture brought to fit into a box, never larger than it is.
+    """The (height, width) of a picture shrunk to fit into a box.
 
     Args:
       shape: its (height, width).
@@ -99,7 +99,7 @@ def size_inside(shape: tuple[int, int], box: tuple[int, int]) -> tuple[int, int]
 
 
 def degrade_opencv(image: np.ndarray, scale: int, kernel: str) -> np.ndarray:
-    """Shrinks by `scale` and enlarges to the old size, rounding to the image's type in between.
+    """Shrinks by `scale` and enlarges to the old size, rounded to the image's type in between.
 
     Args:
       image: (h, w) or (h, w, c), uint8 or uint16, at least `scale` pixels on each side.
@@ -145,7 +145,7 @@ def _resize_matrix(length: int, target: int, kernel: str) -> scipy.sparse.csr_ar
     taps = first[:, None] + np.arange(int(np.ceil(support)) + 2)
     weights = stretch * function(stretch * (centres[:, None] - taps))
     weights /= weights.sum(axis=1, keepdims=True)
-    # Beyond the edge the picture is mirrored, the edge sample repeated.
+    # Beyond the edge the picture is mirrored; the edge sample is repeated.
     period = 2 * length
     mirrored = np.mod(taps, period)
     mirrored = np.where(mirrored < length, mirrored, period - 1 - mirrored)

@@ -17,7 +17,7 @@ _TEXT = "tag:yaml.org,2002:str"
 
 
 class SettingsError(ValueError):
-    """A file of settings cannot be read or is no plain YAML; one line that names the file."""
+    """A file of settings cannot be read or is not plain YAML; the message is one line."""
 
 
 def read_settings(
@@ -26,10 +26,10 @@ def read_settings(
     """Reads one YAML mapping; an empty file is an empty one.
 
     Aliases, tags, duplicate keys, keys that are not text and further documents are refused: each
-    makes the file mean something else than it seems to.
+    can give the file another meaning than it seems to have.
 
     Args:
-      path: of the file, or whatever `read` takes.
+      path: of the file, or a URI that `read` takes.
       read: as read_regular, for files elsewhere.
 
     Raises:
@@ -43,7 +43,7 @@ def read_settings(
         raise SettingsError(
             f"{path}: not valid YAML: line {error.problem_mark.line + 1}: {error.problem:.200}"
         ) from None
-    except (yaml.YAMLError, ValueError) as error:  # bytes that are no text, a day that never was
+    except (yaml.YAMLError, ValueError) as error:  # bytes that are no text, an impossible date
         raise SettingsError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
     if content is None:
         return {}
@@ -55,7 +55,7 @@ def read_settings(
 
 
 def shown(value: Any) -> str:
-    """A value as a message shows it: on one line, and not all of a long one."""
+    """A value as part of a message: on one line, cut at 80 characters."""
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
 
@@ -96,7 +96,7 @@ class _PlainLoader(yaml.SafeLoader):
         return node
 
     def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
-        # Long ones are not even converted: that takes a time that grows with the square.
+        # Long ones are not converted, which would take quadratic time.
         if len(node.value) > 80 or abs(value := super().construct_yaml_int(node)) >= 2**63:
             self._refuse(f"{shown(node.value)} is too large a number", node)
         return value

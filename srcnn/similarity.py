@@ -1,7 +1,7 @@
-"""The sums of SSIM over all windows, compiled when they are first needed.
+"""Sums of SSIM over all windows, compiled at their first call.
 
-NumPy takes some twenty passes over as many arrays for them, and in each of them other threads wait
-for Python's lock; compiled, it is one pass, a fifth of the time or less, and no lock.
+NumPy needs some twenty passes over as many arrays, and other threads wait for Python's lock in each
+of them. Compiled code needs one pass, a fifth of the time or less, and no lock.
 """
 
 import numpy as np
@@ -12,8 +12,8 @@ SIDE = 7  # of a window of equal weights
 _PIXELS = SIDE * SIDE
 
 
-# Functions take views, for an index that may be negative keeps a loop from being vectorised, and
-# arrays are made where they are used, for those that might overlap do the same.
+# Possibly negative indices and possibly overlapping arrays keep a loop from being vectorised, so
+# functions take views, and arrays are made where they are used.
 
 
 @compiled
@@ -38,9 +38,16 @@ def _weigh_across(columns, weights, means, step):
 
 
 @compiled
-def _similarity(product, square, covariance, variances, c1, c2):
-    """SSIM of a window; `square` and `variances` are those of both images together."""
-    return ((2 * product + c1) * (2 * covariance + c2)) / ((square + c1) * (variances + c2))
+def _add_similarities(totals, mean_x, mean_y, mean_squares, mean_products, count, c1, c2):
+    """Adds the SSIM of each window; the means are sums if `count` is a window's samples, else 1."""
+    for j in range(totals.size):
+        a, b = np.float64(mean_x[j]), np.float64(mean_y[j])
+        product, square = a * b, a * a + b * b
+        covariance = count * np.float64(mean_products[j]) - product
+        variances = count * np.float64(mean_squares[j]) - square
+        totals[j] += ((2 * product + c1) * (2 * covariance + c2)) / (
+            (square + c1) * (variances + c2)
+        )
 
 
 @compiled
@@ -83,12 +90,7 @@ def _uniform(x, y, dtype, step, c1, c2):
         _sum_across(ys, pairs, sum_y, step)
         _sum_across(squares, pairs, sum_squares, step)
         _sum_across(products, pairs, sum_products, step)
-        for j in range(inner):
-            a, b = np.float64(sum_x[j]), np.float64(sum_y[j])
-            product, square = a * b, a * a + b * b
-            covariance = _PIXELS * np.float64(sum_products[j]) - product
-            variances = _PIXELS * np.float64(sum_squares[j]) - square
-            totals[j] += _similarity(product, square, covariance, variances, c1, c2)
+        _add_similarities(totals, sum_x, sum_y, sum_squares, sum_products, _PIXELS, c1, c2)
     return totals
 
 
@@ -119,11 +121,7 @@ def _weighted(x, y, weights, step, c1, c2):
         _weigh_across(ys, weights, mean_y, step)
         _weigh_across(squares, weights, mean_squares, step)
         _weigh_across(products, weights, mean_products, step)
-        for j in range(inner):
-            product = mean_x[j] * mean_y[j]
-            square = mean_x[j] * mean_x[j] + mean_y[j] * mean_y[j]
-            covariance, variances = mean_products[j] - product, mean_squares[j] - square
-            totals[j] += _similarity(product, square, covariance, variances, c1, c2)
+        _add_similarities(totals, mean_x, mean_y, mean_squares, mean_products, 1, c1, c2)
     return totals
 
 
@@ -146,11 +144,13 @@ def sum_uniform(reference: np.ndarray, candidate: np.ndarray, c1: float, c2: flo
 def sum_weighted(
     reference: np.ndarray, candidate: np.ndarray, weights: np.ndarray, c1: float, c2: float
 ) -> float:
-    """The same with other windows: population covariance.
+    """The sum of SSIM over all windows of separable weights, population covariance.
 
     Args:
-      reference, candidate, c1, c2: see sum_uniform.
+      reference: see sum_uniform.
+      candidate: same shape and type.
       weights: of a window's rows and of its columns, float64, with the sum 1.
+      c1, c2: see sum_uniform.
     """
     step = reference[0, 0].size
     return float(_weighted(_rows(reference), _rows(candidate), weights, step, c1, c2).sum())

@@ -1,4 +1,4 @@
-"""Strips of rows, so that work on a large picture needs little memory beside it."""
+"""Work on large pictures in strips of rows, which needs little memory."""
 
 from collections.abc import Callable, Iterator
 
@@ -18,8 +18,8 @@ def strips(image: np.ndarray, halo: int = 0, samples: int | None = None) -> Iter
       samples: of a strip, about; None: as many as a processor's cache holds in double precision.
 
     Yields:
-      Slices of rows; without `halo` rows at both ends they partition the picture's rows without
-      its first and last `halo`.
+      Slices of rows. Without the halo they partition the picture's rows but its first and last
+      `halo`.
     """
     height = image.shape[0]
     step = max(_LEAST_ROWS, (samples or _SAMPLES) // max(1, image[0].size))

@@ -1,8 +1,8 @@
 """Weights files and their model cards: load, verify, save, choose.
 
 A weights file is an HDF5 file in the layout of Keras (`layers/conv2d_1/vars/0`), so that
-`model.load_weights` reads it too; beside it stands the model card, JSON. Nothing here imports
-TensorFlow or runs code from a file.
+`model.load_weights` reads it too; the model card beside it is JSON. Nothing here imports TensorFlow
+or runs code from a file.
 """
 
 import hashlib
@@ -36,14 +36,13 @@ _MAX_COPIES = 4
 
 Reader = Callable[[str | os.PathLike, int], bytes]
 
-
 _Tap = Annotated[float, Field(ge=-8, le=8)]
 # A chain of degradations in its one text form.
 Chain = Annotated[str, AfterValidator(lambda text: " ".join(map(str, parse_steps(text))))]
 
 
 class ModelCard(BaseModel):
-    """What stands beside a weights file.
+    """The description of a weights file.
 
     Attributes:
       name: file name without its ending, `<architecture>_x<scale>_<kernel>` for shipped weights.
@@ -52,8 +51,8 @@ class ModelCard(BaseModel):
       kernel: interpolation of the degradation that it was trained for.
       protocol: whose interpolation and luma: `opencv` or `matlab`.
       sha256: hash of the weights file, hexadecimal.
-      degrade: chains that the pictures of its training were degraded by, see srcnn.degradations;
-        none: they were shrunk and nothing else.
+      degrade: chains that degraded the training images, see srcnn.degradations; none: they were
+        only shrunk.
       chroma_taps: filter that sharpens Cr and Cb where the network restores the luma, half of a
         symmetric kernel of sum 1 from its centre outwards; none: they stay interpolated.
       training: recipe, data and their terms; free form.
@@ -82,12 +81,12 @@ class ModelCard(BaseModel):
 
     @property
     def degradation(self) -> Degradation:
-        """What the weights undo, but for what came beside the shrinking."""
+        """The shrinking that the weights undo."""
         return Degradation(self.protocol, self.scale, self.kernel)
 
     @property
     def made_for(self) -> str:
-        """What the weights undo, in words."""
+        """The degradation that the weights undo, in words."""
         steps = {step.name for chain in self.degrade for step in parse_steps(chain)} - {"shrink"}
         return ", ".join([str(self.degradation), *sorted(steps)])
 
@@ -101,7 +100,7 @@ class Weights:
 
 
 def card_path(weights_path: Path) -> Path:
-    """Where the model card of a weights file stands."""
+    """The path of a weights file's model card."""
     return Path(_card_of(str(weights_path)))
 
 
@@ -118,7 +117,7 @@ def load_card(path: str | os.PathLike, read: Reader = read_regular) -> ModelCard
     """Reads one model card; see load_weights.
 
     Raises:
-      WeightsError: the card is missing or says something impossible.
+      WeightsError: the card is missing or invalid.
     """
     try:
         return ModelCard.model_validate(_parse_card(read(path, _MAX_CARD_BYTES)))
@@ -140,7 +139,7 @@ def load_weights(path: str | os.PathLike, read: Reader = read_regular) -> Weight
     """Loads and verifies a weights file by its model card.
 
     Args:
-      path: of the file, or whatever `read` takes; the card's differs in its ending.
+      path: of the file, or a URI that `read` takes; the card's differs in its ending.
       read: as read_regular, for files elsewhere.
 
     Raises:
@@ -157,7 +156,7 @@ def load_weights(path: str | os.PathLike, read: Reader = read_regular) -> Weight
     except OSError as error:
         raise WeightsError(f"{path}: cannot read the weights: {error.strerror}") from None
     check_signature(path, content)
-    # HDF5's own code sees only bytes that the card vouches for, and the very same ones.
+    # HDF5 parses only bytes that match the card's hash.
     digest = hashlib.sha256(content).hexdigest()
     if digest != card.sha256:
         raise WeightsError(
@@ -172,7 +171,7 @@ def save_weights(directory: str | os.PathLike, tensors: Tensors, **card: Any) ->
     """Writes a weights file and its model card.
 
     Args:
-      directory: where; made if missing.
+      directory: made if missing.
       tensors: of the architecture's shapes.
       **card: the fields of ModelCard but `sha256`.
 
@@ -189,7 +188,12 @@ def save_weights(directory: str | os.PathLike, tensors: Tensors, **card: Any) ->
                 file[name] = np.asarray(array, np.float32)
     content = buffer.getvalue()
     checked = ModelCard(sha256=hashlib.sha256(content).hexdigest(), **card)
-    _check_shapes(Path(checked.name), [tuple(a.shape for a in p) for p in tensors], checked)
+    network, shapes = checked.architecture, [tuple(a.shape for a in layer) for layer in tensors]
+    if shapes != list(network.tensor_shapes):
+        raise WeightsError(
+            f"{checked.name}: tensor shapes {shapes} do not fit {network.name}, which has "
+            f"{list(network.tensor_shapes)}"
+        )
     path = directory / (checked.name + WEIGHTS_SUFFIX)
     replace_file(path, content)
     # The card goes last: where there is a card, there are its weights.
@@ -216,13 +220,13 @@ def choose_weights(
     """The weights file for a job.
 
     Args:
-      directory: where weights and cards stand.
-      models: the first that has weights counts: an architecture's name (`srcnn-955`), completed by
-        scale, kernel and protocol, or the whole name of one weights file
-        (`srcnn-955_x2_bilinear`), taken as it is.
+      directory: of weights and cards.
+      models: in order of preference: architectures (`srcnn-955`), completed by scale, kernel and
+        protocol, or whole names of weights files (`srcnn-955_x2_bilinear`).
       scale: the enlargement.
-      kernel, protocol: None: the usual ones, or any for weights that were made for more than
-        shrinking.
+      kernel: None: the usual one.
+      protocol: None: the usual one. Without kernel and protocol, weights that undo more than
+        shrinking fit whatever theirs are.
 
     Raises:
       WeightsError: there are none; the message lists what exists.
@@ -245,7 +249,7 @@ def choose_weights(
 
 
 def _parse_card(content: bytes) -> Any:
-    """JSON without what readers disagree on: equal keys, numbers that are none, deep nesting."""
+    """JSON, less what readers disagree on: equal keys, infinities and NaN, deep nesting."""
     card = json.loads(
         content.decode("utf-8"),
         object_pairs_hook=_without_duplicates,
@@ -285,23 +289,14 @@ def _depth(value: Any) -> int:
 
 
 def _datasets(index: int) -> tuple[str, str, str]:
-    """Where Keras keeps kernel, bias and slopes of a layer."""
+    """Keras' names for kernel, bias and slopes of a layer."""
     suffix = f"_{index}" if index else ""
     convolution = f"layers/conv2d{suffix}/vars"
     return f"{convolution}/0", f"{convolution}/1", f"layers/p_re_lu{suffix}/vars/0"
 
 
-def _check_shapes(path: Path, shapes: list, card: ModelCard) -> None:
-    expected = list(card.architecture.tensor_shapes)
-    if [tuple(map(tuple, layer)) for layer in shapes] != expected:
-        raise WeightsError(
-            f"{path}: tensor shapes {shapes} do not fit {card.architecture.name}, "
-            f"which has {expected}"
-        )
-
-
 def parse_weights(path: Path, content: bytes, architecture: str) -> Tensors:
-    """Reads just the datasets that an architecture asks for, checking each before its data.
+    """Reads the datasets of an architecture; each is checked before its data is read.
 
     Args:
       path: for messages.
@@ -316,7 +311,7 @@ def parse_weights(path: Path, content: bytes, architecture: str) -> Tensors:
             return _tensors_of(path, file, Architecture.model_validate_json(architecture))
     except WeightsError:
         raise
-    except Exception as error:  # h5py raises whatever damage makes of it: KeyError, OverflowError
+    except Exception as error:  # h5py raises many kinds on damage: KeyError, OverflowError
         raise WeightsError(f"{path}: damaged HDF5: {one_line(error)}") from None
 
 

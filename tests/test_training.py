@@ -24,7 +24,7 @@ from srcnn.restoration import Restoration
 from srcnn.train import main
 from srcnn.training import evaluate
 from srcnn.training.chroma import fit_chroma_taps
-from srcnn.training.config import TrainingError, load_config, repeated
+from srcnn.training.config import TrainingError, configs_of_card, load_config
 from srcnn.training.data import draw_batch, load_training_set
 from srcnn.training.gratings import lay_grating
 from srcnn.training.initial import initial_tensors
@@ -777,7 +777,7 @@ def test_card_without_a_complete_recipe_is_refused(folder, finished, tmp_path, c
 
 def test_run_older_than_a_setting_is_repeated_without_it():
     card = load_weights(ROOT / "weights/photo-large_x1.weights.h5").card
-    runs = repeated(card, ROOT / "configs/training/photo-clean.yaml", {})
+    runs = configs_of_card(card, ROOT / "configs/training/photo-clean.yaml", {})
     assert [run.recolour for run in runs] == [0, 0.1, 0.1]
 
 

@@ -1,4 +1,4 @@
-"""Training an SRCNN: configuration, pairs of crops, the training loop, checkpoints, evaluation.
+"""Training of networks: settings, crops, the training loop, checkpoints, evaluation.
 
 `python -m srcnn.train` is the command line. Importing this package imports nothing heavy.
 """

@@ -1,7 +1,7 @@
 """The filter that sharpens the interpolated chroma, fitted to the training images.
 
-The network restores the luma alone. Much of what an interpolation takes from Cr and Cb a small
-linear filter gives back, at a thousandth of the network's cost.
+The network restores the luma alone. A small linear filter recovers much of the detail that the
+interpolation takes from Cr and Cb, at a thousandth of the network's cost.
 """
 
 from collections.abc import Iterable
@@ -15,14 +15,14 @@ from srcnn.restoration import Restoration
 
 # Taps of the kernel on each side of its centre.
 _REACH = 4
-# Share of the best filter's change that is made. Nearly all of the mean gain is left, and a
-# picture whose chroma was aliased, which a sharpening makes worse, loses little.
+# Share of the best filter's change that is applied. Nearly all of the mean gain is left, and a
+# picture with aliased chroma, which sharpening makes worse, loses little.
 _SHARE = 0.7
-# Held against large taps, which frequencies that the degradation left out would let grow at will.
+# Penalty on large taps: nothing else bounds them at frequencies that the degradation removed.
 _RIDGE = 0.02
-# Side of what is looked at of each image, pixels.
+# Side of each image's middle that is used, pixels.
 _SIDE = 160
-# Added to the mean squared errors, of 8-bit codes: images that are nearly gray count little.
+# Added to the mean squared errors, of 8-bit codes, so that nearly gray images count little.
 _FAINT = 0.5
 
 
@@ -31,10 +31,10 @@ def fit_chroma_taps(images: Iterable[np.ndarray], restoration: Restoration) -> t
 
     Args:
       images: (h, w, 3) BGR, uint8 or uint16; gray and small ones are left out.
-      restoration: what is done to them.
+      restoration: their degradation.
 
     Returns:
-      Half of the kernel, its centre first, of sum 1; empty without an image in colour.
+      Half of the kernel of sum 1, from its centre outwards; empty without an image in colour.
     """
     pairs = [
         pair
@@ -47,12 +47,15 @@ def fit_chroma_taps(images: Iterable[np.ndarray], restoration: Restoration) -> t
 
     def mean_log_error(outer: np.ndarray) -> float:
         taps = _kernel_half(outer)
-        errors = [_log_error(sharpen(d, taps), o) for d, o in pairs]
-        return float(np.mean(errors) + _RIDGE * (outer @ outer))
+        errors = [cv2.norm(sharpen(d, taps), o, cv2.NORM_L2SQR) / o.size for d, o in pairs]
+        logarithms = [float(np.log(error + _FAINT)) for error in errors]
+        return float(np.mean(logarithms) + _RIDGE * (outer @ outer))
 
+    # The search begins with no filter, and with a tenth of each tap.
+    simplex = np.vstack([np.zeros(_REACH), 0.1 * np.eye(_REACH)])
     best = minimize(
         mean_log_error, np.zeros(_REACH), method="Nelder-Mead",
-        options={"initial_simplex": _simplex(), "maxfev": 400, "xatol": 1e-4, "fatol": 1e-5},
+        options={"initial_simplex": simplex, "maxfev": 400, "xatol": 1e-4, "fatol": 1e-5},
     )  # fmt: skip
     return _kernel_half(_SHARE * best.x)
 
@@ -60,11 +63,6 @@ def fit_chroma_taps(images: Iterable[np.ndarray], restoration: Restoration) -> t
 def _kernel_half(outer: np.ndarray) -> tuple[float, ...]:
     rounded = [round(float(tap), 6) for tap in outer]
     return (round(1 - 2 * sum(rounded), 6), *rounded)
-
-
-def _simplex() -> np.ndarray:
-    """The points that the search begins with: no filter, and a tenth of each tap."""
-    return np.vstack([np.zeros(_REACH), 0.1 * np.eye(_REACH)])
 
 
 def _chroma_pairs(
@@ -81,7 +79,3 @@ def _chroma_pairs(
     shape = tuple(min(side - 2 * restoration.scale, _SIDE) for side in size)
     for before, after in zip(undegraded, degraded, strict=True):
         yield middle(after, shape), middle(before, shape)
-
-
-def _log_error(one: np.ndarray, other: np.ndarray) -> float:
-    return float(np.log(cv2.norm(one, other, cv2.NORM_L2SQR) / one.size + _FAINT))

@@ -217,7 +217,7 @@ def load_config(path: Path, overrides: dict[str, Any]) -> TrainingConfig:
       overrides: settings that replace the file's.
 
     Raises:
-      TrainingError: the file is missing, no YAML mapping, or says something impossible; one line.
+      TrainingError: the file is missing, no YAML mapping, or invalid; the message is one line.
     """
     try:
         content = read_settings(path)

@@ -1,6 +1,6 @@
 """Mean figures of a network on a set of images: `python -m srcnn.training.evaluate WEIGHTS GLOB`.
 
-PSNR is taken from rounded images without their border: 6 pixels (opencv) or `scale` (matlab).
+PSNR is measured on rounded images without their border: 6 pixels (opencv) or `scale` (matlab).
 """
 
 import argparse
@@ -23,12 +23,12 @@ from srcnn.weights import load_weights
 
 
 def luma_figures(engine: Engine, pair: Pair, restoration: Restoration) -> dict[str, float]:
-    """PSNR of the luma in dB, before and after.
+    """PSNR of the degraded and the restored luma in dB.
 
     Args:
       engine: the network.
-      pair: luma, degraded and original, as make_pair gives it.
-      restoration: how the pair was made.
+      pair: as make_pair gives it.
+      restoration: of the pair.
 
     Returns:
       `psnr_y_degraded` and `psnr_y_enhanced`.
@@ -47,13 +47,13 @@ def luma_figures(engine: Engine, pair: Pair, restoration: Restoration) -> dict[s
 def image_figures(
     engine: Engine, image: np.ndarray, restoration: Restoration, path: str = ""
 ) -> dict[str, float]:
-    """PSNR of an image in dB, before and after, as the job measures it.
+    """PSNR of an image in dB, degraded and restored, as the job measures it.
 
     Args:
       engine: the network.
       image: (h, w, 3) BGR or (h, w), uint8 or uint16.
-      restoration: how it is degraded and restored.
-      path: decides what the image draws.
+      restoration: of the image.
+      path: decides the values that the image draws.
 
     Returns:
       `psnr_y_degraded` and `psnr_y_enhanced`, of luma; where the protocol measures all channels
@@ -87,7 +87,7 @@ def evaluate(engine: Engine, paths: Sequence[Path], restoration: Restoration) ->
     Args:
       engine: the network.
       paths: undegraded images.
-      restoration: how they are degraded and restored.
+      restoration: of the images.
 
     Returns:
       `images` (their number), `border` (pixels left out on each side) and, in dB, `psnr_y_*`,

@@ -1,13 +1,13 @@
-"""Synthetic cloth: gratings, many of them finer than the low-resolution picture can hold.
+"""Synthetic cloth: gratings, many of them finer than the small picture can represent.
 
-Shrunk without averaging, a fine weave comes back as coarse stripes that were never there. A network
-that has met few of them sharpens those stripes, which makes it worse than the interpolation.
+Shrunk without averaging, a fine weave is aliased to coarse stripes. A network that has seen few of
+them sharpens those stripes, which makes it worse than the interpolation.
 """
 
 import numpy as np
 
-# Distances between two threads, in pixels: from the finest that the original can hold to what is
-# still a thread's width after shrinking (this one times the scale).
+# Distances between two threads in pixels, from the finest that an original can represent; the
+# coarsest is multiplied by the scale.
 _FINEST = 2.0
 _COARSEST_OF_SCALE = 3.0
 # Heights of the waves, of the type's range.
@@ -15,15 +15,14 @@ _FAINT, _STRONG = 4 / 255, 80 / 255
 
 
 def lay_grating(plane: np.ndarray, scale: int, generator: np.random.Generator) -> np.ndarray:
-    """Lays a grating over a picture: stripes, crossed stripes or a chequered pattern.
+    """Adds a grating to a picture: stripes, crossed stripes or a chequered pattern.
 
-    Direction, distance, contour and height are random; threads are bent and fade in and out, as
-    those of cloth do.
+    Direction, distance, contour and height are random; threads bend and fade in and out.
 
     Args:
       plane: (h, w), uint8 or uint16.
       scale: that the picture is to be shrunk by.
-      generator: source of chance.
+      generator: of the random numbers.
 
     Returns:
       A new plane of the same shape and type, rounded and clipped to the type's range.

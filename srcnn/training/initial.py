@@ -1,26 +1,25 @@
-"""The weights that a training begins from."""
+"""Initial weights of a training."""
 
 import numpy as np
 
 from srcnn.architectures import Architecture
 from srcnn.isolated import Tensors
 
-# Of He's spread for ReLU. Features as small as 1e-3 learn several times more slowly: they and the
-# last layer's zeros hold each other's gradients down. At 1.0 the first steps undo the identity.
-_GAIN = 0.3
-# Of it in the inner layers of a residual network, beside their identity.
-_INNER_GAIN = 0.5
+# Shares of He's spread for ReLU. Features as small as 1e-3 learn several times more slowly, since
+# they and the last layer's zeros keep each other's gradients small. At 1.0 the first steps undo the
+# identity. The second is for the inner layers of a residual network, beside their identity.
+_GAIN, _INNER_GAIN = 0.3, 0.5
 # Of a PReLU, for negative values.
 _SLOPE = 0.25
 
 
 def initial_tensors(architecture: Architecture, seed: int) -> Tensors:
-    """Weights with which the network gives back its input, so that training starts at the baseline.
+    """Weights with which the network returns its input, so that training starts at the baseline.
 
-    Without a residual, channel 0 of each layer is passed on by a centred delta and takes nothing
-    else; the other filters are random features, which the last layer does not look at yet. Exact
-    for luma >= 0, which ReLU keeps. With a residual the last layer is zero, and the inner layers
-    pass their input on beside random features.
+    Without a residual, channel 0 of each layer is a centred delta on channel 0; the other filters
+    are random features, which the last layer ignores at first. Exact for luma >= 0, which ReLU
+    keeps. With a residual the last layer is zero, and the inner layers add random features to their
+    input.
 
     Args:
       architecture: the network.
@@ -64,6 +63,5 @@ def _random(shape: tuple[int, ...], gain: float, generator: np.random.Generator)
 
 def _vectors(shapes: tuple[tuple[int, ...], ...]) -> list[np.ndarray]:
     """Biases and, if there are any, slopes."""
-    return [
-        np.full(shape, value, np.float32) for shape, value in zip(shapes, (0, _SLOPE), strict=False)
-    ]
+    values = zip(shapes, (0, _SLOPE), strict=False)
+    return [np.full(shape, value, np.float32) for shape, value in values]

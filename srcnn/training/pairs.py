@@ -1,4 +1,4 @@
-"""Pairs of what a network sees and what it should give, made as the job makes them."""
+"""Pairs of a network's input and the ground truth, made as the job makes them."""
 
 from dataclasses import dataclass
 
@@ -9,13 +9,13 @@ from srcnn.restoration import Restoration
 
 @dataclass(frozen=True)
 class Pair:
-    """The luma of an image as it was and interpolated, and what the network sees.
+    """The luma of an image, original and interpolated, and the network's input.
 
     Attributes:
-      seen: what the network takes, see Restoration.network_input: uint8 or uint16 codes (opencv),
-        or float32 nominally in [0, 1] (matlab).
+      seen: see Restoration.network_input: uint8 or uint16 codes (opencv), or float32 nominally in
+        [0, 1] (matlab).
       original: (h, w), uint8 or uint16 codes.
-      interpolated: (h, w), as protocols' network_luma gives it.
+      interpolated: (h, w), see Protocol.network_luma.
     """
 
     seen: np.ndarray
@@ -28,13 +28,13 @@ def make_pair(image: np.ndarray, restoration: Restoration, path: str = "") -> Pa
 
     Args:
       image: (h, w, 3) BGR or (h, w), uint8 or uint16, at least `scale` pixels on each side.
-      restoration: how; its border decides whether both are cropped.
-      path: decides what the image draws.
+      restoration: its degradation; its border decides whether both are cropped.
+      path: decides the values that the image draws.
     """
     protocol = restoration.protocol
     truth = restoration.ground_truth(image)
     luma = protocol.image_luma(truth)
-    # Where planes are degraded apart, the luma may go alone, as a grayscale image.
+    # Where planes are degraded separately, the luma suffices, as a grayscale image.
     source = luma if restoration.needs_luma_only else truth
     small = restoration.degrade(source, path)
     interpolated = restoration.interpolate(small, luma.shape, luma.dtype)

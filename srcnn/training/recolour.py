@@ -1,7 +1,7 @@
-"""Colours that photographs seldom show, so that a network does not fail where it meets them.
+"""Colours that photographs seldom show.
 
-Photographs rarely hold saturated colours beside each other. A network that has seen only theirs
-answers to graphics, charts and toys with values far outside of the range.
+Photographs rarely have saturated colours beside each other. A network that was trained on them
+alone answers to graphics, charts and toys with values far outside of the range.
 """
 
 import numpy as np
@@ -15,11 +15,11 @@ def recolour(image: np.ndarray, generator: np.random.Generator) -> np.ndarray:
 
     Args:
       image: (h, w, 3), any channel order, or (h, w), uint8 or uint16.
-      generator: source of chance.
+      generator: of the random numbers.
 
     Returns:
-      A new picture of the same shape and type, clipped to the type's range. Of a gray picture the
-      tones are inverted half of the time.
+      A new picture of the same shape and type, clipped to the type's range. A gray picture is
+      inverted half of the time.
     """
     peak = np.iinfo(image.dtype).max
     if image.ndim == 2:

@@ -2,8 +2,8 @@
 
 Vyas, Morwani, Zhao, Kwun, Shapira, Brandfonbrener, Janson, Kakade, "SOAP: Improving and
 Stabilizing Shampoo using Adam", arXiv:2409.11321. The steps of Adam are scaled coordinate by
-coordinate; in a basis in which the coordinates of the gradient are uncorrelated, that comes close
-to what the curvature asks for. Importing this module imports Keras.
+coordinate; in a basis in which the gradient's coordinates are uncorrelated, that comes close to a
+step by the curvature. Importing this module imports Keras.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ _TINY = 1e-8
 
 
 class Moments(NamedTuple):
-    """What the optimiser keeps of one matrix of parameters, float32 tensors or arrays.
+    """The optimiser's state of one matrix of parameters, float32 tensors or arrays.
 
     Attributes:
       rows: (rows, rows), second moments of the gradient along its rows.
@@ -39,7 +39,7 @@ class Moments(NamedTuple):
 
 
 def initial_moments(samples: Sequence[np.ndarray]) -> Moments:
-    """The state to begin with.
+    """The initial state.
 
     Args:
       samples: gradients of one matrix, float32 (rows, columns), each of other data.
@@ -80,19 +80,15 @@ def step_direction(moments: Moments, gradient: Any, age: Any) -> tuple[Moments, 
 def turned(moments: Moments) -> Moments:
     """The moments with bases closer to those of the present second moments.
 
-    One step of orthogonal iteration, which keeps each direction in its place. In NumPy, because it
-    is rare and the same everywhere.
+    One step of orthogonal iteration, which keeps each direction in its place. In NumPy, which gives
+    every backend the same.
     """
     arrays = Moments(*map(ops.convert_to_numpy, moments))
     left, rows_order = _turned_basis(arrays.rows, arrays.left)
     right, columns_order = _turned_basis(arrays.columns, arrays.right)
     power = arrays.power[rows_order][:, columns_order]
-    return moments._replace(
-        **{
-            name: ops.convert_to_tensor(np.ascontiguousarray(array))
-            for name, array in (("left", left), ("right", right), ("power", power))
-        }
-    )
+    updated = {"left": left, "right": right, "power": np.ascontiguousarray(power)}
+    return moments._replace(**{n: ops.convert_to_tensor(array) for n, array in updated.items()})
 
 
 def _blend(old: Any, new: Any, share: float) -> Any:

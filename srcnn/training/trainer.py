@@ -1,4 +1,4 @@
-"""The optimiser's step and the state that it moves. Importing this module imports Keras."""
+"""The optimiser's step and its state. Importing this module imports Keras."""
 
 import math
 from collections.abc import Callable
@@ -41,7 +41,7 @@ class Trainer:
         self._decay = config.ema_decay
         self._architecture = config.network
         self._model = build_network(config.network)
-        # Chroma is not looked at: it is like a smoother luma.
+        # Chroma is left out: its statistics are those of a smoother luma.
         luma = np.concatenate([inputs for inputs, *_ in samples])[..., 0]
         whitenings = [whitening_matrix(luma, layer.kernel) for layer in config.network.layers]
         self._whitenings = _tensors(whitenings)
@@ -92,13 +92,13 @@ class Trainer:
 
     @property
     def state(self) -> list[np.ndarray]:
-        """Everything that a step changes, to be given back to restore()."""
+        """Everything that a step changes, for restore()."""
         moments = [array for layer in self._moments for array in layer]
         tensors = [*self._whitenings, *self._parameters, *self._averages, *moments]
         return [np.int64(self._steps), *map(ops.convert_to_numpy, tensors)]
 
     def restore(self, state: list[np.ndarray]) -> None:
-        """Puts back what `state` gave."""
+        """Continues from a value of `state`."""
         arrays = iter(state)
         self._steps = int(next(arrays))
         self._whitenings = _tensors([next(arrays) for _ in self._whitenings])
@@ -107,7 +107,7 @@ class Trainer:
         self._moments = [Moments(*_tensors([next(arrays) for _ in m])) for m in self._moments]
 
     def _step(self, parameters, moments, averages, age, rate, decay, *batch) -> tuple:
-        """One step as a function of tensors alone."""
+        """One step, as a pure function of tensors."""
         loss, gradients = self._gradients(parameters, *batch)
         moved, updated = [], []
         for matrix, old, gradient in zip(parameters, moments, gradients, strict=True):
@@ -126,7 +126,7 @@ class Trainer:
         return ops.mean(ops.sum(weights * errors, axis=1))
 
     def _values(self, parameters) -> list:
-        """The network's tensors, in Keras' order, of the matrices of parameters."""
+        """The network's tensors, in Keras' order, from the matrices of parameters."""
         values = []
         for shapes, whitening, matrix in zip(
             self._architecture.tensor_shapes, self._whitenings, parameters, strict=True

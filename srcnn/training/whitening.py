@@ -1,9 +1,9 @@
 """Coordinates in which a convolution's kernel is learnt quickly.
 
-Neighbouring pixels are nearly equal, more so after a blur: a step along what they have in common
-changes the output much, a step along what tells them apart hardly at all, and just that must be
-amplified to undo a blur. Kernels are therefore learnt as whitening matrix times parameters. The
-product is an ordinary kernel, so nothing of this is left in the finished weights.
+Neighbouring pixels are nearly equal, more so after a blur: a step along their mean changes the
+output much, a step along their differences hardly at all, though these must be amplified to undo a
+blur. Kernels are therefore learnt as whitening matrix times parameters. The product is an ordinary
+kernel, so the finished weights do not show this.
 """
 
 import numpy as np
@@ -18,7 +18,7 @@ def whitening_matrix(luma: np.ndarray, side: int) -> np.ndarray:
     """The matrix from parameters to the taps of a square kernel.
 
     Args:
-      luma: (n, h, w), floating point in [0, 1]; pictures like those that the network will see.
+      luma: (n, h, w), floating point in [0, 1]; pictures like the network's input.
       side: side of the kernel in pixels.
 
     Returns:
@@ -35,7 +35,7 @@ def whitening_matrix(luma: np.ndarray, side: int) -> np.ndarray:
 
 
 def parameters_of(kernel: np.ndarray, whitening: np.ndarray) -> np.ndarray:
-    """The parameters that stand for a kernel: the inverse of whitening times their taps.
+    """The parameters of a kernel: the inverse of the whitening matrix times its taps.
 
     Args:
       kernel: float32 HWIO.
