@@ -1,23 +1,11 @@
 """The whole job reproduces published figures with published weights."""
 
 import json
-from pathlib import Path
 
 import pytest
 from conftest import SHARED
 
 from srcnn.convert import convert
-
-
-@pytest.fixture(scope="module")
-def imported(shared, tmp_path_factory) -> Path:
-    """The published weights in this project's format."""
-    directory = tmp_path_factory.mktemp("imported")
-    published = shared / "weights/published"
-    convert(published / "3051crop_weight_200.h5", directory, 2, "bilinear", "opencv")
-    for source in sorted((published / "matlab").glob("*.mat")):
-        convert(source, directory, int(source.stem[-1]), "bicubic", "matlab")
-    return directory
 
 
 def matlab_weights() -> list:
@@ -31,11 +19,12 @@ def matlab_weights() -> list:
 
 
 @pytest.mark.parametrize("border", ["keep", "shave"])
-def test_tutorial_figures_of_the_bird_are_reproduced(run_job, shared, imported, border):
+def test_tutorial_figures_of_the_bird_are_reproduced(run_job, shared, tmp_path, border):
+    published = shared / "weights/published/3051crop_weight_200.h5"
+    weights = convert(published, tmp_path, 2, "bilinear", "opencv")
     job = run_job(
-        "--input", shared / "data/Set5/bird_GT.bmp", "--border", border,
-        "--weights", imported / "3051crop_weight_200_x2_bilinear.weights.h5",
-    )  # fmt: skip
+        "--input", shared / "data/Set5/bird_GT.bmp", "--border", border, "--weights", weights
+    )
     golden = json.loads((shared / "golden/seed_bird.json").read_text())
     row = job.rows.loc["bird_GT.bmp"]
     if border == "keep":
@@ -56,13 +45,15 @@ def test_tutorial_figures_of_the_bird_are_reproduced(run_job, shared, imported, 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", matlab_weights())
-def test_tables_of_the_paper_are_reproduced(run_job, shared, imported, name):
+def test_tables_of_the_paper_are_reproduced(run_job, shared, tmp_path, name):
     """Every set of the authors' weights on Set5 and Set14, within 0.01 dB."""
     golden = json.loads((shared / "golden/paper_luma_psnr.json").read_text())[name]
-    scale = name[-1]
+    scale = int(name[-1])
+    published = shared / f"weights/published/matlab/{name}.mat"
+    weights = convert(published, tmp_path, scale, "bicubic", "matlab")
     job = run_job(
         "--input", f"{shared}/data/Set*/*.bmp", "--protocol", "matlab", "--scale", scale,
-        "--weights", imported / f"{name}_bicubic.weights.h5",
+        "--weights", weights,
     )  # fmt: skip
     assert job.code == 0, job.err
     rows = job.rows

@@ -11,20 +11,23 @@ from conftest import ROOT, write_images
 from srcnn import load_model
 from srcnn.errors import EngineError, WeightsError
 
+pytestmark = pytest.mark.usefixtures("parsing_here")
 
-@pytest.mark.parametrize("kind", ["colour", "gray", "deep"])
+
 @pytest.mark.parametrize("name", ["srcnn-915_x2_bilinear", "srcnn-915_x3_bicubic"])
-def test_enlarge_equals_the_job(run_job, tmp_path, photo, kind, name):
+def test_enlarge_equals_the_job(run_job, tmp_path, photo, name):
     image = photo[40:110, 100:181]
-    if kind == "gray":
-        image = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
-    if kind == "deep":
-        image = image.astype(np.uint16) * 257
-    write_images(tmp_path / "in", {"a.png": image})
-    job = run_job("--mode", "restore", "--model", name, "--input", f"{tmp_path}/in/a.png")
+    images = {
+        "colour.png": image,
+        "gray.png": cv2.cvtColor(image, cv2.COLOR_BGR2GRAY),
+        "deep.png": image.astype(np.uint16) * 257,
+    }
+    write_images(tmp_path / "in", images)
+    job = run_job("--mode", "restore", "--model", name, "--input", f"{tmp_path}/in/*.png")
     assert job.code == 0, job.err
-    written = cv2.imread(str(job.output / "images/a.png"), cv2.IMREAD_UNCHANGED)
-    np.testing.assert_array_equal(load_model(name).enlarge(image), written)
+    for kind, image in images.items():
+        written = cv2.imread(str(job.output / "images" / kind), cv2.IMREAD_UNCHANGED)
+        np.testing.assert_array_equal(load_model(name).enlarge(image), written)
 
 
 def test_improve_keeps_the_size(run_job, tmp_path, photo):
