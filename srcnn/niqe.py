@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import cv2
 import numpy as np
 from scipy.special import gamma
 
@@ -112,8 +113,10 @@ def _row_of_blocks(image: np.ndarray, top: int) -> Iterator[tuple[np.ndarray, in
     half = resize_matlab(luma / 255, size, "bicubic").astype(np.float32) * np.float64(255)
     for plane, scale in ((luma, 1), (half, 2)):
         first, last = (top - start) // scale, (top + BLOCK - start) // scale
-        rows = np.arange(first - _RADIUS, last + _RADIUS).clip(0, len(plane) - 1)
-        yield np.pad(plane[rows], ((0, 0), (_RADIUS, _RADIUS)), mode="edge"), BLOCK // scale
+        top_rows, bottom_rows = max(0, _RADIUS - first), max(0, last + _RADIUS - len(plane))
+        rows = plane[max(0, first - _RADIUS) : last + _RADIUS]
+        beyond = (top_rows, bottom_rows, _RADIUS, _RADIUS)
+        yield cv2.copyMakeBorder(rows, *beyond, cv2.BORDER_REPLICATE), BLOCK // scale
 
 
 def _features(rows: np.ndarray, side: int, window: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -162,25 +165,38 @@ def _ratios() -> np.ndarray:
 
 
 @compiled
+def _add_weighted(row, weights, sums):
+    """Adds to sums[j] the seven weights[b] * row[j + b], one after the other."""
+    w0, w1, w2, w3 = weights[0], weights[1], weights[2], weights[3]
+    w4, w5, w6 = weights[4], weights[5], weights[6]
+    row1, row2, row3, row4, row5, row6 = row[1:], row[2:], row[3:], row[4:], row[5:], row[6:]
+    for j in range(sums.size):
+        total = sums[j] + w0 * row[j]
+        total += w1 * row1[j]
+        total += w2 * row2[j]
+        total += w3 * row3[j]
+        total += w4 * row4[j]
+        total += w5 * row5[j]
+        sums[j] = total + w6 * row6[j]
+
+
+@compiled
 def _normalise(rows, squares, window):
     """The picture minus its local mean, divided by the local deviation + 1; and that deviation.
 
     Sums term by term, as published implementations do: in flat parts the rounding errors of the
     mean decide the signs, and with them the figure.
     """
-    side = window.shape[0]
-    height, width = rows.shape[0] - side + 1, rows.shape[1] - side + 1
+    height, width = rows.shape[0] - 2 * _RADIUS, rows.shape[1] - 2 * _RADIUS
     normalised, deviations = np.empty((height, width)), np.empty((height, width))
+    mean, square = np.empty(width), np.empty(width)
     for i in range(height):
-        mean, square = np.zeros(width), np.zeros(width)
-        for a in range(side):
-            for b in range(side):
-                weight = window[a, b]
-                values, powers = rows[i + a, b:], squares[i + a, b:]
-                for j in range(width):
-                    mean[j] += weight * values[j]
-                    square[j] += weight * powers[j]
-        middle = rows[i + side // 2, side // 2 :]
+        mean[:] = 0
+        square[:] = 0
+        for a in range(2 * _RADIUS + 1):
+            _add_weighted(rows[i + a], window[a], mean)
+            _add_weighted(squares[i + a], window[a], square)
+        middle = rows[i + _RADIUS, _RADIUS:]
         for j in range(width):
             deviation = np.sqrt(abs(square[j] - mean[j] * mean[j]))
             deviations[i, j] = deviation
@@ -208,8 +224,9 @@ def _sums(normalised, side, count, shifts):
                 if s == 0:
                     other[:] = 1
                 else:
-                    for j in range(side):
-                        other[j] = shifted[(j - shifts[s, 1]) % side]
+                    across = shifts[s, 1] % side
+                    other[across:] = shifted[: side - across]
+                    other[:across] = shifted[side - across :]
                 for j in range(side):
                     product = line[j] * other[j]
                     square = product * product

@@ -119,7 +119,7 @@ class Protocol(ABC):
         luma = self.network_luma(interpolated)
         if luma.dtype.kind == "u":
             return luma
-        return map_strips(lambda strip: self.round_luma(strip, dtype), dtype, luma)
+        return self.round_luma(luma, dtype)
 
     @abstractmethod
     def consistency(
@@ -184,7 +184,11 @@ class OpenCVProtocol(Protocol):
         return np.stack([red, blue]) * np.float32(255 / np.iinfo(interpolated.dtype).max)
 
     def round_luma(self, values, dtype):
-        return colour.quantise_half_even(values * np.iinfo(dtype).max, dtype)
+        return map_strips(
+            lambda strip: colour.quantise_half_even(strip * np.iinfo(dtype).max, dtype),
+            dtype,
+            values,
+        )
 
     def compose(self, interpolated, luma, chroma_taps=()):
         return colour.replace_luma_opencv(interpolated, luma, chroma_taps)
@@ -266,7 +270,11 @@ class MatlabProtocol(Protocol):
         return interpolated[1:] * np.float32(255)
 
     def round_luma(self, values, dtype):
-        return colour.quantise_half_up(values * np.iinfo(dtype).max, dtype)
+        return map_strips(
+            lambda strip: colour.quantise_half_up(strip * np.iinfo(dtype).max, dtype),
+            dtype,
+            values,
+        )
 
     def compose(self, interpolated, luma, chroma_taps=()):
         chroma = (

@@ -203,23 +203,20 @@ class Restoration:
             first = max(0, start // upscale - _AROUND)
             places.append(slice(first, min(length, -(-stop // upscale) + _AROUND)))
             inner.append(slice(start - first * upscale, stop - first * upscale))
-        small, inner = unit_range(planes[tuple(places)]), tuple(inner)
-
-        def enlarged(pixels: np.ndarray, interpolation: int) -> np.ndarray:
-            size = (pixels.shape[1] * upscale, pixels.shape[0] * upscale)
-            return cv2.resize(pixels, size, interpolation=interpolation)[inner]
-
+        small = unit_range(planes[tuple(places)])
         square = np.ones((5, 5), np.uint8)
         low, high = cv2.erode(small, square), cv2.dilate(small, square)
         slack = _SLACK + (high - low)
-        is_low = values < enlarged(low - slack, cv2.INTER_NEAREST)
-        strange = is_low | (values > enlarged(high + slack, cv2.INTER_NEAREST))
+        starts = tuple(part.start for part in inner)
+        strange = _outside(values, low - slack, high + slack, upscale, starts)
         if not strange.any():
             return values
         # The pixels beside implausible ones are hardly better.
         reach = np.ones((4 * upscale + 1,) * 2, np.uint8)
-        doubtful = cv2.dilate(strange.any(axis=-1).astype(np.uint8), reach)[..., np.newaxis]
-        return np.where(doubtful, enlarged(small, cv2.INTER_CUBIC), values)
+        doubtful = cv2.dilate(strange, reach)[..., np.newaxis]
+        size = (small.shape[1] * upscale, small.shape[0] * upscale)
+        smooth = cv2.resize(small, size, interpolation=cv2.INTER_CUBIC)[tuple(inner)]
+        return np.where(doubtful, smooth, values)
 
     def round_luma(self, values: np.ndarray, dtype: np.dtype) -> np.ndarray:
         """The network's output, of luma or chroma, as integer codes."""
@@ -310,6 +307,32 @@ def restoration_of(
     """
     degradation = card.degradation if scale is None else replace(card.degradation, scale=scale)
     return Restoration(card.architecture, degradation, border, card.chroma_taps, strength=strength)
+
+
+def _outside(
+    values: np.ndarray, low: np.ndarray, high: np.ndarray, scale: int, starts: tuple[int, int]
+) -> np.ndarray:
+    """Where values leave the bounds of the small pixels that they were made of.
+
+    Args:
+      values: (H, W, c).
+      low, high: (h, w, c), of the small pixels.
+      scale: of the enlargement.
+      starts: row and column of the first value in the enlarged small picture.
+
+    Returns:
+      uint8 (H, W): 1 where a channel does, else 0.
+    """
+    outside = np.zeros(values.shape[:2], np.uint8)
+    for row in range(scale):
+        for column in range(scale):
+            part = values[row::scale, column::scale]
+            top, left = (row + starts[0]) // scale, (column + starts[1]) // scale
+            place = slice(top, top + part.shape[0]), slice(left, left + part.shape[1])
+            beyond = (part < low[place]) | (part > high[place])
+            if beyond.any():
+                outside[row::scale, column::scale] = beyond.any(axis=-1)
+    return outside
 
 
 def _shaved(image: np.ndarray, pixels: int) -> np.ndarray:
