@@ -10,16 +10,17 @@ ROOT = Path(__file__).parent
 # What users install beside the package, by extra.
 EXTRAS = {
     "openvino": ["openvino>=2025.0"],  # the fast engine for CPUs
+    "jax": ["jax>=0.5"],  # another backend of Keras
     "heif": ["pi-heif>=1.4"],  # HEIC, the photographs of phones
     "s3": ["boto3>=1.36"],  # docs/object-stores.md
     "gcs": ["google-cloud-storage>=3.1"],
     "dataflow": ["apache-beam[gcp]>=2.77"],  # docs/dataflow.md
 }
-# Tools, fake stores, other readers of shards, a second training backend, and the benchmarks' peers.
+# Tools, fake stores, other readers of shards, and the benchmarks' peers.
 DEVELOPMENT = [
     "pytest>=8", "pytest-xdist>=3.8", "coverage>=7.10", "hypothesis>=6.100", "ruff>=0.8",
     "pip-tools>=7.4", "moto[server]>=5.1", "gcp-storage-emulator>=2024.8", "webdataset>=1.0",
-    "datasets>=5.0", "jax>=0.5", "onnx>=1.17", "onnxruntime>=1.20",
+    "datasets>=5.0", "onnx>=1.17", "onnxruntime>=1.20",
 ]  # fmt: skip
 VERSION = re.search(
     r'^VERSION = "(.+)"', (ROOT / "pipeline" / "version.py").read_text(), re.MULTILINE
@@ -63,6 +64,10 @@ setup(
         "tqdm>=4.66",
         "psutil>=6.0",
     ],
-    extras_require=EXTRAS | {"dev": [*chain.from_iterable(EXTRAS.values()), *DEVELOPMENT]},
+    extras_require={
+        **EXTRAS,
+        "torch": ["torch>=2.5"],  # another backend of Keras; too large for development
+        "dev": [*chain.from_iterable(EXTRAS.values()), *DEVELOPMENT],
+    },
     entry_points={"console_scripts": ["srcnn-beam=run_pipeline:main"]},
 )

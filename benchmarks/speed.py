@@ -13,12 +13,14 @@ the machine's rate of float32 matrix products, and the figures beside scikit-ima
 --tutorial FILE, the tutorial's own weights as srcnn.convert imports them, also the job with them
 and with the two shipped networks beside the tutorial's procedure with its own.
 Without --images, photographs are made of one that scikit-image ships. --only_ideal leaves out
-all but the stages and the share of the ideal.
+all but the stages and the share of the ideal, which `--mode restore` measures in that mode; its
+megapixels are those of the inputs.
 """
 
 import argparse
 import glob
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -27,6 +29,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
@@ -36,7 +39,7 @@ from tqdm import tqdm
 
 from benchmarks.memory import ROOT, Measured, generate, measure
 from srcnn import metrics
-from srcnn.engines import ENGINES, cores, create_engine
+from srcnn.engines import cores, create_engine
 from srcnn.tiling import DEFAULT_TILE
 from srcnn.weights import load_weights
 from weights import DIRECTORY
@@ -50,6 +53,8 @@ PEERS = {
     "onnxruntime": "process pool, ONNX Runtime",
     "opencv": "process pool, OpenCV dnn",
 }
+# A process runs Keras on one backend only.
+_ENGINES = ("openvino", os.environ.get("KERAS_BACKEND", "tensorflow"))
 _MATRIX = 2048
 
 
@@ -90,7 +95,7 @@ def compare(weights: Path, images: str, megapixels: float, scratch: Path) -> lis
                 str(weights), "--output", str(scratch / peer)]
         for peer, title in PEERS.items()
     }  # fmt: skip
-    for engine in ENGINES:
+    for engine in _ENGINES:
         arguments = ("--weights", str(weights), "--engine", engine)
         commands[f"the job, {engine}"] = job([images], scratch / f"job-{engine}", *arguments)
     measured = {}
@@ -132,50 +137,81 @@ def beside_tutorial(weights: Path, images: str, megapixels: float, scratch: Path
     ]
 
 
-def ideal(weights: Path, images: str, megapixels: float, rounds: int, scratch: Path) -> list[str]:
-    """The table of one network: where the seconds go, and the job's share of the ideal.
+@dataclass
+class Taken:
+    """Seconds that a network took in all rounds together.
 
-    The loops run in one process and in one per core; the quicker is the ideal. Job and loops take
-    turns, for a machine's speed drifts; figures are means of all rounds.
+    Attributes:
+      start: of jobs over as many images as there are cores.
+      wall: of jobs over these and all others.
+      loops: of each stage in the loops, by their number of processes.
+    """
+
+    start: float = 0.0
+    wall: float = 0.0
+    loops: dict[int, Counter] = field(
+        default_factory=lambda: {processes: Counter() for processes in (1, cores())}
+    )
+
+    def add_jobs(self, weights: Path, images: str, mode: str, scratch: Path) -> None:
+        """Runs the job over the first images, and over all."""
+        options = ("--weights", str(weights), "--mode", mode)
+        with tempfile.TemporaryDirectory(dir=scratch) as output:
+            start = job([f"{scratch}/first/*"], Path(output, "start"), *options)
+            self.start += ends_well(start).seconds
+            whole = job([f"{scratch}/first/*", images], Path(output, "whole"), *options)
+            self.wall += ends_well(whole).seconds
+
+    def add_loops(self, weights: Path, images: str, mode: str, scratch: Path) -> None:
+        """Runs the stages without Beam."""
+        for processes, stages in self.loops.items():
+            loop = [
+                sys.executable, "-m", "benchmarks.loop", "--input", images, "--mode", mode,
+                "--weights", str(weights), "--output", str(scratch / "loop"),
+                "--processes", str(processes),
+            ]  # fmt: skip
+            done = subprocess.run(
+                loop, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True
+            )
+            stages.update(json.loads(done.stdout)["seconds"])
+
+    def table(self, megapixels: float, rounds: int) -> list[str]:
+        """Markdown: where the seconds go, and the job's share of the ideal."""
+        stages = min(self.loops.values(), key=Counter.total)
+        total, start = stages.total() / rounds, self.start / rounds
+        wall, best = self.wall / rounds - start, total / cores()
+        return [
+            "| stage | core-seconds/MP | |",
+            "| --- | --- | --- |",
+            *(
+                f"| {name} | {seconds / rounds / megapixels:.4f} | {seconds / rounds / total:.1%} |"
+                for name, seconds in stages.items()
+            ),
+            "",
+            f"Ideal {best:.1f} s ({megapixels / best:.2f} MP/s), the job {wall:.1f} s "
+            f"({megapixels / wall:.2f} MP/s) after a start-up of {start:.1f} s: "
+            f"**{best / wall:.1%} of the ideal**.",
+        ]
+
+
+def ideal(
+    networks: list[Path], images: str, megapixels: float, rounds: int, mode: str, scratch: Path
+) -> dict[Path, list[str]]:
+    """The table of each network, see Taken.table.
+
+    The loops run in one process and in one per core; the quicker is the ideal. Networks, jobs and
+    loops take turns, for a machine's speed drifts; figures are means of all rounds.
     """
     first = scratch / "first"
     first.mkdir()
     for path in sorted(glob.glob(images))[: cores()]:
         shutil.copy(path, first / f"first_{Path(path).name}")
-    starts, walls = [], []
-    loops: dict[int, Counter] = {processes: Counter() for processes in (1, cores())}
-    for number in tqdm(range(rounds), desc="ideal"):
-        for name, more, seconds in (("start", [], starts), ("wall", [images], walls)):
-            output = scratch / f"{name}-{number}"
-            command = job([f"{first}/*", *more], output, "--weights", str(weights))
-            seconds.append(ends_well(command).seconds)
-        for processes, stages in loops.items():
-            loop = [
-                sys.executable, "-m", "benchmarks.loop", "--input", images, "--weights",
-                str(weights), "--output", str(scratch / "loop"), "--processes", str(processes),
-            ]  # fmt: skip
-            done = subprocess.run(
-                loop, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True
-            )
-            for name, spent in json.loads(done.stdout)["seconds"].items():
-                stages[name] += spent / rounds
-    stages = min(loops.values(), key=Counter.total)
-    total = stages.total()
-    start = sum(starts) / rounds
-    wall = sum(walls) / rounds - start
-    best = total / cores()
-    return [
-        "| stage | core-seconds/MP | |",
-        "| --- | --- | --- |",
-        *(
-            f"| {name} | {seconds / megapixels:.4f} | {seconds / total:.1%} |"
-            for name, seconds in stages.items()
-        ),
-        "",
-        f"Ideal {best:.1f} s ({megapixels / best:.2f} MP/s), the job {wall:.1f} s "
-        f"({megapixels / wall:.2f} MP/s) after a start-up of {start:.1f} s: "
-        f"**{best / wall:.1%} of the ideal**.",
-    ]
+    taken = {weights: Taken() for weights in networks}
+    for _ in tqdm(range(rounds), desc="ideal"):
+        for weights, one in taken.items():
+            one.add_jobs(weights, images, mode, scratch)
+            one.add_loops(weights, images, mode, scratch)
+    return {weights: one.table(megapixels, rounds) for weights, one in taken.items()}
 
 
 def rate(function: Callable[[], float], seconds: float) -> float:
@@ -212,7 +248,7 @@ def engines_alone(networks: list[Path]) -> list[str]:
         network = weights.card.name
         models[network] = weights.card.architecture
         side = DEFAULT_TILE + 2 * models[network].margin
-        for name in ENGINES:
+        for name in _ENGINES:
             engine = create_engine(name, weights, 1)
             batch = rng.random((1, side, side, 1), np.float32)
             runs[network, name] = lambda e=engine, b=batch: e.run(b).size / 1e6
@@ -276,6 +312,8 @@ def main() -> int:
     parser.add_argument("--weights", type=Path, nargs="*", default=NETWORKS)
     parser.add_argument("--rounds", type=int, default=3, help="of job and loops in turn")
     parser.add_argument("--only_ideal", action="store_true", help="no peers, nothing alone")
+    parser.add_argument("--mode", default="evaluate", choices=("evaluate", "restore"),
+                        help="of the stages and the share of the ideal")  # fmt: skip
     parser.add_argument("--tutorial", type=Path, help="weights of the tutorial's own network")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as directory:
@@ -293,13 +331,12 @@ def main() -> int:
         if options.tutorial:
             lines = beside_tutorial(options.tutorial, images, megapixels, scratch / "own")
             print("### The tutorial's own network\n", *lines, "", sep="\n", flush=True)
-        for weights in options.weights:
-            place = scratch / weights.name
-            place.mkdir()
-            lines = []
+        tables = ideal(options.weights, images, megapixels, options.rounds, options.mode, scratch)
+        for weights, lines in tables.items():
             if not options.only_ideal:
-                lines = [*compare(weights, images, megapixels, place), ""]
-            lines += ideal(weights, images, megapixels, options.rounds, place)
+                place = scratch / weights.name
+                place.mkdir()
+                lines = [*compare(weights, images, megapixels, place), "", *lines]
             print(f"### {load_weights(weights).card.name}\n", *lines, "", sep="\n", flush=True)
         if not options.only_ideal:
             lines = [*engines_alone(options.weights), "", *figures(paths[0])]

@@ -14,6 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from pipeline.errors import UsageError
 from srcnn.architectures import DEFAULT_KERNEL, ProtocolName
+from srcnn.engines import ENGINES
 from srcnn.settings import SettingsError, read_settings, shown
 from storage.errors import StoreError
 from storage.store import read_small
@@ -161,7 +162,7 @@ class JobConfig(BaseModel):
     weights: Annotated[str | None, BeforeValidator(_as_text)] = _model(
         None, "weights file (.weights.h5, with its model card) instead of a model", "shipped"
     )
-    engine: Literal["auto", "openvino", "tensorflow"] = _model(
+    engine: Literal["auto", *ENGINES] = _model(
         "auto", "inference engine; auto: the fastest installed"
     )
     ensemble: bool = _model(

@@ -181,5 +181,5 @@ def run_columns(job: Job) -> ReportRow:
         weights_sha256=card.sha256,
         engine=job.engine,
         ensemble=8 if c.ensemble else 1,
-        versions="; ".join(f"{name} {version}" for name, version in versions().items()),
+        versions="; ".join(f"{name} {version}" for name, version in versions(job.engine).items()),
     )

@@ -18,10 +18,14 @@ _LIBRARIES = (
 
 
 @cache
-def versions() -> dict[str, str]:
-    """The version of this software and those of the libraries, by distribution name."""
+def versions(engine: str) -> dict[str, str]:
+    """The version of this software and those of the libraries, by distribution name.
+
+    Args:
+      engine: whose library is named too.
+    """
     found = {"srcnn-beam": VERSION}
-    for library in _LIBRARIES:
+    for library in dict.fromkeys((*_LIBRARIES, engine)):
         try:
             found[library] = version(library)
         except PackageNotFoundError:

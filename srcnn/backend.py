@@ -17,6 +17,8 @@ Loss = Callable[..., Any]
 
 
 class _TensorFlow:
+    compiles_each_shape = False
+
     def __init__(self):
         import tensorflow
 
@@ -53,6 +55,8 @@ class _TensorFlow:
 
 
 class _Jax:
+    compiles_each_shape = True
+
     def __init__(self):
         import jax
 
@@ -80,6 +84,8 @@ class _Jax:
 
 
 class _Torch:
+    compiles_each_shape = False
+
     def __init__(self):
         import torch
 
@@ -132,6 +138,11 @@ def make_deterministic(seed: int) -> None:
 def device() -> str:
     """`GPU` or `CPU`, and the backend."""
     return f"{'GPU' if _backend.has_gpu() else 'CPU'} ({NAME})"
+
+
+def compiles_each_shape() -> bool:
+    """Whether an input of another shape costs a compilation, a second or more."""
+    return _backend.compiles_each_shape
 
 
 def compiled_inference(model: keras.Model) -> Callable[[np.ndarray], np.ndarray]:

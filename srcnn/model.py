@@ -94,7 +94,7 @@ def load_model(
       scale: of an architecture: 2, 3 or 4; 1 for networks that only clean.
       kernel: of an architecture: the interpolation to undo; None: see srcnn.weights.choose_weights.
       protocol: of an architecture: `opencv` or `matlab`; None: as for kernel.
-      engine: `auto`, `openvino` or `tensorflow`.
+      engine: see srcnn.engines.choose_engine.
       ensemble: see srcnn.engines.create_engine.
 
     Raises:

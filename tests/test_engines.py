@@ -1,5 +1,7 @@
 """Choice of the engine, and properties shared by all engines."""
 
+import importlib.util
+import os
 import subprocess
 import sys
 import threading
@@ -23,7 +25,7 @@ def installed(monkeypatch, *names: str, gpu: bool = False) -> None:
     monkeypatch.setattr(
         engines.importlib.util,
         "find_spec",
-        lambda name, *more: None if name in ENGINES and name not in names else find(name, *more),
+        lambda name, *more: (name in names or None) if name in ENGINES else find(name, *more),
     )
     monkeypatch.setattr(engines, "_NVIDIA", ROOT if gpu else ROOT / "no such file")
 
@@ -35,11 +37,99 @@ def installed(monkeypatch, *names: str, gpu: bool = False) -> None:
         (("openvino", "tensorflow"), True, "tensorflow"),
         (("tensorflow",), False, "tensorflow"),
         (("openvino",), True, "openvino"),
+        (("jax", "torch"), False, "torch"),
+        (("openvino", "jax", "torch"), True, "torch"),
     ],
 )
 def test_auto_chooses_the_fastest_engine_for_the_hardware(monkeypatch, there, gpu, chosen):
     installed(monkeypatch, *there, gpu=gpu)
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)
     assert choose_engine("auto") == chosen
+
+
+def test_auto_chooses_the_backend_that_keras_is_told_to_use(monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    installed(monkeypatch, "tensorflow", "torch", "jax")
+    assert choose_engine("auto") == "jax"
+    installed(monkeypatch, *ENGINES)
+    assert choose_engine("auto") == "openvino"
+    installed(monkeypatch, *ENGINES, gpu=True)
+    assert choose_engine("auto") == "jax"
+    installed(monkeypatch, "tensorflow", "torch")
+    assert choose_engine("auto") == "tensorflow"
+
+
+def test_keras_runs_on_one_backend_per_process():
+    weights = random_weights(stack((3, 1)))
+    create_engine("tensorflow", weights)
+    other = next((name for name in ("jax", "torch") if importlib.util.find_spec(name)), None)
+    if other is None:
+        pytest.skip("needs a second backend of Keras")
+    with pytest.raises(EngineError, match=f"already runs on tensorflow .* not on {other}"):
+        create_engine(other, weights)
+
+
+_COMPARE = """
+import sys
+from concurrent.futures import ThreadPoolExecutor
+import numpy as np
+from support import NumpyEngine, random_weights, stack
+from srcnn.architectures import architecture_for
+from srcnn.engines import create_engine
+networks = [architecture_for("srcnn-915", 2), architecture_for("photo-small", 2),
+            architecture_for("subpixel-small", 3), stack((3, 4), (3, 2, "same"), (5, 1)),
+            stack((5, 2), (3, 1)).padded("replicate")]
+for architecture in networks:
+    weights = random_weights(architecture, seed=7)
+    engine = create_engine(sys.argv[1], weights, 1)
+    assert engine.name == sys.argv[1]
+    reference = NumpyEngine(architecture, weights.tensors)
+    rng, planes = np.random.default_rng(9), architecture.planes
+    shapes = ((2, 24, 27), (1, 33, 31), (1, 32, 32), (1, 24, 27))
+    batches = [rng.random((*shape, planes), np.float32) for shape in shapes]
+    with ThreadPoolExecutor(4) as threads:
+        for batch, result in zip(batches, threads.map(engine.run, batches), strict=True):
+            assert result.dtype == np.float32 and isinstance(result, np.ndarray)
+            np.testing.assert_allclose(result, reference.run(batch), atol=1e-4)
+"""
+
+
+def with_backend(backend: str, *command: str) -> None:
+    """Runs Python in a process of its own, for Keras takes one backend per process."""
+    pytest.importorskip(backend)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT / "tests"), *sys.path])}
+    environment.pop("KERAS_BACKEND", None)
+    done = subprocess.run(
+        [sys.executable, *command], cwd=ROOT, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["torch", "jax"])
+def test_other_backends_compute_the_reference_network(backend):
+    with_backend(backend, "-c", _COMPARE, backend)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["torch", "jax"])
+def test_a_job_on_another_backend_names_it_and_gives_the_same_images(
+    backend, run_job, tmp_path, photo
+):
+    write_images(tmp_path / "in", {"a.png": photo[:90, :120], "b.png": photo[100:, 200:]})
+    arguments = ["--input", f"{tmp_path}/in/*", "--model", "subpixel-small", "--kernel", "bilinear"]
+    output = tmp_path / "other"
+    command = ["run_pipeline.py", *arguments, "--engine", backend, "--comparisons", "none"]
+    with_backend(backend, *command, "--output", str(output))
+    rows = pd.read_parquet(output / "metrics").set_index("relative_path").sort_index()
+    assert set(rows.engine) == {backend}
+    assert rows.versions.str.contains(f"{backend} ").all()
+    job = run_job(*arguments, "--engine", "openvino")
+    figures = ["psnr_enhanced", "ssim_enhanced", "psnr_y_enhanced"]
+    assert np.allclose(rows[figures], job.rows[figures], atol=1e-3, rtol=0)
+    for name in files_below(tmp_path / "in"):
+        images = [np.int16(Image.open(out / "images" / name)) for out in (output, job.output)]
+        assert np.abs(images[0] - images[1]).max() <= 1
 
 
 def test_missing_engine_is_refused_before_the_run(run_job, tmp_path, photo, monkeypatch):
@@ -54,7 +144,7 @@ def test_missing_engine_is_refused_before_the_run(run_job, tmp_path, photo, monk
         choose_engine("auto")
 
 
-@pytest.mark.parametrize("name", ENGINES)
+@pytest.mark.parametrize("name", ["openvino", "tensorflow"])
 @pytest.mark.parametrize("threads", [1, None])
 def test_concurrent_calls_give_correct_results(name, threads):
     engine = create_engine(name, random_weights(stack((5, 4), (3, 1))), threads)

@@ -17,7 +17,7 @@ from support import (
 )
 
 from srcnn.architectures import ARCHITECTURES, Architecture, architecture_for
-from srcnn.engines import ENGINES, Engine, create_engine
+from srcnn.engines import Engine, create_engine
 from srcnn.tiling import frame_of, run_tiled
 
 WHOLE = 1 << 20
@@ -170,7 +170,7 @@ def test_border_of_six_needs_no_padding():
     assert frame_of(architecture_for("srcnn-935-128", 2), 0).pad == 7
 
 
-@pytest.mark.parametrize("engine_name", ENGINES)
+@pytest.mark.parametrize("engine_name", ["openvino", "tensorflow"])
 @pytest.mark.parametrize(
     "name", [*ARCHITECTURES, "srcnn-955-replicate", "srcnn-915-same", *SUBPIXEL]
 )

@@ -50,5 +50,5 @@ def describe_job(job: Job) -> dict[str, Any]:
             "engine": job.engine,
             "other_choice": other_choice(card, list_weights(DIRECTORY).values()),
         },
-        "versions": versions(),
+        "versions": versions(job.engine),
     }

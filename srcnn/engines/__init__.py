@@ -10,8 +10,10 @@ from srcnn.engines.ensemble import Ensemble
 from srcnn.errors import EngineError
 from srcnn.weights import Weights
 
+# The backends of the Keras engine, which are named as their packages are.
+BACKENDS = ("tensorflow", "torch", "jax")
 # The fastest on a CPU first.
-ENGINES = ("openvino", "tensorflow")
+ENGINES = ("openvino", *BACKENDS)
 
 _NVIDIA = Path("/dev/nvidiactl")
 
@@ -19,24 +21,27 @@ _NVIDIA = Path("/dev/nvidiactl")
 def choose_engine(name: str) -> str:
     """The engine that a name means, without loading it.
 
-    `auto` is TensorFlow where there is an NVIDIA GPU, and otherwise the fastest installed.
+    `auto` is the first that is installed: OpenVINO, then the backend of Keras that KERAS_BACKEND
+    names, then the others; where there is an NVIDIA GPU, OpenVINO comes last.
 
     Raises:
       EngineError: there is no engine of that name, or it is not installed.
     """
-    if name != "auto":
-        if name not in ENGINES:
-            raise EngineError(f"no engine {name!r}; there are: {', '.join(ENGINES)}")
-        if importlib.util.find_spec(name) is None:
-            extra = "[openvino]" if name == "openvino" else ""
-            raise EngineError(
-                f"the engine {name} is not installed: pip install 'srcnn-beam{extra}'"
-            )
-        return name
-    installed = [engine for engine in ENGINES if importlib.util.find_spec(engine)]
-    if not installed:
+    if name not in ("auto", *ENGINES):
+        raise EngineError(f"no engine {name!r}; there are: {', '.join(ENGINES)}")
+    for engine in _preferred() if name == "auto" else [name]:
+        if importlib.util.find_spec(engine):
+            return engine
+    if name == "auto":
         raise EngineError(f"no engine is installed; there are: {', '.join(ENGINES)}")
-    return "tensorflow" if _NVIDIA.exists() and "tensorflow" in installed else installed[0]
+    extra = "" if name == "tensorflow" else f"[{name}]"
+    raise EngineError(f"the engine {name} is not installed: pip install 'srcnn-beam{extra}'")
+
+
+def _preferred() -> list[str]:
+    asked = os.environ.get("KERAS_BACKEND")
+    backends = sorted(BACKENDS, key=lambda backend: backend != asked)
+    return [*backends, "openvino"] if _NVIDIA.exists() else ["openvino", *backends]
 
 
 def create_engine(
@@ -59,18 +64,18 @@ def create_engine(
     if name == "openvino":
         from srcnn.engines.openvino import OpenVinoEngine as Chosen
     else:
-        _check_backend(name)
+        _take_backend(name)
         from srcnn.engines.keras import KerasEngine as Chosen
     engine = Chosen(weights.card.architecture, weights.tensors, threads)
     return Ensemble(engine) if ensemble else engine
 
 
-def _check_backend(name: str) -> None:
-    """Makes Keras take a backend, if it has not yet taken another one."""
+def _take_backend(name: str) -> None:
+    """Makes Keras run on a backend; a process can have one only."""
     if "keras" not in sys.modules:
         os.environ["KERAS_BACKEND"] = name
     elif (running := sys.modules["keras"].config.backend()) != name:
         raise EngineError(f"Keras already runs on {running} in this process, not on {name}")
 
 
-__all__ = ["ENGINES", "Engine", "choose_engine", "cores", "create_engine"]
+__all__ = ["BACKENDS", "ENGINES", "Engine", "choose_engine", "cores", "create_engine"]

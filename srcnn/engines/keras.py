@@ -1,4 +1,4 @@
-"""The reference engine: Keras on the backend that KERAS_BACKEND names, TensorFlow by default."""
+"""The reference engine: Keras on TensorFlow, PyTorch or JAX, on a GPU where there is one."""
 
 import os
 import sys
@@ -10,9 +10,12 @@ import numpy as np
 from srcnn.engines.base import Engine
 from srcnn.isolated import Tensors
 
+# Sides are made a multiple of it where each new shape is compiled.
+_SIDE = 32
+
 
 class KerasEngine(Engine):
-    """Runs the Keras model as one compiled function, on a GPU where there is one."""
+    """Runs the Keras model as one function, on the backend that KERAS_BACKEND names."""
 
     def _load(self, tensors: Tensors) -> None:
         # Imported here: it takes seconds, and nothing but this engine needs it.
@@ -25,9 +28,18 @@ class KerasEngine(Engine):
         self._model = build_network(self.architecture)
         set_tensors(self._model, tensors)
         self._function = backend.compiled_inference(self._model)
+        is_valid = all(layer.padding == "valid" for layer in self.architecture.layers)
+        self._rounds_up = backend.compiles_each_shape() and is_valid
 
     def run(self, batch: np.ndarray) -> np.ndarray:
-        return self._function(batch)
+        if not self._rounds_up:
+            return self._function(batch)
+        # Valid layers do not see what is added at the end of rows and columns.
+        height, width = batch.shape[1:3]
+        larger = np.pad(batch, ((0, 0), (0, -height % _SIDE), (0, -width % _SIDE), (0, 0)))
+        upscale, border = self.architecture.upscale, 2 * self.architecture.margin
+        result = self._function(larger)
+        return result[:, : (height - border) * upscale, : (width - border) * upscale]
 
 
 @contextmanager
