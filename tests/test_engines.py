@@ -8,12 +8,13 @@ import threading
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 from conftest import ROOT, files_below, write_images
 from PIL import Image
 from support import random_weights, stack
 
-from srcnn import engines
+from srcnn import engines, load_model
 from srcnn.architectures import architecture_for
 from srcnn.engines import ENGINES, choose_engine, create_engine
 from srcnn.errors import EngineError
@@ -196,6 +197,18 @@ def test_results_are_not_overwritten_by_later_calls():
     kept = first.copy()
     engine.run(batch * 0)
     assert np.array_equal(first, kept)
+
+
+@pytest.mark.slow
+def test_openvino_memory_does_not_grow_with_the_number_of_sizes():
+    model = load_model("subpixel-small_x2_bilinear")
+    generator, used = np.random.default_rng(0), []
+    for number in range(301):
+        height, width = generator.integers(32, 256, 2)
+        model.enlarge(np.zeros((height, width, 3), np.uint8))
+        if number % 100 == 0:
+            used.append(psutil.Process().memory_info().rss)
+    assert used[3] - used[1] < 60 << 20
 
 
 @pytest.mark.slow
