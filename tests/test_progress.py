@@ -75,7 +75,7 @@ def test_dumb_terminal_gets_lines(tmp_path, capfd, monkeypatch):
     file = progress_file(tmp_path)
     file.add("matched")
     with ProgressWatcher(file, interval=0.05) as watcher:
-        wait_until(lambda: watcher._counts["matched"] == 1)
+        wait_until(lambda: watcher._counts[b"m"] == 1)
     err = capfd.readouterr().err
     assert "\r" not in err
     assert err.startswith("progress: 0 of 1 images")
