@@ -213,7 +213,7 @@ class JobConfig(BaseModel):
     skip_above: Annotated[str, BeforeValidator(_megapixels)] = _limit(
         "", "skip images that are large enough: larger than this, such as 8MP", "none is skipped"
     )
-    force: bool = _earlier(False, "restore every image, done or not", "only what is not done")
+    force: bool = _earlier(False, "restore every image, done or not", "unfinished images only")
     retry_failed: bool = _earlier(False, "restore only images that failed the last time", "no")
     prune: bool = _earlier(False, "remove results whose source is gone", "only list them")
     take_over: bool = _earlier(

@@ -22,7 +22,7 @@ class Chain:
 
     Attributes:
       read: its limits.
-      middle: what is done to a decoded image.
+      middle: the stages of a decoded image.
       write: how results are encoded, and where they go.
       output_format: see transforms.listed.output_path_of.
     """
@@ -37,7 +37,7 @@ class Chain:
 
         Args:
           ref: of the image; its output_path lacks the new ending where it has one.
-          sample: the image and what is known of it.
+          sample: the image with its properties.
 
         Returns:
           What takes its place, or None, and its row.

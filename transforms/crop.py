@@ -1,4 +1,4 @@
-"""Crops to what is measured and takes the luma plane out for the network."""
+"""Crops to the measured area and extracts the luma plane for the network."""
 
 from dataclasses import dataclass, replace
 
@@ -34,7 +34,7 @@ class CropToYCrCb(ImageStage):
     """Small and interpolated pictures to the luma planes that the network takes.
 
     Attributes:
-      restoration: what is asked.
+      restoration: the requested restoration.
     """
 
     restoration: Restoration

@@ -10,7 +10,7 @@ from transforms.stage import ImageStage
 
 
 def degrade_image(record: ImageRecord, restoration: Restoration) -> ImageRecord:
-    """Degrades the original, and interpolates what became of it.
+    """Degrades the original, and interpolates the result.
 
     Returns:
       The record with `original` and `alpha` cut to the ground truth, and `drawn`, `small` and
@@ -46,7 +46,7 @@ class Degrade(ImageStage):
     """Decoded images to degraded ones.
 
     Attributes:
-      restoration: what is asked.
+      restoration: the requested restoration.
     """
 
     restoration: Restoration

@@ -1,4 +1,4 @@
-"""What earlier runs did, and what of it still holds."""
+"""Results of earlier runs, and which of them still hold."""
 
 import glob
 import io
@@ -28,7 +28,7 @@ _ENDED = ("written", "failed", "pruned")
 
 
 class DamagedReportError(Exception):
-    """A file of an earlier run's report cannot be read; what it tells of must not be guessed."""
+    """A report file of an earlier run cannot be read; its content must not be guessed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ class Policy:
       store: OUTPUT.
       fingerprint: of the present settings.
       shard_fingerprint: the same of shards.
-      take: `needed`: what is not done; `all`: everything; `failed`: what failed the last time.
+      take: `needed`: images that are not done; `all`: every image; `failed`: the last failures.
       prune: whether outputs whose source is gone are removed.
       covers: globs of the sources that this run is about: of those a missing one is gone.
       dry: decide only, and touch nothing.
@@ -94,7 +94,7 @@ class Policy:
 
 
 def read_past(path: str, policy: Policy) -> Iterator[PastRow]:
-    """The rows of a Parquet file of the report that say what became of an image.
+    """The rows of a report file (Parquet) that state an image's result.
 
     Args:
       path: of the file, below OUTPUT; columns that it lacks are null.
@@ -120,7 +120,7 @@ def read_past(path: str, policy: Policy) -> Iterator[PastRow]:
             of_shard = in_shard["shard"] is not None
             present = policy.shard_fingerprint if of_shard else policy.fingerprint
             if row["status"] == "failed" and done_run_id:
-                continue  # it says again what became of a shard that was skipped
+                continue  # repeats the result of a skipped shard
             yield PastRow(
                 same_settings=row.pop("fingerprint") == present,
                 finished=finished.replace(tzinfo=UTC).timestamp() if finished else 0.0,
@@ -183,7 +183,7 @@ def reason_of(change: str, failed: bool, policy: Policy) -> str | None:
     Args:
       change: see change_of.
       failed: whether it failed the last time.
-      policy: what is done again.
+      policy: decides what is repeated.
     """
     if policy.take == "failed":
         return "failed before" if failed else None
@@ -199,7 +199,7 @@ def vanished(past: Iterable[PastRow], policy: Policy, sizes: Sizes = None) -> It
 
     Args:
       past: rows of a place in the output for which no source was found.
-      policy: what to do.
+      policy: decides what is done.
       sizes: see Sizes.
     """
     written = last_written(past)

@@ -52,7 +52,7 @@ def reference(
 
 
 def checked(ref: ImageRef) -> Found:
-    """The reference, or the failed row of what is refused by its name."""
+    """The reference, or the failed row of a source refused by name."""
     why = refusal(ref.relative_path)
     return failed_row(ref, "match", ImageError(why)) if why else ref
 
@@ -62,7 +62,7 @@ class ListRules:
     """What the entries of a list mean.
 
     Attributes:
-      root: what relative paths start from, a directory or URI; empty: the bucket, or `/`.
+      root: base of relative paths, a directory or URI; empty: the bucket, or `/`.
       output: OUTPUT, in which no source may lie.
       output_format: see output_path_of.
       directory: of the command, to which relative paths refer; empty: of whoever reads them.
@@ -117,7 +117,7 @@ class ListRules:
 def covered(inputs: tuple[str, ...], root: str) -> tuple[str, ...]:
     """Globs of the sources that a run is about: its own, and whatever lies below a root of lists.
 
-    A list without a root says nothing of what it leaves out.
+    A list without a root says nothing about files that it leaves out.
     """
     if not root:
         return inputs
@@ -133,10 +133,10 @@ def refer(entries: Iterable[Listed], order: int, rules: ListRules) -> Iterator[F
     Args:
       entries: of a list.
       order: its position among the inputs.
-      rules: what entries mean.
+      rules: the meaning of entries.
 
     Yields:
-      A reference for each entry, or the failed row of what is none: a bad line, a file that is not
+      A reference for each entry, or a failed row instead: a bad line, a file that is not
       there, lies in the output or could not be given a place there.
     """
     real = lru_cache(1024)(os.path.realpath)  # of directories: entries come by directory

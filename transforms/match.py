@@ -39,19 +39,19 @@ def fixed_prefix(pattern: str) -> str:
 def expand_glob(
     pattern: str, order: int = 0, output: str | None = None, output_format: str = "same"
 ) -> Iterator[Found]:
-    """Lists what a glob matches, in no particular order.
+    """Lists a glob's matches, in no particular order.
 
     Directories are listed too, so that the report can name them, but for those that a final `**`
     matches.
 
     Args:
-      pattern: the glob; see walk for what it means on this machine.
+      pattern: the glob; see walk for its meaning on this machine.
       order: its position among the inputs.
-      output: OUTPUT; what links of the input lead to there is refused.
+      output: OUTPUT; input links that lead there are refused.
       output_format: see output_path_of.
 
     Yields:
-      A reference for each match; a failed row for what is refused, and for each directory that
+      A reference for each match; a failed row for each refused one, and for each directory that
       cannot be read.
 
     Raises:
@@ -125,12 +125,12 @@ def _refused(ref: ImageRef, why: str) -> ReportRow:
 def settle(
     found: Iterable[Found], past: Iterable[PastRow], policy: Policy, sizes: Sizes = None
 ) -> Iterator[Found]:
-    """Settles what becomes of everything that was found for one place in the output.
+    """Decides on all inputs that were found for one place in the output.
 
     Args:
-      found: references, and rows of what could not be listed.
-      past: what earlier runs did there.
-      policy: what of it is done again.
+      found: references, and rows of inputs that could not be listed.
+      past: rows of earlier runs for that place.
+      policy: decides which of it is repeated.
       sizes: see Sizes.
 
     Yields:
@@ -149,13 +149,13 @@ def settle(
 
 
 class Settle(beam.DoFn):
-    """What was found and what earlier runs did, a bucket of places at a time, to what is left.
+    """Inputs and rows of earlier runs, one bucket of places at a time, to the remaining work.
 
     References leave ordered by size within windows of bounded memory: a runner that deals them to
     its workers in turn gives each as much to do, and all end together.
 
     Args:
-      policy: what is done again.
+      policy: decides what is repeated.
       names_fold: see claim_key.
       listing: whether the sizes of results were listed.
       on_match: called for each image of a shard that ends here, or None.
@@ -179,7 +179,7 @@ class Settle(beam.DoFn):
         self._refs: list[ImageRef] = []
 
     def process(self, group: tuple[int, dict[str, Iterable[bytes]]]):
-        """Yields references, and tagged ROWS of what ends here."""
+        """Yields references, and on the tag ROWS the rows of inputs that end here."""
         sides = group[1]
         found = from_blocks(chain(sides["globbed"], sides["listed"]))
         past, results = from_blocks(sides["past"]), from_blocks(sides["results"])
@@ -212,7 +212,7 @@ class Settle(beam.DoFn):
 
 @dataclass(frozen=True)
 class _Blocks:
-    """Blocks, by place in the output, of what was found and of what earlier runs did.
+    """Blocks of inputs and of earlier rows, keyed by place in the output.
 
     Attributes: see MatchImages.
     """
@@ -257,7 +257,7 @@ class _Blocks:
 
 @dataclass
 class MatchImages(beam.PTransform):
-    """Globs and lists to references; expands to (references, rows of what ends here).
+    """Globs and lists to references; expands to (references, rows of inputs that end here).
 
     Grouping by place in the output finds clashes and what is done; neither what was found nor what
     earlier runs did is ever in one memory, but for blocks of it (see transforms.blocks). The
@@ -266,9 +266,9 @@ class MatchImages(beam.PTransform):
     Attributes:
       inputs: globs of images.
       lists: globs of files of URIs.
-      policy: OUTPUT, and what is done again.
+      policy: OUTPUT, and which inputs are repeated.
       past: files of the report of earlier runs, below OUTPUT.
-      rules: what the entries of lists mean, and how results are named.
+      rules: the meaning of list entries, and how results are named.
       names_fold: whether OUTPUT takes names for the same that differ in case.
       on_match: called for each match before any image is read, to announce it; or None.
     """

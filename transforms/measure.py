@@ -1,4 +1,4 @@
-"""Measures what the degradation cost and what the network brought back."""
+"""Measures the loss by the degradation and the gain by the network."""
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
@@ -37,8 +37,8 @@ def measure_restored(
 
     Args:
       record: with `restored`.
-      restoration: what is asked.
-      model: what the model undoes.
+      restoration: the requested restoration.
+      model: the degradation that the model undoes.
       without: names of figures that are left out.
     """
     result = figures.Result(record.restored, record.original, model)
@@ -52,8 +52,8 @@ class MeasureQuality(ImageStage):
 
     Attributes:
       mode: `evaluate` or `restore`.
-      restoration: what is asked.
-      model: what the model undoes.
+      restoration: the requested restoration.
+      model: the degradation that the model undoes.
       without: names of figures that are left out in restore mode.
     """
 

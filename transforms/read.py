@@ -58,7 +58,7 @@ def decode_source(
 
 
 def check_size(size: int, max_megapixels: float) -> None:
-    """Refuses what is not worth reading.
+    """Refuses a source that is not worth reading.
 
     Raises:
       ImageError: so many bytes are more than an image of so many megapixels can have.

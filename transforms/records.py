@@ -42,7 +42,7 @@ class ImageRef:
     change: str | None = None
 
     def row(self, status: str, **columns: Any) -> "ReportRow":
-        """The row that says what became of the image."""
+        """The image's report row."""
         return ReportRow(
             source_uri=self.uri,
             relative_path=self.relative_path,
@@ -69,14 +69,14 @@ class ImageRecord:
       source_shape: (height, width) of the source as decoded, before any crop.
       alpha: (h, w) of the original's type, or None.
       format: of the source file, as Pillow names it.
-      metadata: what stands beside the source's pixels; in restore mode fit for the output's size.
+      metadata: of the source; in restore mode adapted to the output's size.
       jpeg_tables: quantisation tables of a JPEG source, else ().
-      notes: what of the source was lost or decided so far, in words.
+      notes: losses and decisions so far, in words.
       small: the small picture, until the network's input was made of it; see srcnn.restoration.
       interpolated: the small picture at the result's size; see srcnn.restoration.
-      drawn: the degradation with what the image drew (evaluate mode).
-      luma: what the network takes: luma, (h, w), or luma and chroma, (h, w, 3).
-      restored_luma: what it makes of it, (H', W') or (H', W', 3) integer codes.
+      drawn: the degradation with the image's drawn values (evaluate mode).
+      luma: the network's input: luma, (h, w), or luma and chroma, (h, w, 3).
+      restored_luma: its output, (H', W') or (H', W', 3) integer codes.
       failure: why the network gave no picture, or None.
       restored: (H', W', 3) BGR or (H', W'), the image to write.
       figures: columns of the report measured so far.
@@ -130,7 +130,7 @@ beam.coders.registry.register_coder(ImageRecord, ImageRecordCoder)
 
 
 def as_unicode(name: str) -> str:
-    """A name with what is no Unicode escaped, as the report has it."""
+    """A name as the report has it: bytes that are not Unicode are escaped."""
     return name.encode("utf-8", "backslashreplace").decode()
 
 

@@ -80,14 +80,14 @@ def merge_luma(record: ImageRecord, restoration: Restoration) -> ImageRecord:
 
     Args:
       record: with `restored_luma`.
-      restoration: what is asked.
+      restoration: the requested restoration.
 
     Returns:
       The record with `restored` set, and `original`, `interpolated` and `alpha` cropped to its size
       where the border is shaved.
 
     Raises:
-      ImageError: what the network made of it is no picture.
+      ImageError: the network's output is not a picture.
     """
     _check_sane(record)
     return replace(
@@ -179,7 +179,7 @@ class RestoreLuma(beam.PTransform):
       weights: verified weights.
       engine: name of the engine.
       engine_threads: that the engine, and OpenCV, take for one image.
-      restoration: what is asked.
+      restoration: the requested restoration.
       tile: side of a tile, pixels.
       max_seconds: the most that one image may take.
       ensemble: whether results are means over flips and turns.

@@ -1,4 +1,4 @@
-"""The one way in which a stage of the chain meets Beam: per image, with a dead-letter output."""
+"""Runs a stage of the chain in Beam: per image, with a dead-letter output."""
 
 import time
 from collections.abc import Callable
@@ -53,9 +53,9 @@ def count(name: str, amount: int = 1) -> None:
 class PerImage(beam.DoFn):
     """Applies a function to each image; an expected error becomes a failed row at once.
 
-    An image that the function leaves out (ImageSkippedError) becomes a skipped one.
+    An image that the function skips (ImageSkippedError) becomes a skipped row.
 
-    An error that may pass is not the image's fault: it is tried again a few times first.
+    A transient error is not the image's fault: the function is retried a few times first.
 
     Args:
       stage: name of the stage, as the report shows it.
@@ -85,7 +85,7 @@ class PerImage(beam.DoFn):
 
 
 def apply_persistently(function: Callable, element):
-    """What a function makes of an element; errors that may pass are waited for a few times.
+    """Applies a function to an element; transient errors are retried a few times.
 
     The result has a warning of each: somebody should look at the store.
     """
@@ -127,7 +127,7 @@ class ImageStage(beam.PTransform):
 
     Attributes:
       stage: name of the stage, as the report shows it.
-      produces: what `apply` returns; its coder sizes the elements (see ImageRecordCoder).
+      produces: the type that `apply` returns; its coder sizes the elements (see ImageRecordCoder).
     """
 
     stage: str

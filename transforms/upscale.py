@@ -45,7 +45,7 @@ class Upscale(ImageStage):
     """Decoded images to enlarged ones.
 
     Attributes:
-      restoration: what is asked.
+      restoration: the requested restoration.
       max_megapixels: larger results are refused.
     """
 

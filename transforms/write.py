@@ -20,7 +20,7 @@ def encode_record(
       record: with `restored` set.
       suffix: of its file, a member of WRITABLE_SUFFIXES.
       settings: of the encoders.
-      keep_metadata: whether what stands beside the pixels is written too.
+      keep_metadata: whether the source's metadata are written too.
 
     Returns:
       The record with all that is to be noted, and the file's bytes.
@@ -73,7 +73,7 @@ class WriteImages(ImageStage):
     Attributes:
       store: where they go.
       settings: of the encoders.
-      keep_metadata: whether what stands beside the pixels is written too.
+      keep_metadata: whether the source's metadata are written too.
     """
 
     store: OutputStore
