@@ -14,9 +14,7 @@ from typing import Any
 import numpy as np
 
 from srcnn import metrics
-from srcnn.defects import blockiness_of, noise_of
 from srcnn.degradations import Degradation
-from srcnn.niqe import load_pristine, niqe
 from srcnn.restoration import Measured
 from weights import DIRECTORY
 
@@ -200,6 +198,34 @@ def _consistency(result: Result) -> float | None:
     return model.protocol.consistency(result.restored, result.source, model.scale, model.kernel)
 
 
+# Their modules are imported at their first call: Numba takes a quarter of a second and 20 MB, which
+# runs without these figures need not spend.
+
+
+def _niqe(result: Result, model: Any) -> float | None:
+    from srcnn.niqe import niqe
+
+    return niqe(result.restored, model)
+
+
+def _pristine_model() -> Any:
+    from srcnn.niqe import load_pristine
+
+    return load_pristine(DIRECTORY / "niqe.npz")
+
+
+def _noise(result: Result) -> float | None:
+    from srcnn.defects import noise_of
+
+    return noise_of(result.source)
+
+
+def _blockiness(result: Result) -> float | None:
+    from srcnn.defects import blockiness_of
+
+    return blockiness_of(result.source)
+
+
 # The first figure with a reference, and the first one without, rank images: higher must be better.
 FIGURES: dict[str, Figure] = {
     figure.name: figure
@@ -247,22 +273,22 @@ FIGURES: dict[str, Figure] = {
         Figure(
             "niqe", "NIQE", "NIQE, distance from undistorted photographs; null below two blocks of "
             "96 x 96 pixels",
-            lambda result, model: niqe(result.restored, model), needs_reference=False, of_both=True,
-            digits=2, higher_is_better=False, load=lambda: load_pristine(DIRECTORY / "niqe.npz"),
+            _niqe, needs_reference=False, of_both=True, digits=2, higher_is_better=False,
+            load=_pristine_model,
             guide="distance of the result from the statistics of undistorted photographs; lower is "
             "better. Compare means over many photographs, not single images or drawings.",
         ),
         Figure(
             "noise_estimate", "noise of the input", "standard deviation of the input's noise, "
             "estimated, 8-bit codes",
-            lambda result: noise_of(result.source), needs_reference=False, unit="codes", digits=1,
+            _noise, needs_reference=False, unit="codes", digits=1,
             higher_is_better=False, shown=("means", "pages"),
             guide="standard deviation of the noise in the input; below 1 code: clean.",
         ),
         Figure(
             "blockiness", "blocks of the input", "by how much larger the input's steps are on a "
             "grid of 8 x 8 pixels than beside it",
-            lambda result: blockiness_of(result.source), needs_reference=False, digits=2,
+            _blockiness, needs_reference=False, digits=2,
             higher_is_better=False, shown=("means", "pages"),
             guide="JPEG blocks in the input; about 0 without, 0.1 to 0.6 at JPEG "
             "quality 50.",

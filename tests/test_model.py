@@ -75,3 +75,8 @@ def test_import_is_light_and_free_of_beam():
         "assert 'numpy' not in before"
     )
     subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)
+
+
+def test_a_run_starts_without_the_compiler_of_figures():
+    script = "import sys, pipeline.run; assert not {'numba', 'scipy.special'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)
