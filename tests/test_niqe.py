@@ -49,10 +49,11 @@ def degraded(image: np.ndarray, text: str, name: str = "") -> np.ndarray:
     return chain.apply(image, 0, name) if chain else image
 
 
-def enlarged(image: np.ndarray) -> np.ndarray:
-    """The image, halved and enlarged again by bicubic interpolation."""
+def enlarged(image: np.ndarray, text: str = "", name: str = "") -> np.ndarray:
+    """The image, halved, degraded and enlarged again by bicubic interpolation."""
     shape = tuple(side // 2 * 2 for side in image.shape[:2])
     small = shrink_antialiased(image[: shape[0], : shape[1]], (shape[0] // 2, shape[1] // 2))
+    small = degraded(small, text, name)
     planes = [resize_matlab(plane, shape, "bicubic") for plane in cv2.split(small)]
     return quantise_half_up(cv2.merge(planes), np.uint8)
 
@@ -69,21 +70,35 @@ def test_published_model_gives_the_published_values(shared, published, set14):
         assert found == pytest.approx(values[name], abs=0.01), name
 
 
+def rank_correlation(images, published, ours) -> float:
+    features = [blocks_of(image, ours.window).features for image in images]
+    ranks = [[distance(one, model) for one in features] for model in (published, ours)]
+    return spearmanr(*ranks).statistic
+
+
 @pytest.mark.slow
-def test_own_model_ranks_like_the_published_one(set14, published, ours):
-    for text in CASES:
-        features = [
-            blocks_of(degraded(image, text, name), ours.window).features
-            for name, image in set14.items()
-        ]
-        ranks = [[distance(one, model) for one in features] for model in (published, ours)]
-        assert spearmanr(*ranks).statistic >= 0.9, text
+@pytest.mark.parametrize("text", CASES)
+def test_own_model_ranks_like_the_published_one(set14, published, ours, text):
+    images = [degraded(image, text, name) for name, image in set14.items()]
+    assert rank_correlation(images, published, ours) >= 0.94
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("text", CASES)
+def test_own_model_ranks_enlarged_images_like_the_published_one(set14, published, ours, text):
+    images = [enlarged(image, text, name) for name, image in set14.items()]
+    # By the published model ten of the fourteen lie within 0.75 at JPEG 30.
+    assert rank_correlation(images, published, ours) >= (0.83 if text == "jpeg=30" else 0.91)
 
 
 def test_own_model_ranks_like_the_published_one_at_strong_degradations(set14, published, ours):
-    features = [blocks_of(degraded(i, "jpeg=30"), ours.window).features for i in set14.values()]
-    ranks = [[distance(one, model) for one in features] for model in (published, ours)]
-    assert spearmanr(*ranks).statistic >= 0.9
+    images = [degraded(image, "jpeg=30") for image in set14.values()]
+    assert rank_correlation(images, published, ours) >= 0.97
+
+
+def test_own_model_ranks_enlarged_jpegs_like_the_published_one(set14, published, ours):
+    images = [enlarged(image, "jpeg=90") for image in set14.values()]
+    assert rank_correlation(images, published, ours) >= 0.94
 
 
 def test_niqe_does_not_depend_on_depth_channels_or_strips(photo, ours):
