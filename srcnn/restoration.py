@@ -132,12 +132,6 @@ class Restoration:
         """
         return self.protocol.enlarge(small, shape, self.degradation.kernel, dtype)
 
-    def network_target(self, truth: np.ndarray) -> np.ndarray:
-        """The ideal output of the network for a ground truth, in the form of network_input."""
-        if self.architecture.planes > 1:
-            return self.protocol.small_planes(truth, truth.dtype)
-        return self.protocol.image_luma(truth)
-
     def degraded_by(self, steps: tuple[Step, ...]) -> "Restoration":
         """The same restoration after another chain."""
         return replace(self, degradation=replace(self.degradation, steps=steps))
@@ -155,11 +149,29 @@ class Restoration:
         self, small: np.ndarray, interpolated: np.ndarray, dtype: np.dtype
     ) -> np.ndarray:
         """The network's input, (h, w) or (h, w, 3): integer codes, or floats in [0, 1]."""
+        planes = self._small_input(small, dtype)
+        return self.protocol.network_luma(interpolated) if planes is None else planes
+
+    def input_and_target(
+        self, small: np.ndarray, truth: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The network's input and its ideal output, for a ground truth and its small picture.
+
+        Interpolates only for a network that sees the interpolated picture.
+        """
+        planes = self._small_input(small, truth.dtype)
+        if planes is None:
+            interpolated = self.interpolate(small, truth.shape[:2], truth.dtype)
+            planes = self.protocol.network_luma(interpolated)
+        if self.architecture.planes > 1:
+            return planes, self.protocol.small_planes(truth, truth.dtype)
+        return planes, self.protocol.image_luma(truth)
+
+    def _small_input(self, small: np.ndarray, dtype: np.dtype) -> np.ndarray | None:
+        """The network's input if it sees the small picture, else None."""
         if self.architecture.planes > 1:
             return self.protocol.small_planes(small, dtype)
-        if self.architecture.sees_small:
-            return self.protocol.small_luma(small, dtype)
-        return self.protocol.network_luma(interpolated)
+        return self.protocol.small_luma(small, dtype) if self.architecture.sees_small else None
 
     def restored_shape(self, planes: np.ndarray) -> tuple[int, ...]:
         """Shape of the restored planes of a network's input; 0 where no pixel is left."""
@@ -239,7 +251,7 @@ class Restoration:
         """The resulting image, at the strength of this restoration.
 
         Args:
-          interpolated: lends its chroma, sharpened, where only the luma is restored.
+          interpolated: its chroma, sharpened, is used where only the luma is restored.
           luma: restored, (h, w), or (h, w, 3) with the restored chroma.
           dtype: of the images, uint8 or uint16.
         """
@@ -312,7 +324,7 @@ def restoration_of(
 def _outside(
     values: np.ndarray, low: np.ndarray, high: np.ndarray, scale: int, starts: tuple[int, int]
 ) -> np.ndarray:
-    """Where values leave the bounds of the small pixels that they were made of.
+    """Where values leave the bounds of the small pixels that they come from.
 
     Args:
       values: (H, W, c).

@@ -51,10 +51,21 @@ def _add_similarities(totals, mean_x, mean_y, mean_squares, mean_products, count
 
 
 @compiled
+def _add_row(xs, ys, squares, products, x, y, sign):
+    """Adds a row to the sums of each column, or with the sign -1 takes it away."""
+    for j in range(xs.size):
+        a, b = np.int32(x[j]), np.int32(y[j])
+        xs[j] += sign * a
+        ys[j] += sign * b
+        squares[j] += sign * (a * a + b * b)
+        products[j] += sign * (a * b)
+
+
+@compiled
 def _uniform(x, y, dtype, step, c1, c2):
     """The sum of the similarities of the windows that begin in each column, equal weights.
 
-    With sums over the n = 49 samples of a window in place of means, everything but the constants
+    With sums over the n = 49 samples of a window instead of means, everything but the constants
     and the quotient is an exact integer below 2 ** 53: sums Sx, Sy, Sxx + Syy, Sxy make
     (2 Sx Sy + n^2 C1) (2 (n Sxy - Sx Sy) + n (n - 1) C2) /
     ((Sx^2 + Sy^2 + n^2 C1) (n (Sxx + Syy) - Sx^2 - Sy^2 + n (n - 1) C2)).
@@ -69,21 +80,9 @@ def _uniform(x, y, dtype, step, c1, c2):
     sum_squares, sum_products = np.empty(inner, dtype), np.empty(inner, dtype)
     totals = np.zeros(inner, np.float64)
     for row in range(height):
-        new_x, new_y = x[row], y[row]
-        for j in range(width):
-            a, b = np.int32(new_x[j]), np.int32(new_y[j])
-            xs[j] += a
-            ys[j] += b
-            squares[j] += a * a + b * b
-            products[j] += a * b
+        _add_row(xs, ys, squares, products, x[row], y[row], 1)
         if row >= SIDE:
-            old_x, old_y = x[row - SIDE], y[row - SIDE]
-            for j in range(width):
-                a, b = np.int32(old_x[j]), np.int32(old_y[j])
-                xs[j] -= a
-                ys[j] -= b
-                squares[j] -= a * a + b * b
-                products[j] -= a * b
+            _add_row(xs, ys, squares, products, x[row - SIDE], y[row - SIDE], -1)
         if row < SIDE - 1:
             continue
         _sum_across(xs, pairs, sum_x, step)

@@ -53,7 +53,7 @@ class Example:
 
 @dataclass(frozen=True)
 class Original:
-    """One copy of a training image; every crop of it is degraded anew.
+    """One copy of a training image; every crop of it is degraded separately.
 
     Attributes:
       image: (h, w, 3) BGR or (h, w), uint8 or uint16.
@@ -127,7 +127,9 @@ def check_disjoint(training: Sequence[Path], held_out: Sequence[Path]) -> None:
     for path in training:
         twin = digests.get(hashlib.sha256(path.read_bytes()).digest())
         if twin is not None:
-            raise TrainingError(f"{path} is a training image and, as {twin}, one to measure on")
+            raise TrainingError(
+                f"{path} is a training image and, as {twin}, also an image to measure on"
+            )
 
 
 def hold_out(paths: Sequence[Path]) -> list[Path]:
@@ -154,8 +156,8 @@ def load_training_set(config: TrainingConfig, held_out: Collection[Path] = ()) -
       held_out: images that the globs match but that are not trained on.
 
     Raises:
-      TrainingError: a glob matches nothing, a file is no image, or none of a glob is as large as a
-        crop.
+      TrainingError: a glob matches nothing, a file is not an image, or all images of a glob are
+        smaller than a crop.
     """
     copies: list[Example | Original] = []
     chances: list[np.ndarray] = []
@@ -315,13 +317,7 @@ def _degraded_patch(
     chain = config.chains[generator.integers(len(config.chains))]
     restoration = replace(config.restoration, border="keep", seed=config.seed)
     restoration = restoration.degraded_by(chain)
-    small = restoration.degrade(truth, name)
-    if config.network.sees_small:
-        seen = restoration.network_input(small, small, truth.dtype)
-    else:
-        interpolated = restoration.interpolate(small, truth.shape[:2], truth.dtype)
-        seen = restoration.network_input(small, interpolated, truth.dtype)
-    original = restoration.network_target(truth)
+    seen, original = restoration.input_and_target(restoration.degrade(truth, name), truth)
     large = cv2.resize(unit_range(seen), (side, side), interpolation=cv2.INTER_CUBIC)
     wanted = unit_range(original)
     errors = np.mean(np.square(large - wanted).reshape(side * side, -1), axis=0)

@@ -59,7 +59,7 @@ class Inputs:
       start: weights to begin from.
       chroma_taps: filter for the chroma, see ModelCard.
       warm_start: name and hash of the weights file that `start` is from, if any.
-      earlier: the trainings behind that file, the last first.
+      earlier: the trainings that led to that file, the last first.
     """
 
     training: TrainingSet
@@ -76,7 +76,7 @@ def train(config: TrainingConfig, resume: bool, report: Callable[[str], None] = 
 
     Args:
       config: the run.
-      resume: go on from the checkpoint in `config.output`, if there is one.
+      resume: continue from the checkpoint in `config.output`, if there is one.
       report: takes lines of progress.
 
     Returns:
@@ -89,7 +89,7 @@ def train(config: TrainingConfig, resume: bool, report: Callable[[str], None] = 
     """
     path = config.output / CHECKPOINT_NAME
     if path.exists() and not resume:
-        raise TrainingError(f"{path} exists; go on with --resume, or choose another --output")
+        raise TrainingError(f"{path} exists; continue with --resume, or choose another --output")
     inputs = load_inputs(config)
     report(
         f"{config.name}: {inputs.training.images} images, {len(inputs.training.copies)} copies, "
@@ -215,13 +215,16 @@ def _run_steps(
         if done % config.validate_every == 0 or done == config.steps:
             psnr = validate(config, inputs.validation, trainer.averaged)["psnr_y_enhanced"]
         history = np.vstack([history, [done, trainer.schedule(step), loss, psnr]])
-        write_checkpoint(
-            config.output / CHECKPOINT_NAME, Checkpoint(identity, trainer.state, history)
-        )
-        write_csv(config.output / "log.csv", history)
-        write_plot(config.output / "log.png", history, baseline, config.name)
+        _write_state(config, Checkpoint(identity, trainer.state, history), baseline)
         report(describe(history[-1], config.steps, baseline))
     return history
+
+
+def _write_state(config: TrainingConfig, state: Checkpoint, baseline: float) -> None:
+    """Writes checkpoint, log and plot; the baseline is the degraded images' PSNR in dB."""
+    write_checkpoint(config.output / CHECKPOINT_NAME, state)
+    write_csv(config.output / "log.csv", state.history)
+    write_plot(config.output / "log.png", state.history, baseline, config.name)
 
 
 def _finish(config: TrainingConfig, inputs: Inputs, tensors: Tensors, history: np.ndarray) -> Path:
