@@ -53,7 +53,7 @@ flink-demo: demo/photos  ## the demo's photographs on a Flink cluster of this ma
 	deploy/flink/run.sh --input '$(CURDIR)/demo/photos/*' --output '$(CURDIR)/demo/flink'; \
 	  code=$$?; deploy/flink/stop.sh; exit $$code
 
-flink-test: $(READY)  ## test runs on Prism and Flink, and kills in their midst; skips what is not there
+flink-test: $(READY)  ## test runs on Prism and Flink, and kills in mid-run; skips missing ones
 	$(RUN) -m pytest tests/cluster
 
 prism: .prism/prism  ## build Beam's Prism runner (needs Go)
@@ -67,7 +67,7 @@ gcs-test: $(READY)  ## test Google Cloud Storage on fake-gcs-server (needs Go)
 	GOBIN="$(CURDIR)/$(VENV)/bin" go install github.com/fsouza/fake-gcs-server@v1.56.1
 	GCS_SERVER="$(CURDIR)/$(VENV)/bin/fake-gcs-server" $(RUN) -m pytest tests/test_google_store.py
 
-docs-test: $(READY)  ## run every command of the documents as it stands (ten minutes)
+docs-test: $(READY)  ## run every command of the documents as written (ten minutes)
 	SLOW=1 $(RUN) -m pytest tests/test_commands.py
 
 docs: .venv.docs/.ready  ## build the documentation site into .site/html; fails on broken links
@@ -81,8 +81,8 @@ docs: .venv.docs/.ready  ## build the documentation site into .site/html; fails 
 	.venv.docs/bin/pip install --quiet --disable-pip-version-check -r requirements/docs.txt
 	touch $@
 
-# An environment of its own: Airflow's needs would bind the job's. --noconftest: the tests' own needs.
-airflow-test: $(READY)  ## load the DAG in Airflow and run its task (some minutes to install)
+# A separate environment: Airflow's requirements would restrict the job's. --noconftest: so would the tests'.
+airflow-test: $(READY)  ## load the DAG in Airflow and run its task (a few minutes to install)
 	$(PYTHON) -m venv .venv.airflow
 	.venv.airflow/bin/pip install --quiet --disable-pip-version-check -r requirements/airflow.txt
 	.venv.airflow/bin/python -m pytest -p no:cacheprovider --noconftest tests/airflow
@@ -99,10 +99,10 @@ format: $(READY)  ## format the code
 	$(VENV)/bin/ruff format .
 	$(VENV)/bin/ruff check --fix .
 
-lock: $(READY)  ## resolve the locked versions anew
+lock: $(READY)  ## resolve the locked versions again
 	$(VENV)/bin/pip-compile --quiet --upgrade --extra dev --strip-extras --no-emit-index-url \
 	  --no-emit-find-links --no-emit-trusted-host --no-header --annotation-style line \
 	  --output-file requirements/lock.txt setup.py
 
-clean:  ## remove the environment and what demo and tests made
+clean:  ## remove the environment and the files of demo and tests
 	rm -rf $(VENV) .venv.airflow .venv.docs .site .flink .prism demo .pytest_cache .ruff_cache .hypothesis build dist *.egg-info

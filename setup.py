@@ -7,7 +7,7 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 ROOT = Path(__file__).parent
-# What users install beside the package, by extra.
+# Packages that users install beside this one, by extra.
 EXTRAS = {
     "openvino": ["openvino>=2025.0"],  # the fast engine for CPUs
     "jax": ["jax>=0.5"],  # another backend of Keras

@@ -1,15 +1,15 @@
-"""A folder of any files through the job, and each file's row beside what other readers see.
+"""Runs the job on a folder of any files, and compares each row with other readers.
 
     python -m benchmarks.corpus DIRECTORY [--mode restore|evaluate] [--details FILE]
 
 Runs the job (x2, srcnn-915) on every file below DIRECTORY. Then Pillow with all its plugins,
-tifffile, OpenCV and, where it is installed, ImageMagick read each file, each in a process of its
-own with a limit of time, and are compared with the decoder: width and height as shown, depth,
+tifffile, OpenCV and, where it is installed, ImageMagick read each file, each in a separate process
+with a time limit, and are compared with the decoder: width and height as shown, depth,
 transparency and pixels. Prints how many files of which kind agree, every file that a reader shows
 and the job does not, and every file on which the readers and the job differ. Exits with 1 where a
 row is missing, a failed row has no stage or no message, or a written file has another size.
 
-What the readers say is no verdict: they also show what is cut or made up, and differ among
+The readers are no reference: they also show truncated and invented files, and differ among
 themselves.
 """
 
@@ -51,10 +51,10 @@ class Sight:
 
     Attributes:
       reader: its name.
-      samples: (h, w, 4) RGB and alpha of 0 to 1, float32, upright; None where it tells no more
+      samples: (h, w, 4) RGB and alpha of 0 to 1, float32, upright; None where it gives no more
         than the size.
       size: width and height as shown.
-      depth: 8 or 16 bits per sample; None where the reader does not tell.
+      depth: 8 or 16 bits per sample; None where the reader does not give it.
     """
 
     reader: str
@@ -145,7 +145,7 @@ _READERS = (by_pillow, by_opencv, by_tifffile) + ((by_imagemagick,) if _MAGICK e
 
 
 def difference(ours: Sight, theirs: Sight) -> str | None:
-    """What tells two sights apart, or None."""
+    """The difference between two sights in words, or None."""
     if ours.size != theirs.size:
         return f"size {ours.size} is {theirs.size}"
     if theirs.depth and theirs.depth != ours.depth:
@@ -153,7 +153,7 @@ def difference(ours: Sight, theirs: Sight) -> str | None:
     if theirs.samples is None:
         return None
     a, b = ours.samples, theirs.samples
-    if theirs.reader == "OpenCV":  # colours that transparency hides are anybody's
+    if theirs.reader == "OpenCV":  # colours that transparency hides are arbitrary
         shown = a[..., 3:] == 1
         distance = np.abs(a[..., :3] - b[..., :3]) * shown
         mean = float(distance.sum() / max(1, 3 * shown.sum())) * 255
@@ -165,7 +165,7 @@ def difference(ours: Sight, theirs: Sight) -> str | None:
 
 
 def in_a_process(function: Callable[[], str | None]) -> str:
-    """What a function returns, or `error: ...`, run where it may crash or hang."""
+    """The result of a function, or `error: ...`; it may crash or hang."""
     context = multiprocessing.get_context("fork")
     receiver, sender = context.Pipe(duplex=False)
 
@@ -189,7 +189,7 @@ def in_a_process(function: Callable[[], str | None]) -> str:
 
 
 def compare(path: Path) -> dict[str, str]:
-    """What each reader says of a file, beside the decoder."""
+    """The differences between each reader and the decoder for a file, in words."""
     try:
         ours = sight_of(decode_isolated(path.read_bytes(), _MEGAPIXELS, 60))
     except (ImageError, MemoryError):
@@ -216,7 +216,7 @@ def run_job(directory: Path, output: Path, mode: str, megapixels: float) -> int:
 
 
 def problems_of(rows: pd.DataFrame, files: list[str], mode: str, code: int) -> list[str]:
-    """What the job promises of any folder, and did not keep."""
+    """The promises of the job for any folder that a run did not keep."""
     problems = []
     factor = 2 if mode == "restore" else 1
     if code not in _DOCUMENTED_CODES:
@@ -287,7 +287,7 @@ def main(arguments: list[str] | None = None) -> int:
     print(f"\nexit code {code}; {len(rows)} rows (directories among them): {counts}")
     problems = problems_of(rows, files, options.mode, code)
     for problem in problems:
-        print(f"not as it should be: {problem}")
+        print(f"problem: {problem}")
     return 1 if problems else 0
 
 

@@ -86,7 +86,7 @@ def theirs(path: Path, scale: int) -> Contender:
     plane = np.random.default_rng(0).random((1, 3, DEFAULT_TILE, DEFAULT_TILE), np.float32)
 
     def infer(rgb: np.ndarray) -> np.ndarray:
-        # A request of its own for each call: calls run side by side.
+        # A separate request for each call: calls run side by side.
         request = compiled.create_infer_request()
         request.infer([rgb])
         return request.get_output_tensor().data

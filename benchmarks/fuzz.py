@@ -1,13 +1,13 @@
-"""Feeds damaged image files to the decoder, as the job uses it, and to the encoder what comes out.
+"""Feeds damaged image files to the decoder, as the job uses it, and its results to the encoder.
 
     python -m benchmarks.fuzz --inputs 10000 --seed 0
 
 Files of every format, made from a photograph that scikit-image ships, are mutated: bits flipped
 (more often in headers), bytes and blocks replaced, cut out, repeated or taken from another file,
 numbers made huge, ends cut off. Each must end in a picture that is sound and can be written, or in
-an ImageError that says why. A file that kills the child that decodes it is contained, and counted.
-Prints a table by format; the exit code is 1 if anything else happens. A finding is kept as a file
-where --keep is given; its number and the seed make it again.
+an ImageError with the reason. A file that kills the child that decodes it is contained and counted.
+Prints a table by format; the exit code is 1 if anything else happens. With --keep a finding is kept
+as a file; its number and the seed reproduce it.
 """
 
 import argparse
@@ -37,7 +37,7 @@ from codec.picture import Picture
 
 _MAX_MEGAPIXELS = 4.0
 _MAX_SECONDS = 20.0
-_DEATHS = ("the decoder crashed", "the decoder was killed", "decoding took longer")
+_DEATHS = ("the decoder crashed", "the decoder was killed", "decoding exceeded")
 # No library that the project uses writes them.
 _HEIC = Path(__file__).resolve().parents[1] / "tests" / "data"
 _HEADER = 256  # bytes in which damage leads to more than wrong colours
@@ -171,7 +171,7 @@ def mutate(rng: np.random.Generator, content: bytes, other: bytes) -> bytes:
     for _ in range(rng.integers(1, 4)):
         if len(damaged) > 8:
             rng.choice(_MUTATIONS)(rng, damaged, other)
-    if rng.random() < 0.5:  # else nothing behind a PNG's checksums would ever be reached
+    if rng.random() < 0.5:  # else no code after a PNG's checksums would ever be reached
         _mend_checksums(damaged)
     return bytes(damaged)
 
@@ -187,7 +187,7 @@ def inputs(number: int, seed: int) -> Iterator[tuple[int, str, bytes]]:
 
 
 def examine(name: str, content: bytes) -> str:
-    """Decodes a file and writes what comes out; `decoded`, `refused` or `child died`.
+    """Decodes a file and encodes the result; returns `decoded`, `refused` or `child died`.
 
     Raises:
       AssertionError: the picture is not sound. Any other error is a finding too.

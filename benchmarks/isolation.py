@@ -1,10 +1,10 @@
-"""What decoding in a process of its own costs, as a share of an image's whole way.
+"""The cost of decoding in a child process, as a share of the whole work on an image.
 
     python -m benchmarks.isolation
 
 Decodes a photograph of one megapixel, as JPEG and as PNG, in this process and in the child, in
 turns; then runs the chain's own functions on it with the fast weights (9-1-5), evaluate mode, the
-cheapest way through the job. Prints medians in milliseconds, and what the child adds to the whole.
+cheapest way through the job. Prints medians in milliseconds, and the share that the child adds.
 """
 
 import argparse
@@ -41,7 +41,7 @@ def main() -> int:
     rounds = parser.parse_args().rounds
     weights = DIRECTORY / "srcnn-915_x2_bilinear.weights.h5"
     cv2.setNumThreads(1)
-    print("| | decoded here, ms | in the child, ms | whole way, ms | the child adds |")
+    print("| | decoded in process, ms | in the child, ms | whole image, ms | overhead |")
     print("|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as directory:
         generate(Path(directory) / "in", 1, 1250, 800)

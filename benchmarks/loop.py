@@ -41,7 +41,7 @@ Stages = dict[str, Callable[[Any], Any]]
 
 
 def stages_of(mode: str, weights_file: Path, engine_name: str, output: str) -> Stages:
-    """The stages by name, each a function of what the one before it returns."""
+    """The stages by name, each a function of the previous one's result."""
     weights = load_weights(weights_file)
     card = weights.card
     restoration = restoration_of(card)
@@ -76,7 +76,7 @@ def _work(paths: list[str], arguments: tuple, start: Any, results: Any) -> None:
     pixels = 0
     for number, path in enumerate([paths[0], *paths]):
         element = ImageRef(path, Path(path).name, Path(path).name, 1, 0.0, 0)
-        if number == 1:  # what the first took was warming up
+        if number == 1:  # the first image was for warming up
             start.wait()
             seconds, pixels = Counter(), 0
         for name, stage in stages.items():

@@ -39,7 +39,7 @@ def generate(directory: Path, number: int, width: int, height: int) -> None:
 
 @dataclass(frozen=True)
 class Measured:
-    """What a command took.
+    """The cost of a command.
 
     Attributes:
       code: its exit code.
@@ -55,11 +55,11 @@ class Measured:
 
 
 def measure(command: list[str], interval: float = 0.05) -> Measured:
-    """Runs a command and looks at its processes from time to time.
+    """Runs a command and samples its processes.
 
     Args:
       command: its words.
-      interval: seconds between two looks; each takes a little time of the processor itself.
+      interval: seconds between two samples; each takes a little processor time itself.
     """
     started = time.monotonic()
     before = _seconds_of_children()
@@ -70,7 +70,7 @@ def measure(command: list[str], interval: float = 0.05) -> Measured:
         for member in [process, *process.children(recursive=True)]:
             try:
                 total += member.memory_info().rss
-                if "codec.worker" in member.cmdline():  # nobody waits for them
+                if "codec.worker" in member.cmdline():  # no process waits for them
                     grandchildren[member.pid] = sum(member.cpu_times()[:2])
             except psutil.NoSuchProcess:
                 continue

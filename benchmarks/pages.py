@@ -1,9 +1,9 @@
-"""A run's page over many rows: its size, and what building it takes.
+"""A run's page over many rows: its size, and the cost of building it.
 
     python -m benchmarks.pages [--rows 100000] [--gallery 100]
 
 Makes the report of a run of made-up rows, a tenth of them failed, and a gallery; then builds the
-page with `python -m pipeline.pages` as a process of its own. Prints bytes, seconds and peak memory;
+page with `python -m pipeline.pages` in a separate process. Prints bytes, seconds and peak memory;
 exits with 1 where the page has more than 10 MB, or took more than a minute or 1 GB.
 """
 
@@ -51,7 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def make_run(store: OutputStore, number: int, gallery: int) -> None:
-    """Writes what a finished run of so many made-up rows leaves."""
+    """Writes the files of a finished run with a number of made-up rows."""
     journal, fn = RowJournal(store), SummaryFn()
     totals = fn.create_accumulator()
     generator = np.random.default_rng(0)

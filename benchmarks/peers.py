@@ -1,10 +1,10 @@
-"""What people run instead of the job, to be compared with it.
+"""Alternatives to the job, for comparison.
 
     python -m benchmarks.peers tutorial --input 'photos/*' --output DIRECTORY --weights FILE
 
 `tutorial` is the procedure of the SRCNN-in-Keras tutorials: the degraded images are written first;
 for each the model is built and its weights are loaded, and scikit-image measures. `onnxruntime` and
-`opencv` are what a good script would be: a process per core that keeps the network, on one thread
+`opencv` are good hand-written scripts: a process per core that keeps the network, on one thread
 each; scikit-image measures. They degrade by bilinear interpolation, write the restored images and
 a Parquet report of the headline figures; the scripts also those of luma, as the job does.
 """

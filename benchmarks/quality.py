@@ -38,7 +38,7 @@ Degradation = tuple[str, str, int]
 
 
 def measure(engine: Engine, card: ModelCard, path: Path) -> dict[str, float | None]:
-    """The report's figures of one image, degraded as the weights' card says.
+    """The report's figures of one image, degraded as on the weights' card.
 
     Args:
       engine: the network.

@@ -1,4 +1,4 @@
-"""Two nights of a million images without their pixels: what matching, join and report cost.
+"""The cost of matching, join and report: two nights of a million images without their pixels.
 
     python -m benchmarks.references [--count 1000000] [--keep DIRECTORY]
 
@@ -44,19 +44,19 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--count", type=int, default=1_000_000, help="references of a night")
     parser.add_argument("--keep", type=Path, help="directory for lists and output, to be kept")
-    parser.add_argument("--night", type=int, help=argparse.SUPPRESS)  # in a process of its own
+    parser.add_argument("--night", type=int, help=argparse.SUPPRESS)  # in a child
     options = parser.parse_args(arguments)
     if options.night is not None:
         return run_night(options.keep, options.night)
     with tempfile.TemporaryDirectory(prefix="srcnn-references-") as scratch:
         problems = nights(options.keep or Path(scratch), options.count)
     for problem in problems:
-        print(f"not as it should be: {problem}")
+        print(f"problem: {problem}")
     return 1 if problems else 0
 
 
 def nights(directory: Path, count: int) -> list[str]:
-    """Measures two nights, each a process of its own; returns what is not as it should be."""
+    """Measures two nights, each in a separate process; returns the problems."""
     problems = []
     for night, expected in enumerate(expected_counts(count)):
         write_lists(directory, night, count)
@@ -127,7 +127,7 @@ def build_without_pixels(
     progress: ProgressFile | None = None,
     *threads: int,
 ) -> None:
-    """The job's graph with MadeUp in place of everything that reads, restores and writes images."""
+    """The job's graph with MadeUp instead of the stages that read, restore and write images."""
     refs, unmatched = match(pipeline, job, past, progress)
     written = refs | "MadeUp" >> beam.Map(made_up, job.store)
     report(job, (refs, unmatched), (written, unmatched), progress)

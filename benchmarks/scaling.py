@@ -20,12 +20,12 @@ from weights import DIRECTORY
 
 _SIDE = 256
 _THUMBNAIL = 64
-# At least so many megapixels of a size, so that a run is long enough to be measured.
+# The least number of megapixels of a size, so that a run is long enough to be measured.
 _MEGAPIXELS = 20
 
 
 def run(scratch: Path, number: int, side: int, *arguments: str) -> Measured:
-    """Runs the job over so many square images."""
+    """Runs the job on a number of square images."""
     images = scratch / f"{number}-{side}"
     if not images.exists():
         generate(images, number, side, side)

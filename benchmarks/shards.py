@@ -44,7 +44,7 @@ HUGGING_FACE = {
 
 @dataclass(frozen=True)
 class Sample:
-    """An image with its key and everything that stands beside it."""
+    """An image with its key and the other members of its sample."""
 
     key: str
     image: bytes
@@ -182,9 +182,9 @@ def main() -> int:
     """Runs the benchmark; returns 1 if results differ, or the worst exit code."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--shards", type=int, default=2)
-    parser.add_argument("--samples", type=int, default=100, help="of a shard")
-    parser.add_argument("--sides", type=int, nargs=2, default=(64, 512), help="least and largest")
-    parser.add_argument("--quality", type=int, default=95, help="of the JPEGs")
+    parser.add_argument("--samples", type=int, default=100, help="samples of a shard")
+    parser.add_argument("--sides", type=int, nargs=2, default=(64, 512), help="in pixels")
+    parser.add_argument("--quality", type=int, default=95, help="JPEG quality")
     parser.add_argument("--kinds", nargs="+", default=list(KINDS), choices=KINDS)
     parser.add_argument("--no_check", action="store_true", help="do not compare")
     parser.add_argument("job", nargs="*", help="further arguments of the job, after --")

@@ -1,4 +1,4 @@
-"""Nights of a dataset: what a second run costs, and what is left when runs are killed.
+"""Nights of a dataset: the cost of a second run, and the output of runs that were killed.
 
     python -m benchmarks.soak nightly [--images 2000]
     python -m benchmarks.soak kills [--images 200] [--kills 20] [--seed 0]
@@ -6,7 +6,7 @@
 `nightly` restores a dataset of 320 x 240 pixels, adds 20 images, changes 5, removes 3 and runs
 again, twice; of smaller pictures the second night is all start-up. `kills`, with 160 x 120 pixels,
 ends runs with SIGKILL at random moments, each followed by the next, until one completes, and
-compares the output with an undisturbed run's. Both exit with 1 where something is not as it should.
+compares the output with an undisturbed run's. Both exit with 1 if there is a problem.
 """
 
 import argparse
@@ -30,24 +30,24 @@ ROOT = Path(__file__).resolve().parents[1]
 def main(arguments: list[str] | None = None) -> int:
     """Runs a soak test; returns the exit code."""
     parser = argparse.ArgumentParser(prog="benchmarks.soak", description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=("nightly", "kills"))
+    parser.add_argument("test", choices=("nightly", "kills"))
     parser.add_argument("--images", type=int)
     parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--seed", type=int, default=0, help="of the images and the moments")
+    parser.add_argument("--seed", type=int, default=0, help="seed of images and moments")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="srcnn-soak-") as directory:
-        if options.what == "nightly":
+        if options.test == "nightly":
             problems = nightly(Path(directory), options.images or 2000, options.seed)
         else:
             number = options.images or 200
             problems = kills(Path(directory), number, options.kills, options.seed)
     for problem in problems:
-        print(f"not as it should be: {problem}")
+        print(f"problem: {problem}")
     return 1 if problems else 0
 
 
 def nightly(directory: Path, number: int, seed: int) -> list[str]:
-    """Three nights; returns what is not as it should be."""
+    """Three nights; returns the problems."""
     generator = np.random.default_rng(seed)
     source, output = directory / "in", directory / "out"
     write_photos(source, range(number), generator, 2)
@@ -87,7 +87,7 @@ def nightly(directory: Path, number: int, seed: int) -> list[str]:
 
 
 def kills(directory: Path, number: int, wanted: int, seed: int) -> list[str]:
-    """Kills runs at random moments; returns what is not as it should be."""
+    """Kills runs at random moments; returns the problems."""
     moments = random.Random(seed)
     source = directory / "in"
     write_photos(source, range(number), np.random.default_rng(seed))
@@ -142,7 +142,7 @@ def job_command(source: Path, output: Path, *more: str) -> list[str]:
 def write_photos(
     directory: Path, numbers: range, generator: np.random.Generator, factor: int = 1
 ) -> None:
-    """Writes smooth random pictures of 160 x 120, or so many times larger."""
+    """Writes smooth random pictures of 160 x 120, or a multiple of it."""
     directory.mkdir(parents=True, exist_ok=True)
     for number in numbers:
         coarse = generator.integers(0, 256, (12, 16, 3), np.uint8)

@@ -1,4 +1,4 @@
-"""Speed of the job beside what people run instead, on the same files, in one run.
+"""Speed of the job and of its alternatives, on the same files, in one run.
 
     python -m benchmarks.speed --images 'photos/*.png'
 
@@ -12,7 +12,7 @@ that of a run over as many images as there are cores is taken off. Last, the eng
 the machine's rate of float32 matrix products, and the figures beside scikit-image's. With
 --tutorial FILE, the tutorial's own weights as srcnn.convert imports them, also the job with them
 and with the two shipped networks beside the tutorial's procedure with its own.
-Without --images, photographs are made of one that scikit-image ships. --only_ideal leaves out
+Without --images, photographs are made from one that scikit-image ships. --only_ideal leaves out
 all but the stages and the share of the ideal, which `--mode restore` measures in that mode; its
 megapixels are those of the inputs.
 """
@@ -59,7 +59,7 @@ _MATRIX = 2048
 
 
 def repeated(paths: list[str], megapixels: float, directory: Path) -> float:
-    """Copies images again and again until they have so many megapixels; returns how many."""
+    """Copies images repeatedly up to a number of megapixels; returns the number of copies."""
     directory.mkdir()
     sizes = [cv2.imread(path).shape for path in paths]
     total, number = 0.0, 0
@@ -200,7 +200,7 @@ def ideal(
     """The table of each network, see Taken.table.
 
     The loops run in one process and in one per core; the quicker is the ideal. Networks, jobs and
-    loops take turns, for a machine's speed drifts; figures are means of all rounds.
+    loops take turns, because a machine's speed drifts; figures are means of all rounds.
     """
     first = scratch / "first"
     first.mkdir()
@@ -215,7 +215,7 @@ def ideal(
 
 
 def rate(function: Callable[[], float], seconds: float) -> float:
-    """What a function counts per second, called again and again in a thread per core."""
+    """The counts of a function per second, called repeatedly in a thread per core."""
     counts = []
 
     def call(end: float) -> None:
@@ -310,10 +310,10 @@ def main() -> int:
     parser.add_argument("--images", nargs="*", help="globs; repeated to --megapixels")
     parser.add_argument("--megapixels", type=float, default=75)
     parser.add_argument("--weights", type=Path, nargs="*", default=NETWORKS)
-    parser.add_argument("--rounds", type=int, default=3, help="of job and loops in turn")
-    parser.add_argument("--only_ideal", action="store_true", help="no peers, nothing alone")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds of job and loops")
+    parser.add_argument("--only_ideal", action="store_true", help="stages and share only")
     parser.add_argument("--mode", default="evaluate", choices=("evaluate", "restore"),
-                        help="of the stages and the share of the ideal")  # fmt: skip
+                        help="mode of the stages and the share of the ideal")  # fmt: skip
     parser.add_argument("--tutorial", type=Path, help="weights of the tutorial's own network")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as directory:

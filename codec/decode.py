@@ -82,7 +82,7 @@ def decode_image(content: bytes, max_megapixels: float) -> Picture:
     except Exception as error:
         raise damage_error(_DAMAGED, error) from None
     if sorted(found.pixels.shape[:2]) != sorted((header.height, header.width)):
-        raise ImageError(f"{_DAMAGED_HEADER}: it says two sizes")
+        raise ImageError(f"{_DAMAGED_HEADER}: it states two sizes")
     pixels, alpha = np.ascontiguousarray(found.pixels), found.alpha
     return Picture(
         cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR) if pixels.ndim == 3 else pixels,

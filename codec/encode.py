@@ -41,7 +41,7 @@ def encode_image(
     """Encodes an image for a file of the given ending; the same input gives the same bytes.
 
     Where the format cannot hold it, alpha is flattened onto white, 16 bits are rounded to 8, gray
-    becomes colour of the same values, and metadata are left out; all but gray are noted.
+    becomes colour of the same values, and metadata is left out; all but gray are noted.
 
     Args:
       pixels: (h, w, 3) BGR or (h, w), uint8 or uint16.

@@ -29,7 +29,7 @@ _MAIN_CHILDREN = {_EXIF_IFD: {_INTEROP_IFD: {}}, _GPS_IFD: {}}
 _POINTERS = frozenset({_EXIF_IFD, _GPS_IFD, _INTEROP_IFD})
 
 # Tags of a TIFF file about the storage of its pixels or their place on a map, pointers into the
-# file, and what Metadata holds in another field.
+# file, and tags whose content Metadata holds in another field.
 OF_THE_FILE = frozenset(
     {
         *range(254, 267), 273, *range(277, 282), 284, *range(288, 294), 297, 301, 317,
@@ -85,7 +85,7 @@ def parse(content: bytes, without: frozenset[int] = frozenset()) -> Exif:
       without: tags of the main directory to leave out.
 
     Raises:
-      ValueError: it is no such block, its main directory is damaged, or it is too large.
+      ValueError: it is not such a block, its main directory is damaged, or it is too large.
     """
     is_big = content[:4] in _BIG_ORDERS
     order = (_ORDERS | _BIG_ORDERS).get(content[:4])
@@ -224,7 +224,7 @@ def _entries(
     for position in range(first, first + length * count, length):
         tag, kind, number, field = struct.unpack_from(order + entry, content, position)
         inside = position + length - held
-        if is_big and number == 1 and kind in (_LONG, _IFD):  # stands at the field's beginning
+        if is_big and number == 1 and kind in (_LONG, _IFD):  # at the beginning of the field
             (field,) = struct.unpack_from(order + "I", content, inside)
         size = number * _SIZES.get(kind, 0)
         target = field if number == 1 and kind in _POINTER_KINDS else None

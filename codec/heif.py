@@ -10,8 +10,7 @@ from codec.picture import Decoded, Metadata, several_pictures
 from codec.samples import scale_codes, split_alpha, straight_from_premultiplied
 
 _MISSING = (
-    "HEIC and HEIF are read by the extra `heif`, which is not installed: "
-    "pip install 'srcnn-beam[heif]'"
+    "HEIC and HEIF need the extra `heif`, which is not installed: pip install 'srcnn-beam[heif]'"
 )
 # ITU-T H.273: colour primaries and transfer functions that are sRGB's, or not stated.
 _SRGB_PRIMARIES = (1, 2)

@@ -120,14 +120,14 @@ class _Child:
         return ImageHeader(**answer["header"]) if "header" in answer else picture
 
     def _end(self) -> ImageError:
-        """Waits for a child that closed its socket; returns the error that says why it ended."""
+        """Waits for a child that closed its socket; returns the error with the reason."""
         code = self._process.wait()
         self._link.close()
         if code == -signal.SIGALRM:
-            return ImageError("decoding took longer than it may (see --max_seconds)")
+            return ImageError("decoding exceeded the time limit (--max_seconds)")
         if code == -signal.SIGKILL:
             return _KilledError(
-                "the decoder was killed while it read the file, most likely for want of memory"
+                "the decoder was killed while reading the file, most likely because memory ran out"
             )
         name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         return ImageError(f"the decoder crashed on the file ({name})")

@@ -29,7 +29,7 @@ def size_of(stream: io.BufferedIOBase) -> tuple[int, int]:
     stream.seek(0)
     size, _ = _codestream_of(stream.read())
     if size != stated:
-        raise ImageError("the image's header is damaged: it says two sizes")
+        raise ImageError("the image's header is damaged: it states two sizes")
     return size
 
 
@@ -59,7 +59,7 @@ def _decode_deep(content: bytes, components: list[tuple[int, bool]]) -> Planes:
     bits = components[0][0]
     if any(component != (bits, False) for component in components) or bits > 16:
         raise ImageError(
-            "JPEG 2000 samples that have signs, more than 16 bits or differing depths are not "
+            "JPEG 2000 samples that are signed, deeper than 16 bits or of differing depths are not "
             "supported"
         )
     # The library converts sYCC to RGB.

@@ -28,7 +28,7 @@ def size_of(stream: io.BufferedIOBase) -> tuple[int, int]:
         deep = _DEEP.fullmatch(str(error))
         if not deep:
             raise
-        raise ImageError(f"a JPEG of {deep[1]} bits is not read; convert it to PNG") from None
+        raise ImageError(f"{deep[1]}-bit JPEG is not supported; convert it to PNG") from None
 
 
 def decode(content: bytes) -> Decoded:
@@ -50,6 +50,6 @@ def _metadata_in(image: Image.Image) -> Metadata:
 def _left_out_of(image: Image.Image) -> Iterator[str]:
     yield from pillow.left_out_of(image)
     if "photoshop" in image.info:
-        yield "what Photoshop or IPTC says was left out"
+        yield "Photoshop or IPTC data was left out"
     if any(block.startswith(_EXTENDED_XMP) for _, block in image.applist):
         yield "extended XMP was left out"

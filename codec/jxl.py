@@ -15,8 +15,8 @@ SIGNATURE = b"\0\0\0\x0cJXL \r\n\x87\n"
 _RATIOS = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
 _ALPHA = 0  # of extra channels
 _D65, _SRGB = 1, 1
-_PROFILE = "the colour profile of a JPEG XL cannot be read; it was left out"
-_RARE = "a JPEG XL with {} is not read; convert it to PNG"
+_PROFILE = "the colour profile of a JPEG XL cannot be read and was left out"
+_RARE = "a JPEG XL with {} is not supported; convert it to PNG"
 
 # Numbers of few bits: (the smallest, bits to add) for each of four selectors.
 _ENUM = ((0, 0), (1, 0), (2, 4), (18, 6))
@@ -115,7 +115,9 @@ def _metadata(bits: _Bits) -> tuple[int, tuple[str, ...]]:
     depth, is_float = bits.depth()
     if is_float or depth > 16:
         kind = "floating-point" if is_float else "integer"
-        raise ImageError(f"{depth}-bit {kind} samples are not supported; 8 or 16 bits are")
+        raise ImageError(
+            f"{depth}-bit {kind} samples are not supported; convert them to 8 or 16 bits"
+        )
     bits.take(1)
     for _ in range(bits.choose((0, 0), (1, 0), (2, 4), (1, 12))):
         _skip_alpha(bits)
@@ -128,7 +130,7 @@ def _skip_alpha(bits: _Bits) -> None:
     if bits.take(1):  # of 8 bits
         return
     if bits.choose(*_ENUM) != _ALPHA:
-        raise ImageError(_RARE.format("channels beside colours and alpha"))
+        raise ImageError(_RARE.format("channels other than colour and alpha"))
     bits.depth()
     bits.choose((0, 0), (3, 0), (4, 0), (1, 3))
     bits.take(8 * bits.choose((0, 0), (0, 4), (16, 5), (48, 10)))  # its name

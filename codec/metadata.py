@@ -73,7 +73,7 @@ def profile_model(profile: bytes) -> str:
 
 
 def attempt(read: Callable[[], T]) -> T | None:
-    """The result, or None where damage makes reading fail, by whatever exception."""
+    """The result, or None where damage makes reading fail with any exception."""
     try:
         return read()
     except MemoryError:
@@ -108,7 +108,7 @@ def _times(match: re.Match[bytes], factor: float) -> bytes:
 
 
 def _profile(profile: bytes | None) -> bytes | None:
-    """A sound ICC profile (ICC.1, 7.2), without bytes behind its end."""
+    """A sound ICC profile (ICC.1, 7.2), without bytes after its end."""
     if not profile or len(profile) < 128 or profile[36:40] != b"acsp":
         return None
     size = int.from_bytes(profile[:4])

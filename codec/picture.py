@@ -68,4 +68,4 @@ def several_pictures(count: int | str, taken: str = "first") -> tuple[str, ...]:
     """The note on a file of several pictures, of which one is taken; none for a single picture."""
     if count == 1:
         return ()
-    return (f"the file holds {count} pictures, only the {taken} was taken",)
+    return (f"the file holds {count} pictures; only the {taken} was used",)

@@ -18,7 +18,7 @@ _NO_SIZE = "not identified by this driver"
 _ORIENTATION_TAG = 274  # of EXIF
 # Pillow's modes that it converts itself.
 _CONVERTED = {"1": "L", "PA": "RGBA", "RGBX": "RGB", "YCbCr": "RGB"}
-_UNUSED_ALPHA = "transparency that hides the whole TGA was taken for unused, and left out"
+_UNUSED_ALPHA = "the TGA's transparency hides every pixel; it was ignored"
 
 
 def open_image(plugin: str, stream: io.BufferedIOBase) -> Image.Image:
@@ -26,7 +26,7 @@ def open_image(plugin: str, stream: io.BufferedIOBase) -> Image.Image:
 
     Raises:
       ImageError: it has no pixels.
-      SyntaxError: it is no file of that format; the message says why.
+      SyntaxError: it is not a file of that format; the message gives the reason.
       Exception: any other, on damage.
     """
     stream.seek(0)
@@ -91,7 +91,7 @@ def left_out_of(image: Image.Image) -> tuple[str, ...]:
 
 
 def orientation_of(image: Image.Image) -> int:
-    """The EXIF orientation; reads to the end of the file, where EXIF may stand."""
+    """The EXIF orientation; reads to the end of the file, where EXIF may be."""
     return image.getexif().get(_ORIENTATION_TAG, 1)
 
 
@@ -115,5 +115,5 @@ def planes_of(image: Image.Image) -> tuple[Planes, tuple[str, ...]]:
     elif image.mode in _CONVERTED:
         image = image.convert(_CONVERTED[image.mode])
     if image.mode not in ("L", "LA", "RGB", "RGBA"):
-        raise ImageError(f"pixels of kind {image.mode} are not supported")
+        raise ImageError(f"pixel mode {image.mode} is not supported")
     return split_alpha(np.asarray(image)), ()

@@ -24,7 +24,7 @@ _COLOUR = {b"gAMA": 4, b"cHRM": 32, b"sRGB": 1, b"cICP": 4}  # and their lengths
 _TEXT = frozenset({b"tEXt", b"zTXt", b"iTXt"})
 # Keywords of chunks that hold no text: XMP, and EXIF as ImageMagick writes it.
 _NO_TEXT = (b"XML:com.adobe.xmp", b"Raw profile type ")
-_DAMAGE_BESIDE = "what stands beside the pixels is damaged and was left out"
+_DAMAGED_METADATA = "the file is damaged outside its pixels; its metadata was left out"
 
 # Pillow refuses more text in a compressed chunk.
 INFLATED_LIMIT = 2**20
@@ -45,11 +45,11 @@ def decode(content: bytes) -> Decoded:
         raise
     except Exception:
         found = _decode(_with_chunks_of(content, _PIXELS.__contains__))
-        return found._replace(notes=(_DAMAGE_BESIDE, *found.notes))
+        return found._replace(notes=(_DAMAGED_METADATA, *found.notes))
 
 
 def with_chunks(content: bytes, added: list[tuple[bytes, bytes]]) -> bytes:
-    """A PNG file with chunks (type and content) added behind its header."""
+    """A PNG file with chunks (type and content) added after its header."""
     written = (
         struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
         for kind, body in added
@@ -63,7 +63,7 @@ def _decode(content: bytes) -> Decoded:
     still = _with_chunks_of(content, lambda kind: kind not in _ANIMATION)
     with pillow.open_image("PNG", io.BytesIO(still)) as image:
         kind = str(image.tile[0].args) if image.tile else ""
-        image.load()  # reads the chunks behind the pixels, too
+        image.load()  # also reads the chunks after the pixels
         metadata = _metadata_in(image, still)
         if ";16" in kind:  # Pillow has no 16-bit colour
             plain = _with_chunks_of(content, _PIXELS.__contains__)

@@ -22,7 +22,7 @@ def decode(content: bytes) -> Decoded:
             return Decoded(*pillow.planes_of(image)[0], Metadata())
     codes = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
     if codes is None:
-        raise ImageError("the image is damaged or of a kind of 16-bit image not supported")
+        raise ImageError("the image is damaged, or an unsupported kind of 16-bit PNM")
     if codes.ndim == 3:
         codes = cv2.cvtColor(codes, cv2.COLOR_BGR2RGB)
     return Decoded(scale_from_white(codes, white, np.uint16), None, Metadata())

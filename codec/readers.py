@@ -13,15 +13,15 @@ from codec.refused import name_of_refused
 
 BEGINNING = 2052  # bytes that identify the format; Photo CD needs the most
 
-_NOT_AN_IMAGE = "not an image, or of a format that is not read"
+_NOT_AN_IMAGE = "not an image, or an unsupported format"
 
 
 @dataclass(frozen=True)
 class Reader:
     """How files of a format are recognised and read.
 
-    Both functions may raise any exception on damage; an ImageError says why a file that may be
-    sound is not read.
+    Both functions may raise any exception on damage; an ImageError gives the reason to refuse
+    a file that may be sound.
 
     Attributes:
       name: of the format.
@@ -44,7 +44,7 @@ def _pattern(signature: bytes) -> re.Pattern[bytes]:
 
 
 def _by_pillow(name: str, signature: bytes, decode: Callable[[bytes], Decoded]) -> Reader:
-    """A reader that asks Pillow's plugin of the same name for the size."""
+    """A reader that takes the size from Pillow's plugin of the same name."""
     return Reader(name, _pattern(signature), partial(pillow.size_of, name), decode)
 
 
@@ -85,13 +85,13 @@ def reader_of(beginning: bytes) -> Reader:
       beginning: the file's first BEGINNING bytes.
 
     Raises:
-      ImageError: the file is empty or of a format that is not read.
+      ImageError: the file is empty or of an unsupported format.
     """
     if not beginning:
         raise ImageError("the file is empty")
     name = name_of_refused(beginning)
     if name:
-        raise ImageError(f"{name} is not read; convert it to PNG")
+        raise ImageError(f"{name} is not supported; convert it to PNG")
     found = next((reader for reader in READERS if reader.signature.match(beginning)), None)
     if found is None:
         raise ImageError(_NOT_AN_IMAGE)

@@ -51,7 +51,7 @@ _PATTERNS = tuple((re.compile(pattern, re.DOTALL), name) for pattern, name in _S
 
 
 def name_of_refused(beginning: bytes) -> str | None:
-    """The name of a known format that is not read.
+    """The name of a known format that is not supported.
 
     Args:
       beginning: the file's first codec.readers.BEGINNING bytes.

@@ -38,9 +38,9 @@ _COLOURS = {  # samples per pixel, without alpha
     PHOTOMETRIC.RGB: 3, PHOTOMETRIC.YCBCR: 3, PHOTOMETRIC.SEPARATED: 4,
 }  # fmt: skip
 _NOT_CARRIED = {
-    34377: "what Photoshop says was left out",
-    33922: "the place on a map (GeoTIFF) was left out",
-    34264: "the place on a map (GeoTIFF) was left out",
+    34377: "Photoshop data was left out",
+    33922: "the map position (GeoTIFF) was left out",
+    34264: "the map position (GeoTIFF) was left out",
 }
 
 
@@ -85,7 +85,7 @@ def _page_of(stream: io.BufferedIOBase) -> tuple[TiffPage, int]:
     for index in range(_MOST_PAGES):
         try:
             page = pages[index]
-        except Exception:  # the end of the chain, or damage behind the first page
+        except Exception:  # the end of the chain, or damage after the first page
             if index == 0:
                 raise
             break
@@ -144,7 +144,7 @@ def _planes_of(page: TiffPage) -> tuple[Planes, tuple[str, ...]]:
 def _alpha_of(
     page: TiffPage, extras: np.ndarray, bits: int
 ) -> tuple[np.ndarray | None, int | None, int]:
-    """Alpha among the channels behind the colours, its kind, and the number of other channels."""
+    """Alpha among the channels after the colours, its kind, and the number of other channels."""
     kinds = tuple(page.extrasamples)
     if _EXTRA_SAMPLES_TAG not in page.tags and extras.shape[2] == 1:
         kinds = (_STRAIGHT,)  # the meaning where a file states none
@@ -159,13 +159,15 @@ def _check_supported(page: TiffPage) -> None:
     bits = _bits_of(page)
     if page.sampleformat != 1 or bits > 16:
         kind = _SAMPLE_KINDS.get(page.sampleformat, "unsigned integer")
-        raise ImageError(f"{bits}-bit {kind} samples are not supported; 8 or 16 bits are")
+        raise ImageError(
+            f"{bits}-bit {kind} samples are not supported; convert them to 8 or 16 bits"
+        )
     if np.min(page.bitspersample) != bits:
         raise ImageError(f"samples of differing depths {page.bitspersample} are not supported")
     if page.photometric not in _COLOURS or page.imagedepth != 1:
         name = getattr(page.photometric, "name", repr(page.photometric))
         raise ImageError(
-            f"TIFF pixels of kind {name} with {bits} bits are not read; convert it to PNG"
+            f"TIFF pixels of kind {name} with {bits} bits are not supported; convert it to PNG"
         )
     if not _COLOURS[page.photometric] <= page.samplesperpixel <= _MOST_SAMPLES:
         raise ImageError(f"{page.samplesperpixel} samples per pixel are not supported")
@@ -175,7 +177,7 @@ def _check_supported(page: TiffPage) -> None:
     if page.photometric == PHOTOMETRIC.YCBCR and page.compression not in (
         COMPRESSION.OJPEG, COMPRESSION.JPEG
     ):  # fmt: skip
-        raise ImageError("YCbCr that is no JPEG is not read; convert it to PNG")
+        raise ImageError("YCbCr without JPEG compression is not supported; convert it to PNG")
     _check_whole(page)
 
 
@@ -203,5 +205,5 @@ def _through_colour_map(indices: np.ndarray, colour_map: np.ndarray) -> np.ndarr
     elif not np.any(colours % 256):  # another: multiplied by 256
         colours = (colours // 256).astype(np.uint8)
     if indices.max(initial=0) >= len(colours):
-        raise ImageError("the image is damaged: pixels of a colour that is not in its palette")
+        raise ImageError("the image is damaged: a pixel's colour is not in the palette")
     return colours[indices.astype(np.uint16, copy=False)]  # one-bit indices are booleans

@@ -24,7 +24,7 @@ def send_message(link: socket.socket, message: dict[str, Any]) -> None:
 
 
 def receive_message(link: socket.socket) -> dict[str, Any]:
-    """Receives what send_message sent, sequences as tuples.
+    """Receives a message of send_message, with tuples for sequences.
 
     Raises:
       EOFError: the other side is gone.
@@ -39,7 +39,7 @@ def send_bytes(link: socket.socket, content: bytes) -> None:
 
 
 def receive_bytes(link: socket.socket) -> bytearray:
-    """Receives what send_bytes sent.
+    """Receives bytes of send_bytes.
 
     Raises:
       EOFError: the other side is gone.
@@ -62,7 +62,7 @@ def send_picture(link: socket.socket, picture: Picture) -> None:
 
 
 def receive_picture(link: socket.socket, message: dict[str, Any]) -> Picture:
-    """Receives the samples behind a picture's message.
+    """Receives the samples after a picture's message.
 
     Raises:
       EOFError: the other side is gone.

@@ -89,7 +89,7 @@ def _set_limits(seconds: float, data_bytes: int) -> None:
 
 
 def _data_bytes() -> int:
-    """The bytes that RLIMIT_DATA counts of this process now; 0 where the system does not say."""
+    """The bytes that RLIMIT_DATA counts of this process now; 0 where the system gives none."""
     with suppress(OSError):
         return int(Path("/proc/self/statm").read_text().split()[5]) * resource.getpagesize()
     return 0

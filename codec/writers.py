@@ -1,4 +1,4 @@
-"""The table of writers: what each format can hold, and the function that writes it."""
+"""The table of writers: the abilities of each format, and the function that writes it."""
 
 import functools
 import io
@@ -46,7 +46,7 @@ Writer = Callable[[np.ndarray, Metadata, EncodeSettings], bytes]
 
 @dataclass(frozen=True)
 class Format:
-    """A format: what it can hold, and its writer.
+    """A format: its abilities and limits, and its writer.
 
     Attributes:
       name: for the owner.
@@ -74,7 +74,7 @@ def _per_metre(dpi: tuple[float, float]) -> tuple[int, int]:
 
 # PNG
 
-# zlib's strategies and libpng's filters: what OpenCV chooses for speed, and all filters.
+# zlib's strategies and libpng's filters: OpenCV's choice for speed, and all filters.
 _FILTERED, _RUN_LENGTHS = 1, 3
 _SUB_FILTER, _ALL_FILTERS = 0x10, 0xF8
 
@@ -199,7 +199,7 @@ def _tiff(samples: np.ndarray, metadata: Metadata, settings: EncodeSettings) -> 
 
 # BMP, PNM
 
-_PELS_PER_METRE = 38  # where they stand in a BMP file
+_PELS_PER_METRE = 38  # their place in a BMP file
 
 
 def _bmp(samples: np.ndarray, metadata: Metadata, settings: EncodeSettings) -> bytes:

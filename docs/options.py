@@ -1,4 +1,4 @@
-"""Prints the reference of the options, made of the command line's parser.
+"""Prints the reference of the options, generated from the command line's parser.
 
 .venv/bin/python docs/options.py > docs/options.md
 """

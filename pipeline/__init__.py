@@ -2,5 +2,5 @@
 
 import logging
 
-# Beam says so at every import where its extra for Google's services is not installed.
+# Beam logs this at every import where its extra for Google's services is not installed.
 logging.getLogger().addFilter(lambda record: "apitools not found" not in str(record.msg))

@@ -74,8 +74,8 @@ class Claim:
                 raise UsageError(
                     f"output: {self._store.root!r} is being written by run "
                     f"{holder.get('run_id')} on {holder.get('host')} (process "
-                    f"{holder.get('pid')}) since {holder.get('since')}; wait for its end, or if "
-                    "it is dead use --take_over"
+                    f"{holder.get('pid')}) since {holder.get('since')}; wait until it ends, or "
+                    "use --take_over if it is dead"
                 )
             self._remove(holder)
 
@@ -142,7 +142,7 @@ class Claim:
                 return None
             holder = self._read()
             if not self._is_ours(holder):
-                return (holder or {}).get("run_id", "somebody")
+                return (holder or {}).get("run_id", "(unknown)")
             self._store.write(CLAIM, to_json(self._held | {"renewed": time.time()}))
             return None
 

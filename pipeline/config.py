@@ -211,7 +211,7 @@ class JobConfig(BaseModel):
         "", "name of the run in OUTPUT", "UTC time and a random suffix"
     )
     skip_above: Annotated[str, BeforeValidator(_megapixels)] = _limit(
-        "", "skip images that are large enough: larger than this, such as 8MP", "none is skipped"
+        "", "skip images that are large enough: larger than this, such as 8MP", "no limit"
     )
     force: bool = _earlier(False, "restore every image, done or not", "unfinished images only")
     retry_failed: bool = _earlier(False, "restore only images that failed the last time", "no")
@@ -272,7 +272,7 @@ class JobConfig(BaseModel):
         for name in self.without:
             if self.mode == "evaluate" or name not in names:
                 yield (
-                    f"without: {shown(name)}: mode restore can do without {', '.join(names)}; "
+                    f"without: {shown(name)}: mode restore can leave out {', '.join(names)}; "
                     "mode evaluate needs all figures"
                 )
 
@@ -297,11 +297,11 @@ _CONTRADICTIONS: tuple[tuple[Callable[[JobConfig], Any], str], ...] = (
     (lambda c: c.input_root and not c.input_list,
      "input_root: applies to lists only; name one with input_list, or leave it out"),
     (lambda c: c.mode == "restore" and c.border == "shave",
-     "border: 'shave': exists for mode evaluate only; restore keeps all pixels"),
+     "border: 'shave': only for mode evaluate; restore keeps all pixels"),
     (lambda c: c.mode == "restore" and c.degrade != "shrink",
-     "degrade: exists for mode evaluate only; restore degrades nothing"),
+     "degrade: only for mode evaluate; restore degrades nothing"),
     (lambda c: c.mode == "evaluate" and c.fit,
-     "fit: exists for mode restore only; evaluate measures in full size"),
+     "fit: only for mode restore; evaluate measures at full size"),
     (lambda c: c.shards == "none" and c.figures_in == "shards",
      "figures_in: 'shards': no shards are written (shards: none)"),
     (lambda c: c.force and c.retry_failed,
@@ -347,7 +347,9 @@ def _read_yaml(path: str) -> dict[str, Any]:
     values = {}
     for key, value in content.items():
         if (name := key.replace("-", "_")) in values:
-            raise UsageError(f"{path}: key {shown(name)} is given twice, with a dash and with _")
+            raise UsageError(
+                f"{path}: key {shown(name)} is given twice, with dashes and with underscores"
+            )
         values[name] = value
     return values
 

@@ -7,7 +7,7 @@ from storage.errors import StoreError
 
 # Errors that end a run without being bugs, by name, because those of workers arrive as text.
 REMEDIES = {
-    "OutputFullError": "make room and run it again",
+    "OutputFullError": "free some space and run it again",
     "StoreError": "run it again",
     "DamagedReportError": "move it away and run it again: its images are restored again",
 }
@@ -25,7 +25,7 @@ class ExitCode:
 
 
 class UsageError(ValueError):
-    """The configuration cannot be run; nothing was touched. The message says why."""
+    """The configuration cannot be run; nothing was touched. The message gives the reason."""
 
     exit_code = ExitCode.USAGE
 

@@ -146,7 +146,7 @@ def _choose(config: JobConfig) -> Path:
         cards = list_weights(DIRECTORY).values()
         names = [card.name for card in cards if card.architecture.upscale == 1]
         raise UsageError(
-            "scale: 1: nothing is enlarged; name a model that does not enlarge with --model, "
+            "scale: 1: needs a model that does not enlarge; choose with --model "
             f"one of: {', '.join(names)}"
         ) from None
 

@@ -184,7 +184,7 @@ def _refuse_unknown(rest: list[str], parser: argparse.ArgumentParser) -> None:
         return
     word = unknown[0].partition("=")[0]
     if not word.startswith("-"):
-        raise UsageError(f"unexpected argument {unknown[0]!r}; globs go behind --input, in quotes")
+        raise UsageError(f"unexpected argument {unknown[0]!r}; put globs after --input, in quotes")
     found = nearest(word, own) or nearest(word, beams)
     hint = f"did you mean {found}?" if found else "see --help"
     raise UsageError(f"unknown option {word}; {hint}")

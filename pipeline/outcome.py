@@ -37,7 +37,7 @@ def report_summary(summary: dict[str, Any], job: Job, command: Command) -> None:
 
 
 def report_failure(error: Exception, job: Job, runner: str, verbose: bool) -> None:
-    """Prints in one line why a run failed and what would help; called while it is handled."""
+    """Prints in one line the reason of a failed run and the remedy; called in the handler."""
     if known := find_error(error, REMEDIES):
         name, message = known
         print(f"error: {printable(message)}; {REMEDIES[name]}", file=sys.stderr)
@@ -60,7 +60,7 @@ def _report_crash(job: Job, verbose: bool) -> None:
         print(text, file=sys.stderr)
     said = text.strip().splitlines()[-1]  # a worker's error is a traceback: its last line
     print(
-        f"error: the job crashed: {printable(said[:300])}; run it again to go on; traceback: "
+        f"error: the job crashed: {printable(said[:300])}; run it again to continue; traceback: "
         f"{printable(job.store.uri(path))}, or --verbose",
         file=sys.stderr,
     )

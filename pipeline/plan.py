@@ -30,7 +30,7 @@ _COUNTED = ("counts", "entries", "changes")
 
 
 def print_plan(job: Job) -> None:
-    """Prints what a run would do; the front of its graph runs on this machine."""
+    """Prints the plan of a run; the front of its graph runs on this machine."""
     runner = LocalRunner([])
     with Lifetime(runner.fatal_threads) as lifetime:
         path = os.path.join(lifetime.temporary, "plan.json")

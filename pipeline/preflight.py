@@ -56,7 +56,7 @@ def check_places(job: Job) -> Job:
             next(list_objects(config.output.rstrip("/") + "/"), None)
     if config.run_id and job.store.size(f"{job.run_directory}/manifest.json") is not None:
         raise UsageError(
-            f"run_id: {config.run_id!r} is a run in {config.output!r} already; name another, or "
+            f"run_id: {config.run_id!r} already exists in {config.output!r}; choose another, or "
             "leave it out"
         )
     warnings = (*job.warnings, *(f"{one}; {_EMPTY_HINT}" for one in empty))
@@ -154,7 +154,9 @@ def _check_writable(output: str) -> bool:
     """Checks a local output without a trace; returns whether names fold there."""
     for name in _DIRECTORIES:
         if os.path.islink(os.path.join(output, name)):
-            raise UsageError(f"output: {name!r} in {output!r} is a link; results must stay there")
+            raise UsageError(
+                f"output: {name!r} in {output!r} is a link; results must stay in OUTPUT"
+            )
     existing = os.path.abspath(output)
     while not os.path.lexists(existing):
         existing = os.path.dirname(existing)

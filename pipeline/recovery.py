@@ -9,7 +9,7 @@ from storage.store import OutputStore
 
 
 def recover(store: OutputStore) -> None:
-    """Ends runs that were killed: their rows join the report, their manifests say `interrupted`.
+    """Ends runs that were killed: their rows join the report, their state becomes `interrupted`.
 
     Only for the holder of the claim. If this is killed, the next run does it.
     """

@@ -1,4 +1,4 @@
-"""Version of this software, and of what its figures depend on."""
+"""Versions of this software and of the libraries behind its figures."""
 
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version

@@ -63,5 +63,5 @@ def refusal(path: str) -> str | None:
     """The reason to refuse a path of a compressed shard; None for all other paths."""
     ending, stem = ending_of(path), path.rpartition(".")[0]
     if ending in _SHORT or ending in _COMPRESSED and is_shard(stem):
-        return "compressed shards are not read: a tar of images gains nothing by it; unpack it"
+        return "compressed shards are not supported: images hardly compress further; unpack it"
     return None

@@ -109,7 +109,7 @@ def _sample(name: str, row: _Row) -> Sample:
             problem = "its path is not UTF-8"
         value = value["bytes"]
         if path and not value.is_valid:
-            problem = f"it has no bytes; it names the file {path}, which is not followed"
+            problem = f"it has no bytes, only the file name {path}, which is not followed"
     if not value.is_valid:
         return Sample(name, row, problem=problem or "the image is missing (null)")
     size = value.as_buffer().size
@@ -134,7 +134,7 @@ class ParquetWriter(ShardWriter):
         self._figures = None
         if figures:
             if FIGURES in schema.names:
-                raise ShardError(f"it has a column {FIGURES} already; see --figures_in")
+                raise ShardError(f"it already has a column {FIGURES}; see --figures_in")
             fields = [("failure", pa.string()), *((name, pa.float64()) for name in figures)]
             self._figures = pa.struct(fields)
             self._schema = schema.append(pa.field(FIGURES, self._figures))
@@ -223,8 +223,8 @@ def image_column(schema: pa.Schema, name: str = "") -> str:
             return name
         kind = f"is {schema.field(name).type}" if name in schema.names else "does not exist"
         raise ColumnError(
-            f"column {name} {kind}; images are binary, or a struct of bytes and path: "
-            f"{', '.join(fitting) or 'there is no such column'}"
+            f"column {name} {kind}; columns of images are binary, or structs of bytes and path: "
+            f"{', '.join(fitting) or 'there are none'}"
         )
     found = [one for one in _declared(schema) if one in fitting] or fitting
     if len(found) == 1:
@@ -234,7 +234,7 @@ def image_column(schema: pa.Schema, name: str = "") -> str:
             f"several columns may hold the images: {', '.join(found)}; name one with --image_column"
         )
     raise ColumnError(
-        "no column holds images, which are binary, or a struct of bytes and path; it has "
+        "no column holds images (binary, or a struct of bytes and path); its columns are "
         f"{', '.join(f'{field.name} ({field.type})' for field in schema)}"
     )
 

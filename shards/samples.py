@@ -18,7 +18,7 @@ Figures = Mapping[str, float | str | None]
 
 
 class ShardError(ImageError):
-    """A shard cannot be read, or not to its end; the message says why."""
+    """A shard cannot be read, or not to its end; the message gives the reason."""
 
 
 class ColumnError(ShardError):
@@ -27,10 +27,10 @@ class ColumnError(ShardError):
 
 @dataclass
 class Sample:
-    """An image with its captions, labels and other members, as it stands in a shard.
+    """An image with its captions, labels and other members, as it is in a shard.
 
     Attributes:
-      name: within the shard; the report's row has it behind the shard's name. None: not a sample,
+      name: within the shard; the report's row has it after the shard's name. None: not a sample,
         only copied.
       content: reads the image file's bytes.
       size: number of these bytes.
@@ -39,7 +39,7 @@ class Sample:
       offset: of the image in the shard, where it lies there as it is.
       problem: why the image cannot be restored, or None.
       carried: the whole sample, for the writer of the same format; None: a part of the shard that
-        cannot be read, as `problem` says.
+        cannot be read; `problem` gives the reason.
     """
 
     name: str | None
@@ -111,7 +111,7 @@ def new_ending(sample: Sample, content: bytes, output_format: str) -> str:
       output_format: `same` or a key of SUFFIXES_OF.
 
     Raises:
-      ImageError: the content is no image, and no name gives a format.
+      ImageError: the content is not an image, and no name gives a format.
     """
     ending = ending_of(sample.file_name)
     if ending not in READ_SUFFIXES:

@@ -1,6 +1,6 @@
 """Tars of samples, as WebDataset reads and writes them.
 
-Adjacent members with the same key are a sample; a key is a name up to the first dot behind its last
+Adjacent members with the same key are a sample; a key is a name up to the first dot after its last
 slash. All other members are copied byte for byte, with their headers.
 """
 
@@ -38,7 +38,7 @@ _LARGEST = 1 << 60
 _LONGEST_HEADER = 1 << 20
 # Larger samples wait for their image on disk.
 _new_spool = partial(tempfile.SpooledTemporaryFile, 1 << 20)
-_JOINED = "there are data behind its end; joined tars are not read"
+_JOINED = "data follows its end; concatenated tars are not supported"
 _ODD_KINDS = {
     tarfile.SYMTYPE: "a link",
     tarfile.LNKTYPE: "a link",
@@ -57,7 +57,7 @@ class _Member:
     Attributes:
       info: its header, as tarfile reads it.
       start: where the member begins in the spool, with all of its headers.
-      own: where its own headers begin, behind global ones.
+      own: where its own headers begin, after global ones.
       data: where its content begins.
       end: where it ends, padding included.
     """
@@ -128,9 +128,11 @@ class TarReader(ShardReader):
         if carried is not None and damage in ([], [_JOINED]):
             yield self._sample(key, carried)
             carried = None
-        for what in damage:
+        for cause in damage:
             within = "" if carried is None else f", within {key or carried.members[-1].info.name}"
-            yield Sample(self._unique(_DAMAGE), None, problem=f"the tar is damaged: {what}{within}")
+            yield Sample(
+                self._unique(_DAMAGE), None, problem=f"the tar is damaged: {cause}{within}"
+            )
 
     def _take(
         self, carried: _Carried, info: tarfile.TarInfo, header: bytes, size: int
@@ -150,9 +152,7 @@ class TarReader(ShardReader):
             return Sample(None, carried)
         if key is not None:
             is_new = self._add(f"key {key}")
-            problem = (
-                self._problem(key, carried) if is_new else "its key was used before in the tar"
-            )
+            problem = self._problem(key, carried) if is_new else "its key occurs earlier in the tar"
         if problem:
             return Sample(self._unique(key or first.name), carried, problem=problem)
         info = carried.image.info
@@ -186,9 +186,9 @@ class TarReader(ShardReader):
                 return problem
         names = Counter(info.name for info in infos)
         if twice := [name for name, number in names.items() if number > 1]:
-            return f"two members are called {twice[0]}"
+            return f"two members are named {twice[0]}"
         if f"{key}.{FIGURES}.json" in names:
-            return f"it has a member {key}.{FIGURES}.json already"
+            return f"it already has a member {key}.{FIGURES}.json"
         images = [m for m in carried.members if self._is_image(key, m.info.name)]
         listed = ", ".join(names)
         if not images:
@@ -275,7 +275,7 @@ def count_samples(file: BinaryIO, image: str = "") -> int:
 def _headers(file: BinaryIO, damage: list[str]) -> Iterator[tuple[tarfile.TarInfo, bytes, int]]:
     """Yields each member's header, the header's bytes, and the size of content and padding.
 
-    The file stands at the content then. The caller moves it behind the content before the next one.
+    The file is then at the content. The caller moves it past the content before the next one.
     """
     headers = _Headers(file)
     at = 0
@@ -304,7 +304,7 @@ def _headers(file: BinaryIO, damage: list[str]) -> Iterator[tuple[tarfile.TarInf
 def _end_problem(file: BinaryIO, seen: bytes, at: int) -> Iterator[str]:
     """Yields the problem of an archive's end, given the bytes of its last block."""
     if len(seen) < _BLOCK:
-        yield f"it is cut off at byte {at + len(seen):,}: there is no mark of its end"
+        yield f"it is cut off at byte {at + len(seen):,}: the end marker is missing"
     elif any(seen):
         yield f"a header at byte {at:,} is damaged"
     else:
@@ -337,13 +337,13 @@ def _is_meta(name: str) -> bool:
 def _hostile(info: tarfile.TarInfo) -> str | None:
     """The reason to refuse a member, or None."""
     if info.name.startswith("/") or ".." in info.name.split("/"):
-        return f"{info.name} names a place outside of the tar"
+        return f"{info.name} points outside the tar"
     if info.issparse():
         return f"{info.name} is a sparse file"
     if not info.isreg() and not info.isdir():
-        return f"{info.name} is {_ODD_KINDS.get(info.type, 'no file')}"
+        return f"{info.name} is {_ODD_KINDS.get(info.type, 'not a file')}"
     if info.isreg() and ending_of(info.name) in (".tar", ".tgz") or ".tar." in info.name:
-        return f"{info.name} is a tar within a tar, which is not read; unpack it"
+        return f"{info.name} is a tar within a tar, which is not supported; unpack it"
     return None
 
 

@@ -80,7 +80,7 @@ class Architecture(BaseModel):
         if filters != needed:
             raise ValueError(f"the last layer has {filters} filters; the output needs {needed}")
         if self.parameters > MAX_PARAMETERS:
-            raise ValueError(f"{self.parameters} parameters; at most {MAX_PARAMETERS} are taken")
+            raise ValueError(f"{self.parameters} parameters; at most {MAX_PARAMETERS} are allowed")
         return self
 
     @property

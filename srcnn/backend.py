@@ -1,4 +1,4 @@
-"""What Keras leaves to its backend: gradients, compilation, determinism, threads.
+"""The tasks that Keras leaves to its backend: gradients, compilation, determinism, threads.
 
 Keras takes the backend that KERAS_BACKEND names when it is first imported, TensorFlow by default.
 Importing this module imports both.
@@ -36,7 +36,7 @@ class _TensorFlow:
 
     def inference(self, model: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
         tf = self.library
-        # Without a fixed signature every new tile shape would be traced anew.
+        # Without a fixed signature every new tile shape would be traced again.
         signature = [tf.TensorSpec(model.inputs[0].shape, tf.float32)]
         function = tf.function(lambda x: model(x, training=False), input_signature=signature)
         return lambda batch: function(tf.constant(batch)).numpy()

@@ -131,7 +131,7 @@ def image_from_planes_matlab(planes: Sequence[np.ndarray], dtype: np.dtype) -> n
     """BGR image of Y, Cb, Cr planes (ycbcr2rgb); a single plane is a grayscale image.
 
     Args:
-      planes: (h, w) each: integer codes of their own type, or floats, codes divided by the peak.
+      planes: (h, w) each: integer codes of any type, or floats, codes divided by the peak.
       dtype: uint8 or uint16.
 
     Returns:

@@ -71,7 +71,7 @@ def main(arguments: list[str] | None = None) -> int:
         "--protocol",
         choices=get_args(ProtocolName),
         default="matlab",
-        help="whose interpolation and luma they were trained with",
+        help="convention for interpolation and luma they were trained with",
     )
     parser.add_argument("--name", help="file name without ending [SOURCE_xSCALE_KERNEL]")
     options = parser.parse_args(arguments)

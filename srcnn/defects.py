@@ -11,11 +11,11 @@ from srcnn.strips import strips
 
 _SIDE = 8
 _COSINES = scipy.fft.dct(np.eye(_SIDE, dtype=np.float32), axis=0, norm="ortho")
-# The sum of a coefficient's indices. Low ones say how much is drawn in a block, high ones how noisy
-# it is. Noise is independent in both, so choosing blocks by the former does not bias the latter.
+# The sum of a coefficient's indices. Low ones measure the drawing in a block, high ones its noise.
+# Noise is independent in both, so choosing blocks by the former does not bias the latter.
 _LARGEST_DRAWN, _LEAST_FINE = 7, 10
 _FINE_NUMBER = np.count_nonzero(np.add.outer(range(_SIDE), range(_SIDE)) >= _LEAST_FINE)
-# Blocks overlap in pictures that have fewer than so many without.
+# Blocks overlap in pictures that have fewer of them side by side.
 _MANY_BLOCKS = 8192
 # Clipping takes noise away: blocks with more pixels at black or white do not count.
 _CLIPPED = 3
@@ -111,7 +111,7 @@ def _add_squares(sums, line, cosine, step):
 def blockiness_of(image: np.ndarray) -> float | None:
     """How much larger steps of the luma are on a grid of 8 pixels than beside it; 0: no larger.
 
-    The grid is where steps are largest, for a picture may be cut from a JPEG. After Wang, Bovik,
+    The grid is where steps are largest: a picture may be cropped from a JPEG. After Wang, Bovik,
     Evans, "Blind measurement of blocking artifacts in images", ICIP 2000, in the spatial domain.
 
     Args:

@@ -196,7 +196,9 @@ def _noise(picture, values, generator, degradation):
 
 def _jpeg(picture, values, generator, degradation):
     if max(picture.shape) > _JPEG_SIDE:
-        raise DegradationError(f"JPEG holds no picture of more than {_JPEG_SIDE} pixels a side")
+        raise DegradationError(
+            f"JPEG cannot hold a picture of more than {_JPEG_SIDE} pixels a side"
+        )
     factor = peak_of(picture) // 255
     codes = cv2.convertScaleAbs(picture, alpha=1 / factor)
     sampling = getattr(cv2, f"IMWRITE_JPEG_SAMPLING_FACTOR_{values['subsampling']}")

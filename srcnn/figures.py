@@ -78,7 +78,7 @@ class Figure:
       needs_reference: measured in evaluate mode, of the degraded and the restored image; otherwise
         in restore mode, of the restored image.
       of_both: without a reference: measured of the enlarged input too.
-      guide: how to read its values, for a person; empty: not explained on pages.
+      guide: how to read its values, in words; empty: not explained on pages.
       unit: such as `dB`.
       digits: decimals shown of one image; means have two more.
       higher_is_better: whether the higher of two values is the better one.
@@ -176,7 +176,7 @@ class Column:
 
     @property
     def guide(self) -> str:
-        """How to read its values, for a person."""
+        """How to read its values, in words."""
         if self.which == "gain":
             return "how much better the restored image is than the degraded one; good: above 0."
         return self.figure.guide
@@ -234,7 +234,7 @@ FIGURES: dict[str, Figure] = {
             "psnr", "PSNR", "PSNR, dB; `opencv`: all channels, `matlab`: luma",
             lambda pair: metrics.psnr_of_mse(pair.mse), unit="dB", digits=2, has_gain=True,
             guide="the restored image against the original, pixel by pixel; good: 30 dB and more; "
-            "from 40 dB hardly anybody sees a difference.",
+            "from 40 dB differences are hardly visible.",
         ),
         Figure(
             "mse", "MSE", "squared error summed over channels, mean over pixels, 8-bit codes "

@@ -13,7 +13,7 @@ def read_regular(path: str | os.PathLike, limit: int) -> bytes:
 
     Raises:
       FileNotFoundError: there is no such file.
-      OSError: the file cannot be read; `strerror` says why.
+      OSError: the file cannot be read; `strerror` gives the reason.
     """
     try:
         mode = os.stat(path).st_mode

@@ -37,7 +37,7 @@ def check_signature(path: Path, content: bytes) -> None:
     """Refuses files of other kinds by their first bytes.
 
     Raises:
-      WeightsError: the content is not HDF5; the message says what it is.
+      WeightsError: the content is not HDF5; the message names its kind.
     """
     if not content.startswith(_SIGNATURE):
         kinds = [kind for magic, kind in _OTHERS.items() if content.startswith(magic)]

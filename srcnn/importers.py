@@ -24,7 +24,7 @@ _MAX_NAMES = 64
 
 
 def read_keras1(path: Path, content: bytes) -> Tensors:
-    """Reads what `model.save_weights` of Keras 1 wrote with TensorFlow's dimension ordering.
+    """Reads files of Keras 1 (`model.save_weights`), in TensorFlow's dimension ordering.
 
     Layout: the file's attribute `layer_names` lists the layers; each group's attribute
     `weight_names` lists its arrays, kernel (HWIO) before bias.
@@ -127,7 +127,7 @@ def _matlab_array(name: str, value: Any) -> np.ndarray:
     """The value of a variable, if it is an array of real numbers of bounded size."""
     # MATLAB stores whole numbers as integers. Cells, structures and texts are arrays too.
     if not isinstance(value, np.ndarray) or value.dtype.kind not in "iuf":
-        raise ValueError(f"{name!r} is no array of real numbers")
+        raise ValueError(f"{name!r} is not an array of real numbers")
     if value.size > MAX_PARAMETERS:
         raise ValueError(f"{name!r} has more than {MAX_PARAMETERS} values")
     return value

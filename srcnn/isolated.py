@@ -52,7 +52,7 @@ def parse_isolated(
             env=child_environment(),
         )
     except subprocess.TimeoutExpired:
-        raise WeightsError(f"{path}: damaged: not parsed after {_SECONDS} seconds") from None
+        raise WeightsError(f"{path}: damaged: parsing took more than {_SECONDS} seconds") from None
     if done.returncode == _REFUSED:
         raise WeightsError(done.stderr.decode())
     if done.returncode:

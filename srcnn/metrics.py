@@ -2,7 +2,7 @@
 
 All figures are on the 8-bit scale (peak 255): 16-bit samples are divided by 257 first, so that
 figures of both depths are comparable. Pictures are read in strips of rows, so that a 100-megapixel
-image needs no more than some 20 megabytes beside itself.
+image needs only some 20 megabytes more than itself.
 """
 
 import math

@@ -89,7 +89,7 @@ def load_model(
     """Loads shipped weights, or those of a file.
 
     Args:
-      model: the whole name of shipped weights, an architecture that scale, kernel and protocol
+      model: the full name of shipped weights, an architecture that scale, kernel and protocol
         complete, or the path of a `.weights.h5` file with its model card beside it.
       scale: of an architecture: 2, 3 or 4; 1 for networks that only clean.
       kernel: of an architecture: the interpolation to undo; None: see srcnn.weights.choose_weights.

@@ -11,7 +11,7 @@ from srcnn.files import read_regular
 
 _MAX_BYTES = 256 * 1024
 _MAX_DEPTH = 16
-# YAML's escapes can write what a file name, a terminal or UTF-8 cannot take.
+# YAML's escapes can make characters that a file name, a terminal or UTF-8 cannot take.
 _UNPRINTABLE = re.compile(r"[\0-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 _TEXT = "tag:yaml.org,2002:str"
 
@@ -43,7 +43,7 @@ def read_settings(
         raise SettingsError(
             f"{path}: not valid YAML: line {error.problem_mark.line + 1}: {error.problem:.200}"
         ) from None
-    except (yaml.YAMLError, ValueError) as error:  # bytes that are no text, an impossible date
+    except (yaml.YAMLError, ValueError) as error:  # bytes that are not text, an impossible date
         raise SettingsError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
     if content is None:
         return {}
@@ -68,9 +68,11 @@ class _PlainLoader(yaml.SafeLoader):
     def compose_node(self, parent: Any, index: Any) -> yaml.Node:
         event = self.peek_event()
         if event.anchor is not None:  # an alias has one too
-            self._refuse("anchors and aliases are not taken; write the value out", event)
+            self._refuse("anchors and aliases are not allowed; write the value out", event)
         if event.tag is not None:
-            self._refuse(f"tags such as {shown(event.tag)} are not taken; plain values only", event)
+            self._refuse(
+                f"tags such as {shown(event.tag)} are not allowed; plain values only", event
+            )
         if self.depth == _MAX_DEPTH:
             self._refuse(f"nested deeper than {_MAX_DEPTH} levels", event)
         self.depth += 1
@@ -81,7 +83,7 @@ class _PlainLoader(yaml.SafeLoader):
     def compose_scalar_node(self, anchor: Any) -> yaml.ScalarNode:
         node = super().compose_scalar_node(anchor)
         if found := _UNPRINTABLE.search(node.value):
-            self._refuse(f"the character {found[0]!r} is not taken", node)
+            self._refuse(f"the character {found[0]!r} is not allowed", node)
         return node
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
@@ -89,7 +91,7 @@ class _PlainLoader(yaml.SafeLoader):
         keys = set()
         for key, _ in node.value:
             if key.tag != _TEXT or not key.value.isprintable():
-                self._refuse(f"{shown(key.value)} is no key; keys are text", key)
+                self._refuse(f"{shown(key.value)} is not a key; keys are text", key)
             if key.value in keys:
                 self._refuse(f"key {shown(key.value)} is given twice", key)
             keys.add(key.value)

@@ -40,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("interrupted; the same command with --resume goes on", file=sys.stderr)
+        print("interrupted; continue with the same command and --resume", file=sys.stderr)
         return 130
     print(path)
     return 0
@@ -99,29 +99,29 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "config": {"type": Path, "required": True, "help": "YAML file"},
     "card": {
         "type": Path, "metavar": "FILE",
-        "help": "model card of weights to train again: its settings replace the configuration's",
+        "help": "model card of weights to retrain: its settings replace the configuration's",
     },
     "images": {"nargs": "+", "metavar": "GLOB", "help": "training images"},
-    "validation": {"nargs": "+", "metavar": "GLOB", "help": "images to measure on"},
+    "validation": {"nargs": "+", "metavar": "GLOB", "help": "validation images"},
     "evaluate": {
         "nargs": "*", "type": named_set, "metavar": "NAME=GLOB",
-        "help": "sets to measure once with the finished weights; none if nothing follows",
+        "help": "sets to measure once with the finished weights; no value: none",
     },
     "architecture": {"help": "srcnn-955, srcnn-915, ..."},
     "scale": {"type": int, "help": "enlargement to undo"},
     "kernel": {"help": "interpolation of the degradation"},
-    "protocol": {"help": "whose interpolation and luma: opencv or matlab"},
+    "protocol": {"help": "convention for interpolation and luma: opencv or matlab"},
     "degrade": {
         "nargs": "+", "metavar": "CHAIN",
         "help": "chains that degrade originals, such as 'blur=0..0.9 shrink jpeg=40..95'",
     },
-    "name": {"help": "of the finished weights"},
-    "steps": {"type": int, "help": "steps in all"},
-    "seed": {"type": int, "help": "of initial weights and crops"},
-    "learning_rate": {"type": float, "help": "at the first step"},
-    "gratings": {"type": float, "metavar": "SHARE", "help": "of the crops that get a grating"},
-    "warm_start": {"type": Path, "metavar": "FILE", "help": "weights to begin from"},
-    "output": {"type": Path, "metavar": "DIR", "help": "where everything is written"},
+    "name": {"help": "name of the finished weights"},
+    "steps": {"type": int, "help": "number of steps"},
+    "seed": {"type": int, "help": "seed of initial weights and crops"},
+    "learning_rate": {"type": float, "help": "highest learning rate"},
+    "gratings": {"type": float, "metavar": "SHARE", "help": "share of crops that get a grating"},
+    "warm_start": {"type": Path, "metavar": "FILE", "help": "weights to start from"},
+    "output": {"type": Path, "metavar": "DIR", "help": "directory for all results"},
     "resume": {"action": "store_true", "help": "continue from DIR's checkpoint"},
 }  # fmt: skip
 

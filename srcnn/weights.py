@@ -222,14 +222,14 @@ def choose_weights(
     Args:
       directory: of weights and cards.
       models: in order of preference: architectures (`srcnn-955`), completed by scale, kernel and
-        protocol, or whole names of weights files (`srcnn-955_x2_bilinear`).
+        protocol, or full names of weights files (`srcnn-955_x2_bilinear`).
       scale: the enlargement.
       kernel: None: the usual one.
       protocol: None: the usual one. Without kernel and protocol, weights that undo more than
-        shrinking fit whatever theirs are.
+        shrinking fit with any.
 
     Raises:
-      WeightsError: there are none; the message lists what exists.
+      WeightsError: there are none; the message lists those that exist.
     """
     shipped = list_weights(directory)
     is_open = kernel is None and protocol is None
@@ -249,7 +249,7 @@ def choose_weights(
 
 
 def _parse_card(content: bytes) -> Any:
-    """JSON, less what readers disagree on: equal keys, infinities and NaN, deep nesting."""
+    """JSON without equal keys, infinities, NaN and deep nesting, on which readers disagree."""
     card = json.loads(
         content.decode("utf-8"),
         object_pairs_hook=_without_duplicates,
@@ -279,7 +279,7 @@ def _whole(text: str) -> int:
 
 def _finite(text: str) -> float:
     if not math.isfinite(value := float(text)):
-        raise ValueError(f"{text:.80} is no finite number")
+        raise ValueError(f"{text:.80} is not a finite number")
     return value
 
 

@@ -12,7 +12,7 @@ _TRANSIENT = {
 
 
 class PathError(Exception):
-    """A path does not lead to a usable file; the message says to what it leads."""
+    """A path does not lead to a usable file; the message gives the reason."""
 
 
 class StoreError(Exception):

@@ -23,7 +23,7 @@ def find_objects(pattern: str) -> Iterator[Stored]:
         return
     head, rest = pattern[: wildcard.start()], pattern[wildcard.start() :]
     if "/" not in head.partition("://")[2]:
-        raise OSError(errno.EINVAL, "the name of a bucket cannot hold wildcards", pattern)
+        raise OSError(errno.EINVAL, "the name of a bucket cannot contain wildcards", pattern)
     for stored in list_objects(head, deep="/" in rest or rest == "**"):
         if matches(pattern, stored.uri):
             yield stored

@@ -29,7 +29,7 @@ _BATCH = 1_000
 
 
 class ListError(ValueError):
-    """A list cannot be used; the message says why and what would help."""
+    """A list cannot be used; the message gives the reason and the remedy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """An entry of a list; None where the list does not say.
+    """An entry of a list; None where the list does not give it.
 
     Attributes:
       uri: of the file; without one, the entry's place in the list.
@@ -88,7 +88,7 @@ def check_list(path: str) -> None:
     except pa.ArrowException as error:
         raise ListError(f"is not a Parquet file: {str(error).partition('.')[0]}") from None
     except PathError:
-        raise ListError("is a directory or no regular file; name a file of URIs") from None
+        raise ListError("is not a regular file; name a file of URIs") from None
 
 
 def parts_of(path: str) -> Iterator[Part]:
@@ -105,7 +105,7 @@ def read_list(path: str) -> Iterator[Listed]:
 def read_part(part: Part) -> Iterator[Listed]:
     """The entries of a part, with a bounded number in memory.
 
-    A damaged list ends with an entry that says so.
+    A damaged list ends with an entry that has a problem.
     """
     try:
         with open_file(part.path) as file:
@@ -116,7 +116,7 @@ def read_part(part: Part) -> Iterator[Listed]:
 
 def _check_text(file: BinaryIO) -> None:
     if b"\0" in file.read(_BATCH):
-        raise ListError("is not text; name lists *.csv or *.parquet, or write one URI a line")
+        raise ListError("is not text; lists are *.csv, *.parquet, or text with one URI per line")
 
 
 def _check_schema(file: BinaryIO) -> None:
@@ -265,7 +265,7 @@ def _seconds(value: str | float) -> float:
 def _checked(listed: Listed, place: str) -> Listed:
     names = (listed.uri, listed.relative_path or "")
     if any("\0" in name for name in names):
-        return Listed(place, problem=f"bad line: no name holds a zero byte: {names[0]}")
+        return Listed(place, problem=f"bad line: the name contains a zero byte: {names[0]}")
     return listed
 
 

@@ -50,7 +50,7 @@ _writers = _Writers()
 def end_writing(seconds: float = 5.0) -> None:
     """Stops all other threads of this process from writing local files.
 
-    For a process that is about to end: Beam's threads go on while it cleans up. Files that are
+    For a process that is about to end: Beam's threads continue while it cleans up. Files that are
     being written get some seconds to finish.
     """
     _writers.end(seconds)

@@ -183,9 +183,9 @@ def _locate(uri: str) -> tuple[Bucket, str]:
     scheme, _, rest = uri.partition("://")
     name, _, key = rest.partition("/")
     if scheme not in _STORES:
-        raise OSError(errno.EINVAL, f"there are stores of s3:// and gs://, not {scheme}://", uri)
+        raise OSError(errno.EINVAL, f"{scheme}:// is not supported; use s3:// or gs://", uri)
     if not name:
-        raise OSError(errno.EINVAL, "no bucket is named", uri)
+        raise OSError(errno.EINVAL, "the URI names no bucket", uri)
     return _open_bucket(scheme, name), key
 
 

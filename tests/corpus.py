@@ -20,8 +20,8 @@ SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 DPI = (300, 150)
 MAKER = "A maker"
 
-# EXIF orientation: how the stored samples are made from the upright ones (the inverse of what a
-# viewer does), by the standard's table.
+# EXIF orientation: how the stored samples are made from the upright ones (the inverse of a
+# viewer's transform), by the standard's table.
 STORED = {
     1: lambda shown: shown,
     2: lambda shown: shown[:, ::-1],
@@ -331,7 +331,7 @@ def broken() -> Iterator[tuple[str, bytes, str]]:
             yield f"cut-{share}.{ending}", content[: int(len(content) * share)], ""
     png = whole["png"]
     wrong = png.replace(b"IDAT", b"IDAX")
-    yield "no-pixels.png", wrong, "the image is damaged: no pixels where it says"
+    yield "no-pixels.png", wrong, "the image is damaged: no pixels at the stated place"
     middle = len(png) // 2
     yield "checksum.png", png[:middle] + bytes([png[middle] ^ 255]) + png[middle + 1 :], ""
     empty = struct.pack(">IIBBBBB", 0, 5, 8, 2, 0, 0, 0)
@@ -348,4 +348,4 @@ def broken() -> Iterator[tuple[str, bytes, str]]:
     yield "float.jxl", imagecodecs.jpegxl_encode(np.float32(colour) / 255), "floating-point"
     yield "nothing.heic", b"\0\0\0\x18ftypheic" + bytes(100), "header is damaged"
     for index, (name, content) in enumerate(REFUSED.items()):
-        yield f"refused-{index}", content, f"{name} is not read; convert it to PNG"
+        yield f"refused-{index}", content, f"{name} is not supported; convert it to PNG"

@@ -48,7 +48,7 @@ def tar_bytes(members: Members, form: int = tarfile.USTAR_FORMAT) -> bytes:
 
 
 def raw_tar(*parts: tuple[tarfile.TarInfo, bytes]) -> bytes:
-    """A tar of headers and what follows them."""
+    """A tar of headers, each with its content."""
     blocks = b"".join(
         info.tobuf(tarfile.GNU_FORMAT) + content + bytes(-len(content) % 512)
         for info, content in parts

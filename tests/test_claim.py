@@ -104,15 +104,15 @@ def test_damaged_claim_is_taken_over(tmp_path):
 
 def test_claim_is_renewed_and_its_loss_is_reported(tmp_path, monkeypatch):
     monkeypatch.setattr(claims, "_BEAT_SECONDS", 0.05)
-    lost, told = [], threading.Event()
-    with Claim(store(tmp_path, "first"), False, lambda why: (lost.append(why), told.set())):
+    lost, notified = [], threading.Event()
+    with Claim(store(tmp_path, "first"), False, lambda why: (lost.append(why), notified.set())):
         before = held(tmp_path)["renewed"]
         end = time.monotonic() + PATIENCE
         while held(tmp_path)["renewed"] == before and time.monotonic() < end:
             time.sleep(0.02)
         assert held(tmp_path)["renewed"] > before
         with Claim(store(tmp_path, "second"), True, nobody):
-            assert told.wait(PATIENCE)
+            assert notified.wait(PATIENCE)
             assert lost == ["the output was taken over by run second"]
             time.sleep(0.2)
             assert held(tmp_path)["run_id"] == "second"

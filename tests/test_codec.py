@@ -356,7 +356,7 @@ def test_first_of_several_pictures_is_read_with_a_note(file_format):
         frames[0], file_format, save_all=True, append_images=frames[1:], **options
     )
     picture = decode_image(content, LIMIT)
-    assert picture.notes == ("the file holds 3 pictures, only the first was taken",)
+    assert picture.notes == ("the file holds 3 pictures; only the first was used",)
     found = picture.pixels[..., ::-1]
     # A GIF has 256 colours: enough for 64 pixels.
     assert_same(found, np.asarray(frames[0]))
@@ -378,8 +378,8 @@ def test_photograph_is_read_from_a_camera_jpeg_with_previews():
         (b"a list of things to do\n" * 50, "not an image"),
         (b"\x89PNG\r\n\x1a\n", ""),
         (b"\xff\xd8\xff", ""),
-        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "SVG is not read"),
-        (pillow_file(Image.new("RGB", (5, 5)), "EPS"), "PostScript or EPS is not read"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "SVG is not supported"),
+        (pillow_file(Image.new("RGB", (5, 5)), "EPS"), "PostScript or EPS is not supported"),
         (pillow_file(Image.new("F", (5, 5)), "TIFF"), "32-bit floating-point samples"),
         (tiff_file(np.zeros((5, 5), np.int32)), "32-bit signed integer samples"),
     ],
@@ -468,7 +468,7 @@ def test_decoder_exceptions_become_image_errors(monkeypatch):
         raise TypeError("Missing\n dimensions \x1b")  # a message may hold parts of the file
 
     monkeypatch.setattr("PIL.PngImagePlugin.PngImageFile.load", stumble)
-    meaning = "it ends early, or holds values that cannot be (TypeError: Missing dimensions ?)"
+    meaning = "it ends early or holds impossible values (TypeError: Missing dimensions ?)"
     assert refusal(content) == f"the image is damaged: {meaning}"
 
 

@@ -31,7 +31,7 @@ NOT_RUN = {
     r"make (slow-)?test": "continuous integration runs it",
     r"make bench .*": "takes half an hour; tests/test_benchmarks_speed.py runs its parts",
     r".* -m srcnn\.train .* --card .*": "takes half an hour; tests/test_training.py runs its steps",
-    r".* -m benchmarks\.\w+( .*)?": "takes long; each says what it takes",
+    r".* -m benchmarks\.\w+( .*)?": "takes long; each states its cost",
     r".* --job_endpoint .*": "needs a cluster; see tests/test_remote.py and tests/cluster",
     r".* docs/options\.py .*": "tests/test_documents.py runs it",
     r"cp deploy/.*": "writes below /etc; tests/test_documents.py verifies the files",

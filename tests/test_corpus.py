@@ -143,15 +143,15 @@ def test_metadata_is_kept(rows, name):
 def test_notes_are_in_the_row_and_in_the_summary(restored):
     warned = {name: list(w) for name, w in restored.rows.warnings.items() if w is not None}
     for name in ("odd-pages.tif", "odd-frames.webp", "odd-frames.png"):
-        assert "the file holds 2 pictures, only the first was taken" in warned[f"good/{name}"]
+        assert "the file holds 2 pictures; only the first was used" in warned[f"good/{name}"]
     for name in ("odd-text-bomb.png", "odd-text-sum.png"):
         assert warned[f"good/{name}"] == [
-            "what stands beside the pixels is damaged and was left out"
+            "the file is damaged outside its pixels; its metadata was left out"
         ]
     for name in ("odd-cmyk.jpg", "odd-cmyk.tif"):
         assert any("CMYK" in note for note in warned[f"good/{name}"])
     assert warned["good/odd-png-named.jpg"] == [
-        "the file is a PNG; by its name it was written as JPEG"
+        "the file is a PNG; it was written as JPEG because of its name"
     ]
     counted = sum(warning["count"] for warning in restored.summary["warnings"])
     assert counted == sum(map(len, warned.values()))

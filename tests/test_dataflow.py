@@ -60,7 +60,7 @@ def test_workers_use_the_container_image_and_stage_no_files(submitted):
     staged = [a for e in environments for a in e.dependencies]
     (listed,) = (str(artifact.role_payload) for artifact in staged)
     assert "submission_environment_dependencies.txt" in listed, "which nobody installs"
-    # What the client would send of it.
+    # The request that the client would send.
     from apache_beam.runners.dataflow.internal import apiclient
 
     sent = apiclient.Environment([], job.options, "8", "gs://bucket/graph", graph).proto

@@ -93,7 +93,7 @@ def test_default_picture_of_an_animated_png_is_read():
     )
     picture = decode(content)
     assert_planes(picture, np.asarray(first))
-    assert picture.notes == ("the file holds 3 pictures, only the first was taken",)
+    assert picture.notes == ("the file holds 3 pictures; only the first was used",)
 
 
 def test_first_picture_of_an_animated_avif_is_read():
@@ -101,7 +101,7 @@ def test_first_picture_of_an_animated_avif_is_read():
     content = pillow_file(first, "AVIF", save_all=True, append_images=[second], quality=100)
     picture = decode(content)
     assert (picture.pixels[..., 2] > 240).all()
-    assert picture.notes == ("the file holds 2 pictures, only the first was taken",)
+    assert picture.notes == ("the file holds 2 pictures; only the first was used",)
 
 
 def test_single_picture_gives_no_note():
@@ -125,7 +125,7 @@ def test_tiff_previews_are_neither_read_nor_counted(dtype):
     assert_planes(decoded(), first)
     assert decoded().notes == ()
     assert_planes(decoded(second), first)
-    assert decoded(second).notes == ("the file holds 2 pictures, only the first was taken",)
+    assert decoded(second).notes == ("the file holds 2 pictures; only the first was used",)
 
 
 def tiff_directory(entries: dict[int, int], following: int = 0) -> bytes:
@@ -150,7 +150,7 @@ def test_counting_a_long_chain_of_tiff_pages_ends():
     begun = time.process_time()
     picture = decode(content)
     assert time.process_time() - begun < 10
-    assert picture.notes == ("the file holds at least 1000 pictures, only the first was taken",)
+    assert picture.notes == ("the file holds at least 1000 pictures; only the first was used",)
 
 
 def test_jpeg_quantisation_tables_are_kept():
@@ -252,7 +252,7 @@ def test_tiff_colour_maps_keep_their_depth(factor, dtype):
 )
 def test_unsupported_sample_types_are_refused_by_name(dtype, kind):
     message = refusal(tiff_file(np.zeros((5, 5), dtype)))
-    assert message == f"{kind} samples are not supported; 8 or 16 bits are"
+    assert message == f"{kind} samples are not supported; convert them to 8 or 16 bits"
 
 
 def test_missing_tiff_strips_are_an_error():
@@ -295,7 +295,7 @@ def test_avif_of_10_and_12_bits_is_exact(bits, channels):
 
 def test_jpeg_of_more_than_8_bits_is_refused_by_name():
     content = imagecodecs.jpeg8_encode(codes_of(12, (16, 20)), bitspersample=12)
-    assert refusal(content) == "a JPEG of 12 bits is not read; convert it to PNG"
+    assert refusal(content) == "12-bit JPEG is not supported; convert it to PNG"
 
 
 @pytest.mark.parametrize("white", [1, 15, 255, 1000, 65535])
@@ -468,7 +468,7 @@ def test_common_bmp_bit_fields_are_read(bits, masks, top_down):
 RARE_BMPS = {
     "header of 16 bytes": bmp_file((2, 2), 8, 0, bytes(8))[:14] + b"\x10" + bytes(50),
     "header of 66 bytes": bmp_file((2, 2), 8, 0, bytes(8), bytes(26)),
-    "4-bit run lengths": bmp_file((2, 2), 4, 2, b"\0\1", palette=bytes(64)),
+    "4-bit run-length encoding": bmp_file((2, 2), 4, 2, b"\0\1", palette=bytes(64)),
     "holds a JPEG": bmp_file((2, 2), 0, 4, b"\xff\xd8"),
     "holds a PNG": bmp_file((2, 2), 0, 5, b"\x89PNG"),
     "bit fields and alpha": bmp_file(
@@ -488,7 +488,7 @@ def test_rare_bmp_variants_are_refused_by_name(words):
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_unsupported_formats_are_refused_by_name_with_a_remedy(name):
-    assert refusal(REFUSED[name]) == f"{name} is not read; convert it to PNG"
+    assert refusal(REFUSED[name]) == f"{name} is not supported; convert it to PNG"
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -635,7 +635,7 @@ def test_metadata_decompression_bombs_are_left_out(kind, depth):
     assert time.process_time() - begun < 5
     assert picture.pixels.shape == (1, 1, 3)
     assert picture.metadata == Metadata()
-    assert picture.notes == ("what stands beside the pixels is damaged and was left out",)
+    assert picture.notes == ("the file is damaged outside its pixels; its metadata was left out",)
 
 
 def test_dropped_content_is_noted():
@@ -646,13 +646,11 @@ def test_dropped_content_is_noted():
     segment = b"\xff\xed" + struct.pack(">H", len(resources) + 2) + resources
     plain = pillow_file(picture, "JPEG")
     assert decode(plain).notes == ()
-    assert decode(plain[:2] + segment + plain[2:]).notes == (
-        "what Photoshop or IPTC says was left out",
-    )
+    assert decode(plain[:2] + segment + plain[2:]).notes == ("Photoshop or IPTC data was left out",)
     tiff = tiff_file(
         random_image((9, 8)), metadata=None, extratags=[(33922, "d", 6, (0.0,) * 6, True)]
     )
-    assert decode(tiff).notes == ("the place on a map (GeoTIFF) was left out",)
+    assert decode(tiff).notes == ("the map position (GeoTIFF) was left out",)
 
 
 # Damage.

@@ -2,6 +2,7 @@
 
 import argparse
 import ast
+import importlib.util
 import re
 import shutil
 import subprocess
@@ -181,10 +182,13 @@ def test_systemd_units_are_valid(tmp_path):
     assert checked.returncode == 0
 
 
+ROOMS = ("pipeline", "transforms", "shards", "storage", "codec", "srcnn")
+
+
 def messages_of_the_code() -> list[str]:
     """String literals in the code, with … for each inserted value."""
     texts = []
-    for room in ("pipeline", "transforms", "shards", "storage", "codec", "srcnn"):
+    for room in ROOMS:
         for path in (ROOT / room).rglob("*.py"):
             for node in ast.walk(ast.parse(path.read_text())):
                 if isinstance(node, ast.JoinedStr):
@@ -193,6 +197,20 @@ def messages_of_the_code() -> list[str]:
                 elif isinstance(node, ast.Constant) and isinstance(node.value, str):
                     texts.append(node.value)
     return texts
+
+
+def test_pages_and_messages_name_documents_and_commands_that_exist():
+    """The project has no public address to link to, so a run's pages name its documents."""
+    templates = "".join(
+        path.read_text() for path in (ROOT / "pipeline/reporting/templates").iterdir()
+    )
+    code = "".join(path.read_text() for room in ROOMS for path in (ROOT / room).rglob("*.py"))
+    documents = re.compile(r"\bdocs/[\w-]+\.\w+")
+    assert len(set(documents.findall(templates))) >= 4
+    for name in set(documents.findall(templates + code)):
+        assert (ROOT / name).exists(), name
+    for module in set(re.findall(r"python -m (\w+(?:\.\w+)*)", templates + code)):
+        assert importlib.util.find_spec(module), module
 
 
 def test_troubleshooting_page_quotes_real_messages():

@@ -48,7 +48,7 @@ def test_auto_chooses_the_fastest_engine_for_the_hardware(monkeypatch, there, gp
     assert choose_engine("auto") == chosen
 
 
-def test_auto_chooses_the_backend_that_keras_is_told_to_use(monkeypatch):
+def test_auto_chooses_the_backend_that_keras_is_set_to_use(monkeypatch):
     monkeypatch.setenv("KERAS_BACKEND", "jax")
     installed(monkeypatch, "tensorflow", "torch", "jax")
     assert choose_engine("auto") == "jax"
@@ -96,7 +96,7 @@ for architecture in networks:
 
 
 def with_backend(backend: str, *command: str) -> None:
-    """Runs Python in a process of its own, for Keras takes one backend per process."""
+    """Runs Python in a separate process, because Keras takes one backend per process."""
     pytest.importorskip(backend)
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT / "tests"), *sys.path])}
     environment.pop("KERAS_BACKEND", None)

@@ -73,9 +73,9 @@ LAUGHS = "a0: &a0 [lol, lol]\n" + "".join(
 )
 
 HOSTILE_YAML = {
-    "billion laughs": (LAUGHS, "line 1: anchors and aliases are not taken"),
+    "billion laughs": (LAUGHS, "line 1: anchors and aliases are not allowed"),
     "alias of itself": ("kernel: &a [*a]", "anchors and aliases"),
-    "merge key": ("<<: {kernel: area}", "'<<' is no key"),
+    "merge key": ("<<: {kernel: area}", "'<<' is not a key"),
     "python tag": ("!!python/object/apply:os.system [touch owned]", "tags such as"),
     "inner python tag": ("kernel: !!python/name:os.system", "line 1: tags such as"),
     "own tag": ("kernel: !secret x", "tags such as '!secret'"),
@@ -86,15 +86,15 @@ HOSTILE_YAML = {
     "deep question marks": ("? " * 100_000, "nested deeper than 16"),
     "key twice": ("kernel: bicubic\nkernel: area", "line 2: key 'kernel' is given twice"),
     "inner key twice": ("kernel: {a: 1, a: 2}", "key 'a' is given twice"),
-    "number as a key": ("1: 2", "'1' is no key"),
-    "truth as a key": ("on: 2", "'on' is no key"),
-    "list as a key": ("? [a]\n: 1", "is no key"),
-    "line break in a key": ('"a\\nb": 1', "is no key"),
+    "number as a key": ("1: 2", "'1' is not a key"),
+    "truth as a key": ("on: 2", "'on' is not a key"),
+    "list as a key": ("? [a]\n: 1", "is not a key"),
+    "line break in a key": ('"a\\nb": 1', "is not a key"),
     "two documents": ("kernel: area\n---\nkernel: area", "another document"),
     "zero byte": ("kernel: a\0", "not valid YAML"),
-    "escaped zero byte": ('kernel: "a\\0"', r"'\x00' is not taken"),
-    "escape to the terminal": ('kernel: "\\e[2J"', r"'\x1b' is not taken"),
-    "half a surrogate": ('kernel: "\\ud800"', r"'\ud800' is not taken"),
+    "escaped zero byte": ('kernel: "a\\0"', r"'\x00' is not allowed"),
+    "escape to the terminal": ('kernel: "\\e[2J"', r"'\x1b' is not allowed"),
+    "half a surrogate": ('kernel: "\\ud800"', r"'\ud800' is not allowed"),
     "binary": (bytes(range(256)), "not valid YAML"),
     "not UTF-8": (b"kernel: \xff", "not valid YAML"),
     "HDF5": (b"\x89HDF\r\n\x1a\n", "not valid YAML"),
@@ -224,9 +224,9 @@ def layers(*layers: dict) -> dict:
 HOSTILE_CARDS = {
     "key twice": (with_json(scale="4"), "key 'scale' is given twice"),
     "inner key twice": (with_json(x='{"a": 1, "a": 2}'), "key 'a' is given twice"),
-    "not a number": (with_changes(figures={"a": float("nan")}), "NaN is no finite number"),
-    "infinite": (with_changes(figures={"a": -float("inf")}), "-Infinity is no finite number"),
-    "overflowing": (with_json(x="1e999"), "1e999 is no finite number"),
+    "not a number": (with_changes(figures={"a": float("nan")}), "NaN is not a finite number"),
+    "infinite": (with_changes(figures={"a": -float("inf")}), "-Infinity is not a finite number"),
+    "overflowing": (with_json(x="1e999"), "1e999 is not a finite number"),
     "huge number": (with_json(x="9" * 5000), "too large a number"),
     "deep": (with_json(x="[" * 20 + "]" * 20), "nested deeper than 16"),
     "very deep": (with_json(x="[" * 100_000 + "]" * 100_000), "recursion"),
@@ -432,7 +432,9 @@ def crash(path: Path, content: bytes):
     os.abort()
 
 
-@pytest.mark.parametrize(("parse", "words"), [(sleep, "not parsed after 0.5"), (crash, "with -6")])
+@pytest.mark.parametrize(
+    ("parse", "words"), [(sleep, "parsing took more than 0.5"), (crash, "with -6")]
+)
 def test_hang_or_crash_of_the_parser_is_a_refusal(monkeypatch, parse, words):
     monkeypatch.setattr(isolated, "_SECONDS", 0.5 if parse is sleep else 300)
     assert words in refused(WeightsError, parse_isolated, parse, Path("a.h5"), b"")
@@ -596,10 +598,10 @@ HOSTILE_MATRICES = {
     "packed twice": (mat_file(packed(packed(matrix()))), NO_FILE),
     "packed rubbish": (mat_file(struct.pack("<II", 15, 8) + b"rubbish!"), NO_FILE),
     "packed and cut": (mat_file(packed(matrix())[:-9]), NO_FILE),
-    "objects": (matlab(weights_conv1=np.array([{"a": 1}, "b"], object)), "no array of real"),
-    "structure": (matlab(weights_conv1={"a": 1}), "no array of real"),
-    "sparse": (matlab(weights_conv1=scipy.sparse.eye_array(9, 3)), "no array of real"),
-    "complex": (matlab(weights_conv1=np.ones((9, 3)) * 1j), "no array of real"),
+    "objects": (matlab(weights_conv1=np.array([{"a": 1}, "b"], object)), "not an array of real"),
+    "structure": (matlab(weights_conv1={"a": 1}), "not an array of real"),
+    "sparse": (matlab(weights_conv1=scipy.sparse.eye_array(9, 3)), "not an array of real"),
+    "complex": (matlab(weights_conv1=np.ones((9, 3)) * 1j), "not an array of real"),
     "version 7.3": (b"MATLAB 7.3 MAT-file".ljust(124) + b"\0\2IM", "HDF reader"),
     "version 4, cut": (struct.pack("<5i", 0, 1, 1, 0, 2) + b"a\0" + bytes(200), NO_FILE),
     "pickle": (pickle.dumps({"weights_conv1": 1}), NO_FILE),

@@ -425,7 +425,7 @@ def test_full_disk_ends_the_run_and_the_next_completes_it(night, monkeypatch, tm
         job, _, _ = night()
     assert job.code == 1
     assert job.err.splitlines()[-1] == (
-        f"error: output: '{job.output}': No space left on device; make room and run it again"
+        f"error: output: '{job.output}': No space left on device; free some space and run it again"
     )
     assert '"state": "failed"' in (job.output / "runs/night-0/manifest.json").read_text()
     for path in (job.output / "images").rglob("*.png"):

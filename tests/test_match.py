@@ -75,7 +75,7 @@ def test_output_path_mirrors_the_source_with_a_writable_suffix(relative, output)
     ("relative", "output_format", "output"),
     [
         ("a/b.png", "png", "a/b.png"),
-        ("a/b.jpg", "png", "a/b.jpg.png"),  # beside a b.png of its own
+        ("a/b.jpg", "png", "a/b.jpg.png"),  # a/b.png may exist too
         ("a/b.JPEG", "jpeg", "a/b.JPEG"),
         ("a/b.png", "jpeg", "a/b.png.jpg"),
         ("b.gif", "webp", "b.gif.webp"),
@@ -317,7 +317,7 @@ def test_doubled_slashes_are_ignored(tree, pattern):
 
 
 def test_no_relative_path_leads_outside_the_output(tree):
-    with pytest.raises(ValueError, match="behind a wildcard"):
+    with pytest.raises(ValueError, match="follow a wildcard"):
         relative_paths("photos/*/../../other/*")
 
 

@@ -632,7 +632,7 @@ def test_png_text_bomb_is_dropped_and_its_pixels_kept():
     bomb = chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(2**21)))
     picture = decode_image(png_with(bomb, chunk(*AUTHOR)), 1)
     assert picture.metadata == Metadata()
-    assert picture.notes == ("what stands beside the pixels is damaged and was left out",)
+    assert picture.notes == ("the file is damaged outside its pixels; its metadata was left out",)
 
 
 def test_png_chunks_lost_in_other_formats_are_noted():

@@ -235,7 +235,7 @@ def test_busy_store_is_given_up_with_its_answer(s3, impatient):
     ("uri", "words"),
     [
         ("s3://no-such-bucket/x", "NoSuchBucket"),
-        ("az://bucket/x", "s3:// and gs://"),
+        ("az://bucket/x", "s3:// or gs://"),
         ("s3:///x", "no bucket"),
         ("s3://UPPER_case!/x", "bucket"),
     ],
@@ -402,7 +402,7 @@ def test_store_failure_ends_the_run_and_the_next_continues(s3, photos, run_job, 
     [
         (["--input", "s3://no-such-bucket/*.png"], "NoSuchBucket"),
         (["--input", "s3://buck*/a.png"], "wildcards"),
-        (["--input", "az://bucket/*.png"], "s3:// and gs://"),
+        (["--input", "az://bucket/*.png"], "s3:// or gs://"),
         (["--input", f"s3://{BUCKET}/in/"], "is a directory"),
         (["--input", f"s3://{BUCKET}"], "is a directory"),
         (["--input", f"s3://{BUCKET}/**"], "lies inside the input glob"),

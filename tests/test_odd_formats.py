@@ -74,7 +74,7 @@ def test_unsupported_jpeg_xl_files_are_refused_with_a_reason():
     whole = imagecodecs.jpegxl_encode(codes)
     assert "floating-point" in refusal(imagecodecs.jpegxl_encode(np.float32(codes) / 255))
     frames = imagecodecs.jpegxl_encode(np.stack([codes, codes]))
-    assert "with an animation, a preview or a second size is not read" in refusal(frames)
+    assert "with an animation, a preview or a second size is not supported" in refusal(frames)
     assert "damaged" in refusal(whole[:20])
     assert "truncated" in refusal(b"\xff\x0a\x00")
     for end in range(3, len(whole), 40):
@@ -104,7 +104,7 @@ def test_one_bit_palette_keeps_its_colours():
 def test_tiff_ycbcr_is_read_only_as_jpeg():
     image = Image.fromarray(random_image((16, 16, 3))).convert("YCbCr")
     assert decode(pillow_file(image, "TIFF", compression="jpeg")).pixels.shape == (16, 16, 3)
-    assert "YCbCr that is no JPEG is not read" in refusal(
+    assert "YCbCr without JPEG compression is not supported" in refusal(
         pillow_file(image, "TIFF", compression="tiff_lzw")
     )
 
@@ -172,7 +172,7 @@ def test_png_with_a_damaged_animation_gives_its_picture():
     )  # fmt: skip
     picture = decode(broken)
     np.testing.assert_array_equal(rgb(picture), pixels)
-    assert picture.notes == ("the file holds 3 pictures, only the first was taken",)
+    assert picture.notes == ("the file holds 3 pictures; only the first was used",)
 
 
 def test_fully_transparent_tga_alpha_is_ignored():

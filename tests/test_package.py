@@ -48,8 +48,8 @@ def test_source_distribution_contains_package_and_weights(built):
 def installed(built, tmp_path_factory) -> Path:
     """The bin directory of an environment with the project as an installed package.
 
-    The libraries are those of this environment, by a plain path: what it has of the project by a
-    link to the checkout is not followed.
+    The libraries are those of this environment, by a plain path: its link to the checkout is not
+    followed.
     """
     directory = tmp_path_factory.mktemp("package")
     environment = directory / "environment"

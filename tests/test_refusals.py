@@ -33,14 +33,14 @@ def test_job_server_options_are_passed_on():
         (["--scale", "two"], "scale: 'two'"),
         (["--strength", "1.1"], "strength: '1.1'"),
         (["--strength", "nan"], "strength: 'nan'"),
-        (["--fit", "100x100"], "fit: exists for mode restore only"),
+        (["--fit", "100x100"], "fit: only for mode restore"),
         (["--mode", "restore", "--fit", "3840"], "such as 3840x2160"),
         (["--mode", "restore", "--fit", "0x10"], "such as 3840x2160"),
         (["--skip_above", "8"], "must be a number of megapixels above 0, such as 8MP"),
         (["--skip_above", "0MP"], "must be a number of megapixels above 0, such as 8MP"),
         (["--skip_above=-1MP"], "must be a number of megapixels above 0, such as 8MP"),
-        (["--without", "niqe"], "without: 'niqe': mode restore can do without niqe"),
-        (["--mode", "restore", "--without", "ssim"], "without: 'ssim': mode restore can do"),
+        (["--without", "niqe"], "without: 'niqe': mode restore can leave out niqe"),
+        (["--mode", "restore", "--without", "ssim"], "without: 'ssim': mode restore can leave"),
         (["--kernel", "bicubc"], "did you mean 'bicubic'"),
         (["--protocol", "matlab", "--kernel", "area"], "protocol matlab has bilinear, bicubic"),
         (["--mode", "restor"], "did you mean 'restore'"),
@@ -186,7 +186,7 @@ def test_output_directory_that_links_elsewhere_is_refused(run_job, image, tmp_pa
 def test_dotdot_after_a_wildcard_is_refused(run_job, image, tmp_path):
     job = run_job("--input", f"{tmp_path}/*/../in/*.png")
     assert (job.code, job.output.exists()) == (2, False)
-    assert "'..' cannot stand behind a wildcard" in job.err
+    assert "'..' cannot follow a wildcard" in job.err
 
 
 def test_control_characters_in_refused_names_are_escaped(run_job, tmp_path):

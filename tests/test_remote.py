@@ -66,7 +66,7 @@ def test_failure_reason_is_the_most_informative_line(text, reason):
         (["--runner", "Nonsense"], "Unexpected pipeline runner: Nonsense"),
         (
             ["--runner", "PortableRunner", "--flink_master", "localhost:1"],
-            "flink_master: no Flink answers at 'localhost:1'",
+            "flink_master: Flink does not answer at 'localhost:1'",
         ),
     ],
 )

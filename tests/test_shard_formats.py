@@ -98,9 +98,9 @@ def test_tar_figures_are_a_member_of_their_sample():
 
 GOOD = (info_of("good.jpg", len(IMAGES[0])), IMAGES[0])
 HOSTILE = {
-    "above": ((info_of("../x.jpg", 1), b"x"), "outside of the tar"),
-    "no sample above": ((info_of("../x", 1), b"x"), "outside of the tar"),
-    "absolute": ((info_of("/etc/x.jpg", 1), b"x"), "outside of the tar"),
+    "above": ((info_of("../x.jpg", 1), b"x"), "points outside the tar"),
+    "no sample above": ((info_of("../x", 1), b"x"), "points outside the tar"),
+    "absolute": ((info_of("/etc/x.jpg", 1), b"x"), "points outside the tar"),
     "link": ((info_of("x.jpg", type=tarfile.SYMTYPE, linkname="/etc/passwd"), b""), "is a link"),
     "hard link": ((info_of("x.jpg", type=tarfile.LNKTYPE, linkname="good.jpg"), b""), "is a link"),
     "device": ((info_of("x.jpg", type=tarfile.CHRTYPE), b""), "is a device"),
@@ -132,12 +132,12 @@ def test_samples_with_duplicate_images_keys_or_names_are_refused():
     assert [one.name for one in samples[1:3]] == ["b.jpg", "c.jpg"]
     (several, again) = problems(samples).values()
     assert "--image_column" in several and "a.left.png" in several
-    assert "used before" in again
+    assert "occurs earlier" in again
     assert len({one.name for one in samples}) == 4
     chosen = read(content, "left.png")[0]
     assert (chosen.name, chosen.content()) == ("a.left.png", b"1")
     twice = tar_bytes([("a.jpg", b"1"), ("a.json", b"{}"), ("a.json", b"{}")])
-    assert "two members are called a.json" in problems(read(twice))["a"]
+    assert "two members are named a.json" in problems(read(twice))["a"]
 
 
 @quick
@@ -170,7 +170,7 @@ def test_damaged_tar_raises_only_shard_errors(data):
 def test_joined_tars_and_huge_headers_are_refused():
     one, two = tar_bytes(sample_of("a", b"x")), tar_bytes(sample_of("b", b"x"))
     (_, damage) = read(one + two)
-    assert "joined" in damage.problem
+    assert "concatenated" in damage.problem
     pax = info_of("p", 1 << 30, type=tarfile.XHDTYPE)
     (damage,) = read(pax.tobuf(tarfile.GNU_FORMAT) + bytes(5000))
     assert "longer than 1 MiB" in damage.problem

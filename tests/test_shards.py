@@ -235,7 +235,7 @@ def test_restored_image_never_takes_another_members_name(done):
         shards="../in2/z.tar", out="name",
     )  # fmt: skip
     assert job.code == 3
-    assert "would take the name of another member, z.png" in job.rows.error_message["z.tar!z.jpg"]
+    assert "would overwrite another member, z.png" in job.rows.error_message["z.tar!z.jpg"]
     assert read_tar(job.output / "shards/z.tar") == read_tar(source / "z.tar")
 
 
@@ -276,7 +276,7 @@ def write_bad(root: Path) -> dict[str, tuple[int, str]]:
     damaged[page.data_page_offset + page.total_compressed_size - 3] ^= 0xFF
     shards = {
         "cut.tar": (whole[: len(whole.rstrip(b"\0")) - 2000], 2, "cut off at byte"),
-        "above.tar": (raw_tar(*files, (info_of("../../../x.jpg", 2), b"xx")), 1, "outside of"),
+        "above.tar": (raw_tar(*files, (info_of("../../../x.jpg", 2), b"xx")), 1, "points outside"),
         "link.tar": (
             raw_tar(*files, (info_of("l.jpg", type=tarfile.SYMTYPE, linkname="/etc/x"), b"")),
             1, "is a link",
@@ -290,7 +290,7 @@ def write_bad(root: Path) -> dict[str, tuple[int, str]]:
         ),
         "nested.tar": (raw_tar(*files, (info_of("n.tar", 2), b"xx")), 1, "a tar within a tar"),
         "none.tar": (tar_bytes([*good, ("z.txt", b"x")]), 2, "it has no image"),
-        "twice.tar": (tar_bytes([*good, *sample_of("x", images[2])]), 2, "used before"),
+        "twice.tar": (tar_bytes([*good, *sample_of("x", images[2])]), 2, "occurs earlier"),
         "two.tar": (tar_bytes([*good, ("z.a.jpg", b"x"), ("z.b.png", b"x")]), 2, "several images"),
         "bad.tar": (tar_bytes([*good, *sample_of("z", b"no image")]), 2, "not an image"),
         "null.parquet": (parquet_bytes(table), 2, "the image is missing (null)"),
@@ -299,8 +299,8 @@ def write_bad(root: Path) -> dict[str, tuple[int, str]]:
         ),
         "page.parquet": (bytes(damaged), 6, "row group 2 is damaged from row 6 on"),
         "no.parquet": (b"no table", 0, "not a readable Parquet file"),
-        "empty.tar": (bytes(10240), 0, "no sample in it"),
-        "packed.tar.gz": (b"", 0, "compressed shards are not read"),
+        "empty.tar": (bytes(10240), 0, "it holds no samples"),
+        "packed.tar.gz": (b"", 0, "compressed shards are not supported"),
     }  # fmt: skip
     root.mkdir()
     (root / "aa.tar").write_bytes(tar_bytes(good))

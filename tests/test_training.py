@@ -145,7 +145,7 @@ def test_killed_and_resumed_training_gives_identical_weights(
     (output / ".checkpoint.npz.tmp").write_bytes(b"PK half")
 
     assert main([*command(folder, *chosen, "--output", output)[3:]]) == 2
-    assert "go on with --resume" in capsys.readouterr().err
+    assert "continue with --resume" in capsys.readouterr().err
     resumed = run(folder, *chosen, "--output", output, "--resume")
     assert resumed.returncode == 0, resumed.stderr
     assert "resumed after step" in resumed.stderr
@@ -198,7 +198,7 @@ def test_checkpoint_of_another_run_is_refused(folder, finished, capsys):
     assert main([*arguments, "--steps", str(STEPS + 1)]) == 2
     assert f"steps ({STEPS}, now {STEPS + 1})" in capsys.readouterr().err
     assert main([*arguments, "--images", f"{folder}/train/deep/[12].png"]) == 2
-    assert "another run; different: data (" in capsys.readouterr().err
+    assert "another run; differences: data (" in capsys.readouterr().err
 
 
 # --- initial weights ---
@@ -385,7 +385,7 @@ def test_network_on_luma_and_chroma_learns_both(folder, tmp_path):
 
 
 def test_gratings_and_chains_exclude_each_other(folder):
-    with pytest.raises(TrainingError, match="gratings are laid on luma that is shrunk"):
+    with pytest.raises(TrainingError, match="gratings need chains that only shrink"):
         read_config(folder, gratings=0.5, degrade=["shrink jpeg=50"])
 
 
@@ -413,7 +413,7 @@ def test_share_of_the_crops_is_recoloured(folder):
 
 
 def test_recolouring_needs_a_network_that_sees_colours(folder):
-    with pytest.raises(TrainingError, match="recolour changes colours; srcnn-915 sees the luma"):
+    with pytest.raises(TrainingError, match="network on colours; srcnn-915 processes luma only"):
         read_config(folder, architecture="srcnn-915", recolour=0.5)
 
 
@@ -648,10 +648,10 @@ def test_soap_equals_adam_in_the_eigenbasis():
         ({"protocol": "matlab", "kernel": "lanczos"}, "no kernel 'lanczos'"),
         ({"protocol": "pillow"}, "protocol: "),
         ({"architecture": "resnet"}, "there are: srcnn-915"),
-        ({"crop": 12}, "crop 12 leaves nothing"),
+        ({"crop": 12}, "crop 12 is too small"),
         ({"ema_decay": 1.0}, "ema_decay: "),
         ({"copies": [1.5]}, "copies.0: "),
-        ({"validate_every": 15}, "no multiple of checkpoint_every 10"),
+        ({"validate_every": 15}, "not a multiple of checkpoint_every 10"),
         ({"images": []}, "images: "),
         ({"images": "photos/*"}, "images: "),
     ],
@@ -708,8 +708,8 @@ def test_warm_start_loads_the_given_weights(folder, finished):
     inputs = load_inputs(read_config(folder, warm_start=weights_of(finished), scale=3))
     weights = load_weights(weights_of(finished))
     assert inputs.warm_start == {"name": weights.card.name, "sha256": weights.card.sha256}
-    told = {k: v for k, v in weights.card.training.items() if k != "earlier"}
-    assert inputs.earlier == [told]
+    own = {k: v for k, v in weights.card.training.items() if k != "earlier"}
+    assert inputs.earlier == [own]
     for mine, theirs in zip(inputs.start, weights.tensors, strict=True):
         assert all(map(np.array_equal, mine, theirs))
     with pytest.raises(TrainingError, match="srcnn-955 cannot begin"):

@@ -1,8 +1,8 @@
-"""Pairs that cross a shuffle by the thousand, and are grouped by key behind it.
+"""Pairs that cross a shuffle by the thousand, and are grouped by key after it.
 
-An element of a shuffle costs a runner far more than the few bytes that tell one row from the next.
-So pairs are dealt into buckets by their key, and what goes into one bucket travels as compressed
-blocks: a million rows are some tens of megabytes, and a worker unpacks a bucket at a time.
+An element of a shuffle costs a runner far more than the few bytes of a row. So pairs are dealt into
+buckets by their key, and the pairs of one bucket travel as compressed blocks:
+a million rows are some tens of megabytes, and a worker unpacks a bucket at a time.
 """
 
 import pickle
@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any
 
-# Of a hundred million keys a bucket has 400,000, which still fit a worker; of one run's few images
-# each has one or none, which costs no more than an element each did.
+# Of a hundred million keys a bucket has 400,000, which still fit a worker; of a few images each has
+# one or none, which costs no more than single elements.
 _BUCKETS = 256
 _GATHERED = 20_000
 

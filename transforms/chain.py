@@ -40,7 +40,7 @@ class Chain:
           sample: the image with its properties.
 
         Returns:
-          What takes its place, or None, and its row.
+          The image that replaces it, or None, and its row.
         """
         started, stage = time.perf_counter(), self.read.stage
         try:
@@ -50,7 +50,7 @@ class Chain:
             content = sample.content()
             ending = new_ending(sample, content, self.output_format)
             if (name := with_ending(sample.file_name, ending)) in sample.others:
-                raise ImageError(f"would take the name of another member, {name}")
+                raise ImageError(f"would overwrite another member, {name}")
             record = apply_persistently(partial(self._decode, content), ref)
             for one in self.middle:
                 stage = one.stage

@@ -9,7 +9,7 @@ from transforms.stage import ImageStage
 
 
 def crop_to_luma(record: ImageRecord, restoration: Restoration) -> ImageRecord:
-    """Crops as Restoration.crop says, and sets the network's input plane.
+    """Crops as Restoration.crop does, and sets the network's input plane.
 
     Raises:
       ImageError: nothing of the image would be left to write or to measure after shaving.
@@ -21,7 +21,7 @@ def crop_to_luma(record: ImageRecord, restoration: Restoration) -> ImageRecord:
     if 0 in restoration.restored_shape(luma):
         height, width = (side * restoration.architecture.upscale for side in luma.shape[:2])
         raise ImageError(
-            f"of {width} x {height} pixels nothing is left "
+            f"nothing is left of {width} x {height} pixels "
             f"after shaving {restoration.output_shave} on each side"
         )
     return replace(

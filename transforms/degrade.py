@@ -1,4 +1,4 @@
-"""Evaluate mode: makes of each image the small picture that is to be restored."""
+"""Evaluate mode: degrades each image to the small picture that is restored."""
 
 from dataclasses import dataclass, replace
 
@@ -21,7 +21,7 @@ def degrade_image(record: ImageRecord, restoration: Restoration) -> ImageRecord:
     """
     height, width = record.original.shape[:2]
     if min(height, width) < restoration.scale:
-        raise ImageError(f"{width} x {height} pixels cannot be shrunk by {restoration.scale}")
+        raise ImageError(f"{width} x {height} pixels cannot be downscaled by {restoration.scale}")
     original = restoration.ground_truth(record.original)
     height, width = original.shape[:2]
     alpha = None if record.alpha is None else record.alpha[:height, :width]

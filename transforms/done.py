@@ -15,7 +15,7 @@ from storage.globs import matches
 from storage.store import OutputStore, is_gone
 from transforms.records import ImageRef, ReportRow, as_unicode, report_schema, result_path
 
-# What says how a shard ended, and what its rows are to say again when it is skipped.
+# Columns about the end of a shard, which its rows repeat when it is skipped.
 SHARD_COLUMNS = (
     "shard", "shard_bytes", "shard_images", "shard_output_bytes", "change", "stage",
     "error_type", "error_message",
@@ -66,13 +66,13 @@ class PastRow:
 
 
 # Bytes of the results at a place of the output, by path below images/, as one listing of the store
-# had them; None: each is looked at, which costs nothing on a local file system.
+# had them; None: each is checked, which costs nothing on a local file system.
 Sizes = Mapping[str, int] | None
 
 
 @dataclass(frozen=True)
 class Policy:
-    """What of an earlier run's work is done again.
+    """The rules by which an earlier run's work is repeated.
 
     Attributes:
       store: OUTPUT.
@@ -80,7 +80,7 @@ class Policy:
       shard_fingerprint: the same of shards.
       take: `needed`: images that are not done; `all`: every image; `failed`: the last failures.
       prune: whether outputs whose source is gone are removed.
-      covers: globs of the sources that this run is about: of those a missing one is gone.
+      covers: globs of the sources that this run covers: of these a missing one is gone.
       dry: decide only, and touch nothing.
     """
 
@@ -130,7 +130,7 @@ def read_past(path: str, policy: Policy) -> Iterator[PastRow]:
 
 
 def change_of(ref: ImageRef, past: Iterable[PastRow], output_bytes: int | None) -> str:
-    """Why an image is to be restored, or `unchanged`: then `last_written` holds.
+    """The reason to restore an image, or `unchanged`: then `last_written` holds.
 
     Args:
       ref: the source.
@@ -183,7 +183,7 @@ def reason_of(change: str, failed: bool, policy: Policy) -> str | None:
     Args:
       change: see change_of.
       failed: whether it failed the last time.
-      policy: decides what is repeated.
+      policy: decides which work is repeated.
     """
     if policy.take == "failed":
         return "failed before" if failed else None
@@ -193,13 +193,13 @@ def reason_of(change: str, failed: bool, policy: Policy) -> str | None:
 
 
 def vanished(past: Iterable[PastRow], policy: Policy, sizes: Sizes = None) -> Iterator[ReportRow]:
-    """The row of an output whose source is gone, if that is so; removes it where that is asked for.
+    """Yields the row of an output if its source is gone; removes the output if the policy prunes.
 
-    Only sources that the inputs cover; one that cannot be looked at is not taken for gone.
+    Only for sources that the inputs cover; an inaccessible one does not count as gone.
 
     Args:
       past: rows of a place in the output for which no source was found.
-      policy: decides what is done.
+      policy: decides whether it is removed.
       sizes: see Sizes.
     """
     written = last_written(past)

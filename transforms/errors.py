@@ -1,4 +1,4 @@
-"""What may go wrong with one image without being anybody's programming error."""
+"""Errors of one image that are not programming errors."""
 
 from codec.errors import ImageError
 from storage.errors import PathError

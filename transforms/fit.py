@@ -1,4 +1,4 @@
-"""Brings results to the size that was asked for."""
+"""Fits results into the requested size."""
 
 from dataclasses import dataclass, replace
 

@@ -1,4 +1,4 @@
-"""What the entries of lists mean: references, each with a place of its own in the output."""
+"""The entries of lists as references, each with its own place in the output."""
 
 import glob
 import os
@@ -17,7 +17,7 @@ from transforms.errors import EXPECTED_ERRORS
 from transforms.records import ImageRef, ReportRow, ShardRef, as_unicode
 from transforms.stage import failed_row
 
-# Rows are of what is refused.
+# A row stands for a refused input.
 Found = ImageRef | ReportRow
 
 
@@ -45,7 +45,7 @@ def output_path_of(relative_path: str, output_format: str = "same") -> str:
 def reference(
     uri: str, relative_path: str, size: int, modified: float, order: int, output_format: str
 ) -> ImageRef:
-    """The reference of an image or of a shard, as its path says; see ImageRef."""
+    """The reference of an image or of a shard, by its path; see ImageRef."""
     output_path = output_path_of(relative_path, output_format)
     kind = ShardRef if is_shard(output_path) else ImageRef
     return kind(uri, relative_path, output_path, size, modified, order)
@@ -59,7 +59,7 @@ def checked(ref: ImageRef) -> Found:
 
 @dataclass(frozen=True)
 class ListRules:
-    """What the entries of a list mean.
+    """The rules for the entries of a list.
 
     Attributes:
       root: base of relative paths, a directory or URI; empty: the bucket, or `/`.
@@ -82,15 +82,15 @@ class ListRules:
         relative = is_local(uri) and not os.path.isabs(uri)
         if relative and self.directory not in ("", os.getcwd()):
             raise ImageError(
-                f"is relative to {as_unicode(self.directory)}, and the worker's directory is "
-                "another: list it in full, where all workers see it"
+                f"is relative to {as_unicode(self.directory)}, but the worker runs in another "
+                "directory; list an absolute path that all workers can see"
             )
 
     def relative_path(self, listed: Listed) -> str:
-        """Where the result of an entry goes, below OUTPUT/images but for its ending.
+        """The path of an entry's result below OUTPUT/images, except for its ending.
 
         Raises:
-          ImageError: nowhere; the message says why.
+          ImageError: there is no such place; the message gives the reason.
         """
         uri, root = listed.uri, self.root.rstrip("/") + "/"
         if listed.relative_path is not None:
@@ -100,7 +100,7 @@ class ListRules:
                 # abspath gives `/` no further slash.
                 uri, root = os.path.abspath(uri), os.path.abspath(root).rstrip("/") + "/"
             if not uri.startswith(root):
-                raise ImageError(f"does not lie below {self.root} (--input_root)")
+                raise ImageError(f"is not below {self.root} (--input_root)")
             path = uri[len(root) :]
         elif is_local(uri):
             path = posixpath.normpath(uri).lstrip("/")
@@ -108,14 +108,14 @@ class ListRules:
             path = uri.partition("://")[2].partition("/")[2]
         if not path or path.startswith("/") or ".." in path.split("/") or path.endswith("/"):
             raise ImageError(
-                f"would write outside of the output, or no file: {as_unicode(path)!r}; "
+                f"would lie outside the output, or has no file name: {as_unicode(path)!r}; "
                 "give a relative_path, or --input_root"
             )
         return posixpath.normpath(path)
 
 
 def covered(inputs: tuple[str, ...], root: str) -> tuple[str, ...]:
-    """Globs of the sources that a run is about: its own, and whatever lies below a root of lists.
+    """Globs of the sources that a run covers: its inputs, and everything below the root of lists.
 
     A list without a root says nothing about files that it leaves out.
     """
@@ -128,7 +128,7 @@ def covered(inputs: tuple[str, ...], root: str) -> tuple[str, ...]:
 def refer(entries: Iterable[Listed], order: int, rules: ListRules) -> Iterator[Found]:
     """References of the entries of a list.
 
-    A file is looked at only where its entry lacks the size or the time of modification.
+    A file is accessed only where its entry lacks the size or the time of modification.
 
     Args:
       entries: of a list.

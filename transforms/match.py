@@ -1,4 +1,4 @@
-"""Finds the images: globs and lists to references, each with a place of its own in the output."""
+"""Finds the images: globs and lists to references, each with its own place in the output."""
 
 import os
 import posixpath
@@ -41,7 +41,7 @@ def expand_glob(
 ) -> Iterator[Found]:
     """Lists a glob's matches, in no particular order.
 
-    Directories are listed too, so that the report can name them, but for those that a final `**`
+    Directories are listed too, so that the report can name them, except those that a final `**`
     matches.
 
     Args:
@@ -55,10 +55,10 @@ def expand_glob(
       cannot be read.
 
     Raises:
-      ValueError: `..` stands behind a wildcard, so that results would lie outside of the output.
+      ValueError: `..` follows a wildcard, so that results would lie outside the output.
     """
     if ".." in pattern[len(fixed_prefix(pattern)) :].split("/"):
-        raise ValueError("'..' cannot stand behind a wildcard")
+        raise ValueError("'..' cannot follow a wildcard")
     if is_local(pattern):
         pattern = re.sub("/{2,}", "/", pattern)  # as glob does; the prefix must be of one length
     prefix = fixed_prefix(pattern)
@@ -73,20 +73,22 @@ def expand_glob(
             if {"", ".", ".."}.isdisjoint(found.uri[len(prefix) :].split("/")):
                 yield checked(ref)
             else:
-                yield _refused(ref, "a key with an empty, '.' or '..' part is no path of a result")
+                yield _refused(
+                    ref, "a key with an empty, '.' or '..' part cannot be the path of a result"
+                )
         return
     for path, error in walk(pattern, output if output and is_local(output) else None):
         path = path.rstrip("/")
         try:
             status = os.stat(path)
             ref = ref_of(path, status.st_size, status.st_mtime)
-        except OSError:  # a dangling link, say: reading it will name the reason
+        except OSError:  # such as a dangling link: reading it will give the reason
             ref = ref_of(path, 0, 0.0)
         yield failed_row(ref, "match", error) if error else checked(ref)
 
 
 def claim_key(output_path: str, names_fold: bool) -> str:
-    """What output paths have in common that mean the same file.
+    """The key that output paths share if they mean the same file.
 
     Args:
       output_path: below OUTPUT/images.
@@ -134,7 +136,7 @@ def settle(
       sizes: see Sizes.
 
     Yields:
-      The reference that is to be restored; rows of the others.
+      The reference to restore; rows of the others.
     """
     found, past = list(found), list(past)
     for one in claim_output(one for one in found if isinstance(one, ImageRef)):
@@ -155,7 +157,7 @@ class Settle(beam.DoFn):
     its workers in turn gives each as much to do, and all end together.
 
     Args:
-      policy: decides what is repeated.
+      policy: decides which work is repeated.
       names_fold: see claim_key.
       listing: whether the sizes of results were listed.
       on_match: called for each image of a shard that ends here, or None.
@@ -251,7 +253,7 @@ class _Blocks:
         return self._place(path)
 
     def _place(self, output_path: str) -> bytes:
-        # Escaped, as the report has it; Settle distinguishes what that makes equal.
+        # Escaped, as the report has it; Settle distinguishes names that become equal.
         return as_unicode(claim_key(output_path, self.names_fold)).encode()
 
 
@@ -259,9 +261,9 @@ class _Blocks:
 class MatchImages(beam.PTransform):
     """Globs and lists to references; expands to (references, rows of inputs that end here).
 
-    Grouping by place in the output finds clashes and what is done; neither what was found nor what
-    earlier runs did is ever in one memory, but for blocks of it (see transforms.blocks). The
-    references that are left are spread over the workers.
+    Grouping by place in the output finds clashes and finished results; inputs and earlier rows are
+    never in one memory as a whole, only blocks of them (see transforms.blocks). The remaining
+    references are spread over the workers.
 
     Attributes:
       inputs: globs of images.
@@ -287,7 +289,7 @@ class MatchImages(beam.PTransform):
         # Nothing was done before: nothing needs to be looked up.
         listing = bool(self.past) and not is_local(self.policy.store.root)
         sides = {
-            # Globs and parts of lists are spread, for one may name millions.
+            # Globs and parts of lists are spread: one may name millions.
             "globbed": pbegin
             | "Globs" >> beam.Create(_numbered(self.inputs))
             | "SpreadGlobs" >> beam.Reshuffle()

@@ -20,7 +20,7 @@ def measure_evaluated(record: ImageRecord, restoration: Restoration) -> figures.
     height, width = record.original.shape[:2]
     if min(height, width) <= 2 * restoration.further_shave:
         raise ImageError(
-            f"of {width} x {height} pixels nothing is left to measure "
+            f"nothing is left to measure of {width} x {height} pixels "
             f"after shaving {restoration.further_shave} on each side"
         )
     return figures.measure_evaluated(

@@ -18,12 +18,12 @@ _BYTES_BESIDE = 64 << 20
 def read_image(
     ref: ImageRef, max_megapixels: float, max_seconds: float, skip_above: float | None = None
 ) -> ImageRecord:
-    """Reads and decodes one source, with colours that nobody sees replaced (see fill_hidden).
+    """Reads and decodes one source, with invisible colours replaced (see fill_hidden).
 
     Raises:
       ImageSkippedError: the source has more than `skip_above` megapixels.
-      ImageError: see decode_isolated; or the source is larger than an image of so many megapixels
-        can be.
+      ImageError: see decode_isolated; or the file is too large for an image of
+        `max_megapixels`.
       PathError: the source is a directory or no regular file.
       OSError: the source cannot be read.
     """
@@ -58,10 +58,10 @@ def decode_source(
 
 
 def check_size(size: int, max_megapixels: float) -> None:
-    """Refuses a source that is not worth reading.
+    """Refuses a source that is too large to be read.
 
     Raises:
-      ImageError: so many bytes are more than an image of so many megapixels can have.
+      ImageError: an image of `max_megapixels` cannot have that many bytes.
     """
     if size > max_megapixels * 1e6 * _BYTES_PER_PIXEL + _BYTES_BESIDE:
         raise ImageError(

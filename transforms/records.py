@@ -1,4 +1,4 @@
-"""What travels between the stages: a reference, an image on its way, a row of the report."""
+"""The elements between the stages: a reference, an image on its way, a row of the report."""
 
 import pickle
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ class ImageRef:
       size: bytes, as listed.
       modified: time of last modification, seconds since 1970, 0 where unknown.
       order: position of the glob or list among the inputs.
-      change: why it is to be restored; see transforms.done.
+      change: the reason to restore it; see transforms.done.
     """
 
     uri: str
@@ -72,7 +72,7 @@ class ImageRecord:
       metadata: of the source; in restore mode adapted to the output's size.
       jpeg_tables: quantisation tables of a JPEG source, else ().
       notes: losses and decisions so far, in words.
-      small: the small picture, until the network's input was made of it; see srcnn.restoration.
+      small: the small picture, until the network's input is set; see srcnn.restoration.
       interpolated: the small picture at the result's size; see srcnn.restoration.
       drawn: the degradation with the image's drawn values (evaluate mode).
       luma: the network's input: luma, (h, w), or luma and chroma, (h, w, 3).
@@ -148,10 +148,10 @@ _real = partial(column, pa.float64())
 RUN_ID = pa.dictionary(pa.int32(), pa.string())
 
 
-# What stands in `change` of an image that is larger than `--skip_above`.
+# The value of `change` for an image that is larger than `--skip_above`.
 LARGE_ENOUGH = "large enough"
 
-# Statuses of rows that stand for no matched image.
+# Statuses of rows without a matched image.
 BESIDE_MATCHED = ("vanished", "pruned")
 
 
@@ -240,7 +240,7 @@ class ReportRow:
         return self.figures.get(name) if self.figures else None
 
     def value(self, name: str) -> Any:
-        """What stands in a column of the report."""
+        """The value in a column of the report."""
         derived = (self.drawn or {}) | (self.figures or {})
         return derived.get(name) if name in derived else getattr(self, name, None)
 

@@ -64,7 +64,7 @@ def _restore_one(
     record: ImageRecord, engine: Engine, restoration: Restoration, tile: int, started: float,
     max_seconds: float,
 ) -> tuple[np.ndarray | None, str | None]:  # fmt: skip
-    """The restored luma, or why there is none; gives up so many seconds after the start."""
+    """The restored luma, or the reason for none; gives up `max_seconds` after the start."""
     luma = restoration.restored_array(record.luma, record.original.dtype)
     for target, values in restoration.luma_tiles(engine, record.luma, tile):
         if not np.isfinite(values).all():
@@ -105,7 +105,7 @@ class SrcnnModelHandler(ModelHandler[ImageRecord, ImageRecord, Engine]):
     """Beam's handler: batches images by pixels, loads the engine once per process.
 
     The weights travel inside the handler (a quarter of a megabyte), so that a worker needs no
-    file of its own.
+    weights file.
 
     Args:
       weights: verified weights.
@@ -117,8 +117,8 @@ class SrcnnModelHandler(ModelHandler[ImageRecord, ImageRecord, Engine]):
         self, weights: Weights, engine: str, engine_threads: int, restoration: Restoration,
         tile: int, max_seconds: float, ensemble: bool = False,
     ):  # fmt: skip
-        # Equal bounds make Beam batch by weight alone. A single larger image is a batch of its
-        # own, after an empty one.
+        # Equal bounds make Beam batch by weight alone. A single larger image is a separate
+        # batch, after an empty one.
         super().__init__(
             min_batch_size=BATCH_PIXELS,
             max_batch_size=BATCH_PIXELS,
@@ -216,7 +216,7 @@ def _check_sane(record: ImageRecord) -> None:
     if record.failure:
         raise ImageError(record.failure)
     if np.ptp(luma_plane(record.restored_luma)) == 0 and _contrast(record.luma) > _SOME_CONTRAST:
-        raise ImageError("the network's output is one even plane, its input is not")
+        raise ImageError("the network's output is constant, its input is not")
 
 
 def _contrast(planes: np.ndarray) -> float:

@@ -182,13 +182,13 @@ class ShardWorker:
             for sample, future in self._in_order(ref, reader):
                 self._end(ref, sample, future, rows, writer)
             if not rows.number:
-                empty = Sample("", None, problem="there is no sample in it")
+                empty = Sample("", None, problem="it holds no samples")
                 self._end(ref, empty, self._submit(ref, empty), rows, None)
                 rows.problem = None
             if writer:
                 writer.close()
         if stat_file(ref.uri) != before:
-            raise ImageError("it was changed while it was read; run it again")
+            raise ImageError("it changed while it was being read; run it again")
 
     def _in_order(
         self, ref: ShardRef, samples: Sequence[Sample]

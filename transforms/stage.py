@@ -40,7 +40,7 @@ def failed_row(ref: ImageRef, stage: str, error: Exception) -> ReportRow:
         message = f"not enough memory: {error}" if str(error) else "not enough memory"
     else:
         message = str(error) or type(error).__name__
-    # In the report a source that is no file is a bad image, whatever storage calls that.
+    # In the report a source that is not a file is a bad image.
     kind = ImageError if isinstance(error, PathError) else type(error)
     return ref.row("failed", stage=stage, error_type=kind.__name__, error_message=message)
 
@@ -87,13 +87,13 @@ class PerImage(beam.DoFn):
 def apply_persistently(function: Callable, element):
     """Applies a function to an element; transient errors are retried a few times.
 
-    The result has a warning of each: somebody should look at the store.
+    The result has a warning for each retry: its store may need attention.
     """
     return with_warnings(*call_persistently(function, element))
 
 
 def call_persistently(function: Callable, element) -> tuple[Any, tuple[str, ...]]:
-    """The same with the warnings beside the result, whatever that is."""
+    """The same for any result, with the warnings beside it."""
     notes: list[str] = []
     for wait in _WAITS:
         try:

@@ -20,10 +20,10 @@ def encode_record(
       record: with `restored` set.
       suffix: of its file, a member of WRITABLE_SUFFIXES.
       settings: of the encoders.
-      keep_metadata: whether the source's metadata are written too.
+      keep_metadata: whether the source's metadata is written too.
 
     Returns:
-      The record with all that is to be noted, and the file's bytes.
+      The record with all notes, and the file's bytes.
 
     Raises:
       ImageError: the format cannot hold the image.
@@ -36,7 +36,10 @@ def encode_record(
     if record.ref.output_path == record.ref.relative_path and (
         suffix in SUFFIXES_OF["jpeg"] and record.format not in ("JPEG", "MPO")
     ):
-        notes = (*notes, f"the file is a {record.format}; by its name it was written as JPEG")
+        notes = (
+            *notes,
+            f"the file is a {record.format}; it was written as JPEG because of its name",
+        )
     settings = replace(settings, jpeg_tables=record.jpeg_tables)
     encoded = encode_image(record.restored, record.alpha, suffix, metadata, settings)
     return replace(record, notes=(*notes, *encoded.notes)), encoded.content
@@ -73,7 +76,7 @@ class WriteImages(ImageStage):
     Attributes:
       store: where they go.
       settings: of the encoders.
-      keep_metadata: whether the source's metadata are written too.
+      keep_metadata: whether the source's metadata is written too.
     """
 
     store: OutputStore

@@ -1,4 +1,4 @@
-"""Prints the metadata of the Flex Template, made of the job's options.
+"""Prints the metadata of the Flex Template, generated from the job's options.
 
 python deploy/dataflow/metadata.py > deploy/dataflow/metadata.json
 """
@@ -12,7 +12,7 @@ _REQUIRED = ("output",)
 
 
 def metadata() -> dict[str, Any]:
-    """What Dataflow shows and checks of the template's parameters."""
+    """The description of the template and its parameters, as Dataflow shows and checks them."""
     return {
         "name": "srcnn-beam",
         "description": "Restores image datasets with super-resolution (SRCNN): image globs or "

@@ -9,7 +9,7 @@ python=${PYTHON:-$here/../../.venv/bin/python}
 case ${1:-} in
   gpu)
     shift
-    # One process of Beam holds the GPU; its threads decode and encode beside.
+    # One process of Beam holds the GPU; its threads decode and encode at the same time.
     set -- --engine tensorflow --machine_type "${MACHINE:-n1-standard-4}" \
       --dataflow_service_options \
       "worker_accelerator=type:${GPU:-nvidia-tesla-t4};count:1;install-nvidia-driver" \

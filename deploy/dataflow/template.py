@@ -1,4 +1,4 @@
-"""The file that the launcher of a Flex Template runs: what the image fixes is added here."""
+"""The launcher of a Flex Template runs this file, which adds the options that the image fixes."""
 
 import os
 import sys

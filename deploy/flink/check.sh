@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Says what of the cluster runs and where; exits with 1 if a part of it does not answer.
+# Shows the running parts of the cluster and their addresses; exits with 1 if a part does not answer.
 #
 # --cluster: without Beam's job server.
 set -euo pipefail
 source "$(dirname "$0")/versions.sh"
 if [ ! -e "$STATE/ports" ]; then
-  echo "it does not run" >&2
+  echo "the cluster is not running: deploy/flink/start.sh" >&2
   exit 1
 fi
 source "$STATE/ports"

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Fetches a Flink distribution, builds Beam's job server, and makes the Python workers' environment.
 #
-# Flink comes out of two Python packages, unpacked together and not installed. The job server is made
-# of Beam's libraries in Maven. The workers have the project as a wheel that is built of its source
+# Flink comes from two Python packages, unpacked together and not installed. The job server is built
+# from Beam's libraries in Maven. The workers have the project as a wheel that is built from its source
 # distribution, as on another machine; their libraries are those of .venv.
 set -euo pipefail
 source "$(dirname "$0")/versions.sh"
@@ -29,7 +29,7 @@ if [ ! -e "$WORKERS/.complete" ] || [ -n "$sources" ]; then
   [ -x "$WORKERS/bin/python" ] || "$PYTHON" -m venv --without-pip "$WORKERS"
   libraries=$("$PYTHON" -c 'import os, numpy; print(os.path.dirname(os.path.dirname(numpy.__file__)))')
   site=$("$WORKERS/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
-  # A plain path: what .venv has by a link to this checkout is not followed.
+  # A plain path: .venv's link to this checkout is not followed.
   echo "$libraries" > "$site/libraries.pth"
   "$PYTHON" -m pip --python "$WORKERS/bin/python" install --quiet --disable-pip-version-check \
     --no-deps --no-index --force-reinstall "$built"/*.whl
@@ -44,7 +44,7 @@ if [ ! -e "$JOB_SERVER" ]; then
     -Dbeam.version="$JOB_SERVER_VERSION" -Djob.service.version="$JOB_SERVICE_VERSION" \
     -Doutput="$built" package >"$HERE/mvn.log" 2>&1
   then
-    echo "error: Beam's job server $JOB_SERVER_VERSION for Flink $FLINK_LINE could not be built of" \
+    echo "error: Beam's job server $JOB_SERVER_VERSION for Flink $FLINK_LINE could not be built from" \
       "Maven's libraries (see $HERE/mvn.log); name another with JOB_SERVER_VERSION, or a jar with" \
       "FLINK_JOB_SERVER_JAR" >&2
     exit 3

@@ -6,7 +6,7 @@
 set -euo pipefail
 source "$(dirname "$0")/versions.sh"
 if [ -e "$STATE/ports" ]; then
-  echo "error: it runs already, or was not stopped: deploy/flink/stop.sh" >&2
+  echo "error: the cluster is already running, or was not stopped: deploy/flink/stop.sh" >&2
   exit 2
 fi
 rm -rf "$STATE"
@@ -55,7 +55,7 @@ EOF
 printf 'REST=%s\nJOB=%s\nPOOL=%s\n' "$rest" "$job" "$pool" > "$STATE/ports"
 
 export FLINK_CONF_DIR=$STATE/conf FLINK_LOG_DIR=$STATE/log FLINK_PID_DIR=$STATE
-# Outside of the checkout: what the workers import is what was installed.
+# Outside the checkout, so that the workers import the installed package.
 cd "$STATE"
 start() {  # name command...
   local name=$1
@@ -79,5 +79,5 @@ for _ in $(seq 60); do
   sleep 1
 done
 cat "$STATE/check" >&2
-echo "error: it did not come up within a minute; logs are in $STATE/log" >&2
+echo "error: the cluster did not start within a minute; logs are in $STATE/log" >&2
 exit 1

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Stops what start.sh has started, and its children.
+# Stops the processes of start.sh, and their children.
 set -euo pipefail
 source "$(dirname "$0")/versions.sh"
 [ -e "$STATE/pids" ] || exit 0

@@ -1,4 +1,4 @@
-"""An Airflow DAG that restores what is new in a dataset every night.
+"""An Airflow DAG that restores the new images of a dataset every night.
 
 Copy it to Airflow's DAG folder. Airflow needs apache-airflow-providers-apache-beam, and beside it
 apache-airflow-providers-google, without which the former's operators refuse to load. The job keeps
@@ -39,7 +39,7 @@ with DAG(
     dag_id="srcnn_nightly",
     schedule="0 2 * * *",
     start_date=pendulum.datetime(2026, 1, 1, tz="UTC"),
-    catchup=False,  # one run does what all missed nights would have done
+    catchup=False,  # one run makes up for all missed nights
     max_active_runs=1,  # OUTPUT has one writer; a second run would be refused
     default_args={"retries": 3, "retry_delay": timedelta(minutes=5)},
 ):

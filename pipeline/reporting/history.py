@@ -145,7 +145,7 @@ def compare(store: OutputStore, a: Run, b: Run, figure: str | None = None) -> Co
     shown = [c for c in shown_columns(a.settings["mode"], "means") if c.which != "degraded"]
     named = {column.figure.name: column for column in shown if column.which != "gain"}
     if figure and figure not in named:
-        raise UsageError(f"figure: {figure!r} is none of {', '.join(named)}")
+        raise UsageError(f"figure: {figure!r} is not one of {', '.join(named)}")
     shown.sort(key=lambda column: column != named.get(figure))
     settings = {
         name: (a.settings.get(name), b.settings.get(name))
@@ -166,7 +166,7 @@ def _check_comparable(a: Run, b: Run) -> None:
 
 
 def _setting(run: Run, name: str) -> Any:
-    """A setting that decides what a run measured; the seed does only where images draw."""
+    """A setting that runs must share to be compared; the seed only where images draw."""
     settings = _FORMERLY | run.settings
     return None if name == "seed" and settings["degrade"] == "shrink" else settings.get(name)
 
@@ -188,7 +188,7 @@ def gates(comparison: Comparison, min_gain: float | None, max_loss: float | None
         number = int((comparison.improvements < -max_loss).sum())
         if number:
             failed.append(
-                f"{number} images lose more than {max_loss:g} {figure.unit}; most "
+                f"{number} images lose more than {max_loss:g} {figure.unit}; worst: "
                 f"{printable(worst.relative_path)}: {worst.difference:+.4f}"
             )
         if comparison.newly_failed:

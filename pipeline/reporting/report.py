@@ -71,7 +71,7 @@ class RowJournal:
 class EndRow(beam.DoFn):
     """Completes a row with the constant columns of its run, journals it, counts and reports it.
 
-    Rows of images in shards have the `shard_fingerprint` in place of the constant one.
+    Rows of images in shards have the `shard_fingerprint` instead of the constant one.
     """
 
     def __init__(
@@ -168,7 +168,7 @@ def _is_whole(store: OutputStore, part: str) -> bool:
 
 
 def _keys_of(store: OutputStore, parts: Iterable[str]) -> Iterator[pd.DataFrame]:
-    """The keys of rows, with hashes in place of names: a run may have millions."""
+    """The keys of rows, with hashes instead of names: a run may have millions."""
     for part in parts:
         content = io.BytesIO(store.read(part))
         frame = pq.read_table(content, columns=[*_KEYS, "shard_images"]).to_pandas()

@@ -56,7 +56,7 @@ class SummaryFn(beam.CombineFn):
         elif row.change and row.status != "skipped":
             totals["changes"][row.change] += 1
         if row.status == "failed":
-            # Messages hold sizes and names behind a colon: the part before groups them.
+            # Messages hold sizes and names after a colon: the part before groups them.
             kind = f"{row.error_type}: {(row.error_message or '').partition(':')[0][:80]}"
             example = (row.source_uri, row.error_message)
             _add_group(totals["causes"], (row.stage, kind), 1, [example])
@@ -159,7 +159,7 @@ def most_infinite(means: dict[str, Any]) -> int:
 
 
 def format_summary(summary: dict[str, Any]) -> str:
-    """The summary for the terminal, 80 columns wide but for names and settings."""
+    """The summary for the terminal, 80 columns wide except for names and settings."""
     means = summary["means"]
     return render(
         "summary.txt",
@@ -211,7 +211,7 @@ def _add_group(
 ) -> None:
     """Adds to a group and keeps a few of its examples; beyond _GROUPS keys all are one group."""
     if key not in groups and len(groups) >= _GROUPS:
-        other = "of further kinds; see the report"
+        other = "other kinds; see the report"
         key = other if isinstance(key, str) else ("other", other)
     old_count, old = groups.get(key, (0, []))
     groups[key] = (old_count + count, heapq.nsmallest(_EXAMPLES, old + examples))

@@ -46,7 +46,7 @@ class Runner:
 
     @property
     def name(self) -> str:
-        """The name by which the command asks for it."""
+        """Its name on the command line."""
         return self.options.view_as(StandardOptions).runner or "DirectRunner"
 
     @classmethod

@@ -1,7 +1,7 @@
 """Flink: a job server, and the REST interface of its cluster.
 
 Jobs are cancelled by REST: when Beam's job server cancels a job, it only interrupts the thread that
-waits for it (`JobInvocation.cancel`, seen with 2.62), and the job goes on in the cluster.
+waits for it (`JobInvocation.cancel`, seen with 2.62), and the job continues in the cluster.
 """
 
 import json
@@ -48,15 +48,15 @@ class FlinkRunner(PortableRunner):
                 FlinkJobs(master, "")
             except OSError as error:
                 raise UsageError(
-                    f"flink_master: no Flink answers at {master!r} ({error}); name the address of "
-                    "the cluster's pages"
+                    f"flink_master: Flink does not answer at {master!r} ({error}); give the "
+                    "address of the cluster's web pages"
                 ) from None
 
     def cancel(self, result: PipelineResult) -> None:
         if not self._jobs:
             super().cancel(result)
             return
-        with suppress(Exception):  # the job server is gone, say
+        with suppress(Exception):  # the job server may be gone
             super().cancel(result)
         self._jobs.end()
 
@@ -66,7 +66,7 @@ class FlinkRunner(PortableRunner):
 
     def _abandon(self) -> None:
         if self._jobs:
-            with suppress(OSError):  # if only the job server was lost, the job goes on
+            with suppress(OSError):  # if only the job server was lost, the job continues
                 self._jobs.cancel()
 
 

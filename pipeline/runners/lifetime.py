@@ -127,8 +127,8 @@ class Lifetime:
         # If all work is done, the run ends by itself.
         if not self._over.wait(_GRACE):
             self.fail(
-                "the job crashed: a worker died; run it again, if it lacked memory with "
-                "--direct_num_workers 1"
+                "the job crashed: a worker died; run it again, with --direct_num_workers 1 if "
+                "memory ran out"
             )
 
     def fail(self, why: str) -> None:

@@ -49,7 +49,7 @@ class RemoteRunner(Runner):
         try:
             self._begin(name_job(self.options, run_id))
             with lifetime.deferring():
-                # A job that is interrupted during its submission would go on unnoticed.
+                # A job that is interrupted during its submission would continue unnoticed.
                 result = self.pipeline.run()
                 lifetime.before_end = lambda: self._cancel_in_time(result)
             result.wait_until_finish()
@@ -65,7 +65,7 @@ class RemoteRunner(Runner):
         """Called before the submission."""
 
     def _abandon(self) -> None:
-        """Called when the job has failed, or is lost and may go on."""
+        """Called when the job has failed, or is lost and may continue."""
 
     def _close(self) -> None:
         """Called at the end in every case."""
@@ -84,13 +84,13 @@ class RemoteRunner(Runner):
         thread.join(_CANCEL_SECONDS)
         if not ended.is_set():
             print(
-                "warning: the job could not be cancelled and may go on; cancel it on the cluster",
+                "warning: the job was not cancelled and may still run; cancel it on the cluster",
                 file=sys.stderr,
             )
 
 
 def name_job(options: PipelineOptions, run_id: str) -> str:
-    """The name of the job: given, or made of the run's in lower case, digits and hyphens."""
+    """The name of the job: given, or the run's in lower case, digits and hyphens."""
     cloud = options.view_as(GoogleCloudOptions)
     if not cloud.job_name:
         cloud.job_name = re.sub("[^a-z0-9]+", "-", f"srcnn-{run_id.lower()}").strip("-")
@@ -103,6 +103,6 @@ def _check_absolute(config: JobConfig) -> None:
         for path in [value] if isinstance(value, str) else value:
             if path and is_local(path) and not os.path.isabs(path):
                 raise UsageError(
-                    f"{name}: {path!r} is relative, but the workers have another directory; use "
+                    f"{name}: {path!r} is relative, but the workers run in another directory; use "
                     f"the absolute path ({os.path.abspath(path)!r}), if all workers can see it"
                 )

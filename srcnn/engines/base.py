@@ -1,4 +1,4 @@
-"""What every inference engine is."""
+"""The interface of inference engines."""
 
 import os
 from abc import ABC, abstractmethod

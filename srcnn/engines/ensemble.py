@@ -1,4 +1,4 @@
-"""Self-ensemble: the mean of what a network makes of a picture flipped and turned in eight ways.
+"""Self-ensemble: the mean of a network's results for eight flips and turns of a picture.
 
 Timofte, Rothe, Van Gool, "Seven ways to improve example-based single image super resolution",
 arXiv:1511.02228.

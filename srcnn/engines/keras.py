@@ -34,7 +34,7 @@ class KerasEngine(Engine):
     def run(self, batch: np.ndarray) -> np.ndarray:
         if not self._rounds_up:
             return self._function(batch)
-        # Valid layers do not see what is added at the end of rows and columns.
+        # The padding at the end of rows and columns does not reach the result: layers are valid.
         height, width = batch.shape[1:3]
         larger = np.pad(batch, ((0, 0), (0, -height % _SIDE), (0, -width % _SIDE), (0, 0)))
         upscale, border = self.architecture.upscale, 2 * self.architecture.margin
@@ -44,9 +44,9 @@ class KerasEngine(Engine):
 
 @contextmanager
 def _silent_if_asked() -> Iterator[None]:
-    """Keeps standard error quiet where TensorFlow's log level asks for errors only.
+    """Keeps standard error quiet where TensorFlow's log level is for errors only.
 
-    Its native code greets while it is imported, before it reads that level.
+    Its native code prints a greeting while it is imported, before it reads that level.
     """
     if os.environ.get("TF_CPP_MIN_LOG_LEVEL") != "3":
         yield

@@ -4,8 +4,8 @@ import sys
 
 import numpy as np
 
-# Importing it would fork off a process that reports the use to its makers: of a process with
-# threads, and from a machine whose owner was not asked.
+# Importing it would fork a process that reports the use to its makers: from a process with
+# threads, and without the consent of the machine's owner.
 _asked = sys.modules.setdefault("openvino_telemetry", None)
 import openvino  # noqa: E402
 from openvino import opset13  # noqa: E402
@@ -21,8 +21,8 @@ from srcnn.isolated import Tensors  # noqa: E402
 class OpenVinoEngine(Engine):
     """Runs the network as an OpenVINO model in float32.
 
-    Calls that run side by side each have a compiled model of their own, of one stream: with one
-    thread it computes in its caller's. One model of several streams would hand every call over to
+    Calls that run side by side each have their own compiled model, of one stream: with one thread
+    it computes in its caller's. One model of several streams would hand every call over to
     another thread, which made a call by itself a fifth slower and lost more where others were busy.
     """
 
@@ -70,7 +70,7 @@ class OpenVinoEngine(Engine):
         return output.transpose(0, 2, 3, 1).copy()
 
     def _summed(self, rows: np.ndarray) -> np.ndarray:
-        """The last layer's result of what its rows of filters gave, see _rows."""
+        """The last layer's result from those of its rows of filters, see _rows."""
         height = rows.shape[2] - rows.shape[1] + 1
         result = rows[:, 0, :height] + self._bias
         for row in range(1, rows.shape[1]):
@@ -101,7 +101,7 @@ class OpenVinoEngine(Engine):
     def _rows(
         self, values: openvino.Output, last: tuple[np.ndarray, np.ndarray]
     ) -> openvino.Output:
-        """What `run` adds up to the last layer's result.
+        """The terms that `run` adds up to the last layer's result.
 
         That layer has one filter, and vector instructions would compute 16 for it. So the rows of
         its kernel become filters of one row each: (n, rows, h + rows - 1, w), each row's shifted

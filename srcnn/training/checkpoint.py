@@ -47,7 +47,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     """Reads a checkpoint; nothing in the file is executed.
 
     Raises:
-      TrainingError: the file is no checkpoint.
+      TrainingError: the file is not a checkpoint.
     """
     try:
         with np.load(path, allow_pickle=False) as file:
@@ -65,7 +65,7 @@ def check_identity(path: Path, found: dict[str, Any], wanted: dict[str, Any]) ->
     """Refuses a checkpoint of another run.
 
     Raises:
-      TrainingError: settings or data differ; the message says which.
+      TrainingError: settings or data differ; the message names them.
     """
     differing = [
         f"{key} ({found.get(key)!r}, now {wanted.get(key)!r})"
@@ -73,4 +73,4 @@ def check_identity(path: Path, found: dict[str, Any], wanted: dict[str, Any]) ->
         if found.get(key) != wanted.get(key)
     ]
     if differing:
-        raise TrainingError(f"{path} belongs to another run; different: {', '.join(differing)}")
+        raise TrainingError(f"{path} belongs to another run; differences: {', '.join(differing)}")

@@ -23,7 +23,7 @@ _NEWER = {"recolour": 0.0}
 
 
 class TrainingError(ValueError):
-    """A training run cannot start or go on, for a reason that its user can remove."""
+    """A training run cannot start or continue, for a reason that its user can remove."""
 
 
 class DivergedError(RuntimeError):
@@ -115,17 +115,17 @@ class TrainingConfig(BaseModel):
         """Whether settings contradict each other, by message."""
         name, network, margin = self.architecture, self.network, self.network.margin
         return {
-            "gratings are laid on luma that is shrunk and nothing else": (
+            "gratings need chains that only shrink, and a network on luma": (
                 self.gratings > 0 and self.degrades_crops
             ),
-            f"recolour changes colours; {name} sees the luma alone": (
+            f"recolour needs a network on colours; {name} processes luma only": (
                 self.recolour > 0 and network.planes == 1
             ),
-            f"crop {self.crop} leaves nothing: {name} takes {margin} pixels off each side": (
+            f"crop {self.crop} is too small: {name} removes {margin} pixels on each side": (
                 self.crop <= 2 * margin
             ),
             f"warmup {self.warmup} is not less than steps {self.steps}": self.warmup >= self.steps,
-            f"validate_every {self.validate_every} is no multiple of checkpoint_every "
+            f"validate_every {self.validate_every} is not a multiple of checkpoint_every "
             f"{self.checkpoint_every}": self.validate_every % self.checkpoint_every > 0,
         }
 
@@ -158,7 +158,7 @@ class TrainingConfig(BaseModel):
 
     @property
     def degrades_crops(self) -> bool:
-        """Whether every crop is degraded anew, instead of its whole picture once."""
+        """Whether every crop is degraded separately, instead of its whole picture once."""
         return self.network.planes > 1 or self.chains != (SHRINK,)
 
     @property

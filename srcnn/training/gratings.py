@@ -21,7 +21,7 @@ def lay_grating(plane: np.ndarray, scale: int, generator: np.random.Generator) -
 
     Args:
       plane: (h, w), uint8 or uint16.
-      scale: that the picture is to be shrunk by.
+      scale: by which the picture will be shrunk.
       generator: of the random numbers.
 
     Returns:

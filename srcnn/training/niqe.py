@@ -97,7 +97,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("images", nargs="+", help="files or globs of photographs")
     parser.add_argument("--output", type=Path, default=Path("niqe.npz"), help="NAME.npz")
-    parser.add_argument("--data", default="", help="for the card: what the images are")
+    parser.add_argument("--data", default="", help="for the card: description of the images")
     parser.add_argument("--terms", default="", help="for the card: the terms of the images")
     options = parser.parse_args(arguments)
     try:
@@ -111,7 +111,7 @@ def main(arguments: list[str] | None = None) -> int:
     recipe = " ".join(__doc__.split("\n\n", 1)[1].split())
     training = {"recipe": recipe, "data": options.data, "terms": options.terms}
     save(options.output, model, training | {"images": len(paths), "blocks": blocks})
-    print(f"{options.output}: of {blocks} blocks of {len(paths)} images")
+    print(f"{options.output}: fitted to {blocks} blocks of {len(paths)} images")
     return 0
 
 

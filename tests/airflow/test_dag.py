@@ -1,6 +1,6 @@
 """The DAG in Airflow itself: `make airflow-test`, in an environment that lacks the job's packages.
 
-The job's own interpreter is .venv/bin/python, or what SRCNN_PYTHON names.
+The job's interpreter is .venv/bin/python, or the one that SRCNN_PYTHON names.
 """
 
 import os

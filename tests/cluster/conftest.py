@@ -112,7 +112,7 @@ def prism_binary() -> str:
 
 @functools.cache
 def fetched() -> subprocess.CompletedProcess:
-    """What fetching Flink came to; 3 is its exit code without Beam's job server."""
+    """The process that fetched Flink; its exit code is 3 without Beam's job server."""
     made = run_script("fetch.sh", capture_output=True, text=True)
     assert made.returncode in (0, 3), made.stderr
     return made
@@ -135,7 +135,7 @@ def flink(tmp_path: Path) -> Iterator[Engine]:
 
 
 def running_flink() -> Engine:
-    """What start.sh has started."""
+    """The cluster of start.sh."""
     state = ROOT / ".flink" / "run"
     ports = dict(line.split("=") for line in (state / "ports").read_text().split())
     pids = dict(line.split() for line in (state / "pids").read_text().splitlines())

@@ -1,4 +1,4 @@
-"""The job on engines of other processes gives what the local runner gives, and survives kills."""
+"""The job on runners in other processes has the local runner's results, and survives kills."""
 
 import json
 import signal
@@ -14,7 +14,7 @@ from shard_files import parquet_bytes, parquet_table, picture, samples_of, tar_b
 from .conftest import answers, fetched, prism_binary, run_script, running_flink, wait_for
 
 IMAGES = 60
-# What differs between two runs of the same job.
+# Columns that differ between two runs of the same job.
 OF_THE_RUN = ["run_id", "output_uri", "infer_seconds", "total_seconds", "finished_at", "host"]
 
 
@@ -36,7 +36,7 @@ def arguments(folder, tiny_weights):
 
 @pytest.fixture
 def local(arguments, tmp_path) -> Outcome:
-    """What the local runner makes of it."""
+    """The results of the local runner."""
     made = run_in_process(*arguments, output=tmp_path / "local")
     assert made.code == 0, made.err
     return made
@@ -151,7 +151,7 @@ def assert_both_task_managers_worked(engine) -> None:
     assert min(records.values()) > IMAGES // 10, records
 
 
-# Flink repeats what a worker or a TaskManager took with it; Prism has no retries.
+# Flink repeats the work of a lost worker or TaskManager; Prism has no retries.
 VICTIMS = {"worker": 0, "pool": 1, "job-server": 1, "taskmanager-2": 0}
 
 
