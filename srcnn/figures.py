@@ -6,7 +6,7 @@ is an entry there. Figures are on the 8-bit scale, see srcnn.metrics.
 
 import math
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from threading import Lock
 from typing import Any
@@ -38,16 +38,23 @@ class Pair:
     truth: np.ndarray
     image: np.ndarray
     ssim_window: str
+    _known: dict[str, float | None] = field(default_factory=dict, init=False, repr=False)
 
-    @cached_property
+    # Not functools.cached_property: in Python 3.11 threads wait for each other in it.
+
+    @property
     def mse(self) -> float:
         """Mean squared error per sample."""
-        return metrics.mse(self.truth, self.image)
+        if "mse" not in self._known:
+            self._known["mse"] = metrics.mse(self.truth, self.image)
+        return self._known["mse"]
 
-    @cached_property
+    @property
     def ssim(self) -> float | None:
         """Mean SSIM; None below one window."""
-        return metrics.ssim(self.truth, [self.image], self.ssim_window)[0]
+        if "ssim" not in self._known:
+            self._known["ssim"] = metrics.ssim(self.truth, [self.image], self.ssim_window)[0]
+        return self._known["ssim"]
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,9 @@ from srcnn.engines.base import Engine
 
 # A tile's data between the layers are about a processor's cache; smaller ones are mostly halo.
 DEFAULT_TILE = 256
+# A side that is not cut is rounded up to a multiple of it: an engine prepares itself for each new
+# shape, which takes longer than a thumbnail itself.
+_ROUNDED = 24
 
 
 @dataclass(frozen=True)
@@ -119,6 +122,8 @@ def _spans(
         # valid layers; the halo beyond that exists only inside the (padded) picture.
         first = max(lowest, start + outer - margin - frame.halo)
         last = min(highest, end + outer + margin + frame.halo)
+        if pieces == 1 and not frame.halo:
+            last += -(last - first) % _ROUNDED  # nothing that is kept sees these
         begin, stop = max(start * scale, rest), min(end * scale, total * scale - rest)
         if begin < stop:
             skip = (first + margin - outer) * scale

@@ -136,8 +136,16 @@ def test_engine_calls_are_bounded_by_tile_and_halo(name, height, width, tile, sh
     engine = engine_of(STACKS[name])
     plane = random_plane(engine, (height + 2 * shave, width + 2 * shave), np.uint8, seed=0)
     assert list(run_tiled(engine, plane, shave, tile))
+    bound = tile + 2 * engine.architecture.radius
     for _, rows, columns in engine.calls:
-        assert max(rows, columns) <= tile + 2 * engine.architecture.radius
+        assert max(rows, columns) <= bound + -bound % 24
+
+
+def test_pictures_of_nearly_one_size_need_one_shape_of_the_engine():
+    engine = engine_of(stack((3, 1)))
+    for height, width in ((27, 46), (40, 35), (46, 46)):
+        list(run_tiled(engine, random_image((height, width))))
+    assert len(set(engine.calls)) == 1
 
 
 def test_tiles_are_yielded_as_they_are_computed():

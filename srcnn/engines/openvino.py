@@ -43,9 +43,9 @@ class OpenVinoEngine(Engine):
                 "ENABLE_CPU_PINNING": False,
                 # Otherwise processors that have bfloat16 would compute in it.
                 "INFERENCE_PRECISION_HINT": "f32",
-                # Entries of layers by input size. The default of 5000 takes gigabytes where every
-                # image has another size.
-                "CPU_RUNTIME_CACHE_CAPACITY": 128,
+                # Entries of layers by input size, 90 kB each. The default of 5000 takes gigabytes
+                # where every image has another size.
+                "CPU_RUNTIME_CACHE_CAPACITY": 512,
             },
         )
         return compiled.create_infer_request()
