@@ -159,6 +159,28 @@ def test_noise_estimate_adds_grain_and_added_noise(set14, sigma):
     assert (np.abs(error) < 0.15).mean() >= 0.9
 
 
+@pytest.mark.slow
+def test_noise_estimate_is_the_added_noise_where_there_is_no_grain(shared):
+    images = {
+        path.name: cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        for path in sorted((shared / "data").glob("train_*/*"))
+    }
+    grain = np.array([noise_of(image) for image in images.values()])
+    bounds = ((3, 0.895, 0.98), (5, 0.965, 0.98), (10, 0.99, 0.99), (15, 0.99, 0.99))
+    for sigma, alone, with_grain in bounds:
+        found = np.array([noise_of(degraded(i, f"noise={sigma}", n)) for n, i in images.items()])
+        assert (np.abs(found / sigma - 1) < 0.15).mean() >= alone, sigma
+        assert (np.abs(found / np.hypot(sigma, grain) - 1) < 0.15).mean() >= with_grain, sigma
+
+
+@pytest.mark.parametrize("name", ["barbara", "man", "pepper"])
+def test_excess_over_the_added_noise_is_grain_of_single_pixels(set14, name):
+    image = set14[f"{name}.bmp"]
+    halved = shrink_antialiased(image, (image.shape[0] // 2, image.shape[1] // 2), "area")
+    whole, less = (noise_of(degraded(i, "noise=3")) ** 2 - 9 for i in (image, halved))
+    assert less < 0.5 * whole  # a mean of four pixels: 0.25; texture stays
+
+
 @pytest.mark.parametrize("side", [100, 300, 800])
 @pytest.mark.parametrize("level", [20, 128])
 def test_noise_estimate_of_white_noise_is_its_deviation(side, level):
