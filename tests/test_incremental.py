@@ -312,7 +312,7 @@ def test_dry_run_reports_new_images(done, photo):
 def test_run_id_cannot_be_reused(done):
     job, _, _ = done("--run_id", "night-0")
     assert job.code == 2
-    assert "run_id: 'night-0' is a run" in job.err
+    assert "run_id: 'night-0' already exists" in job.err
 
 
 def test_fail_on_empty_refuses_a_glob_that_matches_nothing(run_job, folder, tmp_path):

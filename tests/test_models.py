@@ -24,7 +24,7 @@ from weights import DIRECTORY
         ({"mode": "restore", "scale": 1}, "photo-large_x1", "matlab", "bicubic"),
         ({"mode": "restore", "protocol": "opencv"}, "subpixel-large_x2_bilinear", "opencv",
          "bilinear"),
-        ({"mode": "restore", "kernel": "bilinear", "scale": 4}, "srcnn-955_x4_bilinear", "opencv",
+        ({"mode": "restore", "kernel": "bilinear", "scale": 4}, "subpixel-large_x4_bilinear", "opencv",
          "bilinear"),
         ({"model": "photo-large"}, "photo-large_x2", "matlab", "bicubic"),
         ({"model": "subpixel-small"}, "subpixel-small_x2_bilinear", "opencv", "bilinear"),
