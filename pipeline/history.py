@@ -17,7 +17,7 @@ from pipeline.errors import ExitCode, UsageError
 from pipeline.reporting.history import compare, find_run, gates, list_runs
 from pipeline.reporting.render import render
 from pipeline.reporting.summary import to_json
-from pipeline.terminal import printable
+from pipeline.terminal import print_result, printable
 from storage.errors import StoreError
 from storage.store import OutputStore
 
@@ -39,9 +39,9 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {printable(str(error))}", file=sys.stderr)
         return ExitCode.USAGE
     if options.json:
-        print(json.dumps([asdict(run) for run in runs], indent=2))
+        print_result(json.dumps([asdict(run) for run in runs], indent=2))
     else:
-        print(render("runs.txt", runs=runs))
+        print_result(render("runs.txt", runs=runs))
     return ExitCode.OK
 
 
@@ -86,14 +86,14 @@ def _compare(store: OutputStore, options: argparse.Namespace) -> int:
             "worst": comparison.images.head(_SHOWN).to_dict("records"),
             **{n: getattr(comparison, n) for n in ("means", "settings", *_LISTS)},
         }  # fmt: skip
-        print(to_json(_finite(content)).decode())
+        print_result(to_json(_finite(content)).decode())
     else:
         worse = comparison.images[comparison.improvements < 0]
         text = render(
             "comparison.txt", a=a, b=b, comparison=comparison, worse=list(worse.itertuples()),
             better=int((comparison.improvements > 0).sum()), shown=_SHOWN,
         )  # fmt: skip
-        print(text)
+        print_result(text)
     for problem in failed:
         print(f"gate failed: {problem}", file=sys.stderr)
     return ExitCode.GATE if failed else ExitCode.OK

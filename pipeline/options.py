@@ -8,6 +8,7 @@ from typing import Literal, NoReturn, get_args, get_origin
 
 from pipeline.config import JobConfig, load_config, nearest
 from pipeline.errors import UsageError
+from pipeline.terminal import print_result
 from pipeline.version import VERSION
 
 _EXAMPLES = """
@@ -99,7 +100,7 @@ def _list_models() -> NoReturn:
     from weights import DIRECTORY
 
     try:
-        print(describe_models(DIRECTORY))
+        print_result(describe_models(DIRECTORY))
     except WeightsError as error:
         raise UsageError(str(error)) from None
     sys.exit(0)

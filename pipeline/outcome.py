@@ -11,7 +11,7 @@ from pipeline.options import Command
 from pipeline.reporting.summary import format_summary, to_json
 from pipeline.runners.base import RunnerError
 from pipeline.runners.causes import find_error
-from pipeline.terminal import printable
+from pipeline.terminal import print_result, printable
 from storage.errors import OutputFullError
 
 
@@ -24,9 +24,9 @@ def report_warnings(job: Job) -> None:
 def report_summary(summary: dict[str, Any], job: Job, command: Command) -> None:
     """Prints the summary of a run, and an error if too many images failed."""
     if command.json:
-        print(to_json(summary).decode())
+        print_result(to_json(summary).decode())
     elif not command.quiet:
-        print(format_summary(summary))
+        print_result(format_summary(summary))
     if summary["exit_code"] == ExitCode.FAILURES:
         counts, limit = summary["counts"], job.config.max_failures
         print(

@@ -18,7 +18,7 @@ from pipeline.reporting.render import render
 from pipeline.reporting.summary import to_json
 from pipeline.runners.lifetime import Lifetime
 from pipeline.runners.local import LocalRunner
-from pipeline.terminal import printable
+from pipeline.terminal import print_result, printable
 from shards.formats import format_of
 from storage.store import open_file
 from transforms.errors import EXPECTED_ERRORS
@@ -38,7 +38,7 @@ def print_plan(job: Job) -> None:
         runner.run(job.store.run_id, lifetime, verbose=False)
         plan = json.loads(Path(path).read_bytes())
     counts = plan["counts"]
-    print(
+    print_result(
         render(
             "plan.txt", plan=plan, failures=counts.get("unreadable", 0) + counts.get("clash", 0),
             config=job.config, card=job.weights.card, engine=job.engine, run_id=job.store.run_id,

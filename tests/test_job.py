@@ -4,6 +4,8 @@ import errno
 import gc
 import json
 import os
+import subprocess
+import sys
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +15,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from conftest import Outcome, files_below, run_in_process, write_images
+from conftest import ROOT, Outcome, files_below, run_in_process, write_images
 from PIL import Image, ImageCms
 from support import random_weights
 
@@ -585,6 +587,21 @@ def test_quiet_prints_only_errors(run_job, photos):
     job = run_job("--input", f"{photos}/**/*.*", "--quiet")
     assert (job.code, job.out) == (3, "")
     assert job.err.splitlines()[-1].startswith("error: 1 of 6 images failed")
+
+
+def test_a_reader_of_the_summary_may_leave(photos, tiny_weights, tmp_path):
+    """As in `run_pipeline.py ... | head -1`."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "run_pipeline.py", "--input", f"{photos}/*.*", "--output",
+         f"{tmp_path}/out", "--weights", str(tiny_weights)],
+        cwd=ROOT, stdout=writing, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    os.close(writing)
+    assert (done.returncode, b"error" in done.stderr) == (0, False)
+    (manifest,) = (tmp_path / "out/runs").glob("*/manifest.json")
+    assert json.loads(manifest.read_text())["state"] == "complete"
 
 
 def test_json_with_dry_run_is_refused(run_job, photos):
