@@ -9,6 +9,7 @@ import threading
 import time
 from pathlib import Path
 
+import coverage
 import cv2
 import psutil
 import pytest
@@ -121,7 +122,7 @@ def test_signal_ends_all_processes_and_removes_temporary_files(
 def test_signal_during_start_up_ends_all_processes(
     large_folder, tmp_path, tiny_weights, temporary, delay
 ):
-    if delay == 0 and "coverage" in sys.modules:
+    if delay == 0 and coverage.Coverage.current():
         pytest.skip("coverage handles SIGTERM before the job does")
     process = run_in_background(
         large_folder, tmp_path / "out", tiny_weights, *MODES["multi_processing"],
