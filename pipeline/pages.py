@@ -10,7 +10,7 @@ import sys
 from pipeline.errors import ExitCode, UsageError
 from pipeline.reporting.history import find_run
 from pipeline.reporting.pages import write_output_page, write_run_page
-from pipeline.terminal import printable
+from pipeline.terminal import print_result, printable
 from storage.errors import StoreError
 from storage.store import OutputStore
 
@@ -34,7 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
         return ExitCode.USAGE
     finally:
         store.clean()
-    print(printable(store.uri(f"runs/{run.run_id}/index.html")))
+    print_result(printable(store.uri(f"runs/{run.run_id}/index.html")))
     return ExitCode.OK
 
 
