@@ -18,9 +18,6 @@ from srcnn.engines.base import Engine
 
 # A tile's data between the layers are about a processor's cache; smaller ones are mostly halo.
 DEFAULT_TILE = 256
-# A side that is not cut is rounded up to a multiple of it: an engine prepares itself for each new
-# shape, which takes longer than a thumbnail itself.
-_ROUNDED = 24
 
 
 @dataclass(frozen=True)
@@ -85,18 +82,16 @@ def run_tiled(
       clipped.
     """
     mirrored = engine.architecture.residual
-    for piece in _plan(plane.shape[:2], engine.architecture, shave, tile):
+    for piece in _plan(plane.shape[:2], engine, shave, tile):
         # One at a time: on some processors the last bits depend on the rest of a batch.
         window = _window(plane, piece, mirrored)
         (result,) = engine.run(window.reshape(1, *window.shape[:2], -1))
         yield piece.target, result.reshape(*result.shape[:2], *plane.shape[2:])[piece.keep]
 
 
-def _plan(
-    shape: tuple[int, int], architecture: Architecture, shave: int, tile: int
-) -> Iterator[_Tile]:
-    columns = list(_spans(shape[1], architecture, shave, tile))
-    for top, bottom, keep_rows, target_rows in _spans(shape[0], architecture, shave, tile):
+def _plan(shape: tuple[int, int], engine: Engine, shave: int, tile: int) -> Iterator[_Tile]:
+    columns = list(_spans(shape[1], engine, shave, tile))
+    for top, bottom, keep_rows, target_rows in _spans(shape[0], engine, shave, tile):
         for left, right, keep_columns, target_columns in columns:
             yield _Tile(
                 top, bottom, left, right,
@@ -105,9 +100,10 @@ def _plan(
 
 
 def _spans(
-    length: int, architecture: Architecture, shave: int, tile: int
+    length: int, engine: Engine, shave: int, tile: int
 ) -> Iterator[tuple[int, int, slice, slice]]:
     """Cuts one dimension: (input start, input end, slice of the result to keep, its place)."""
+    architecture = engine.architecture
     scale, margin = architecture.upscale, architecture.margin
     # Whole input pixels of the shave are not computed; the rest is cut off the outermost tiles.
     outer, rest = divmod(shave, scale)
@@ -122,8 +118,8 @@ def _spans(
         # valid layers; the halo beyond that exists only inside the (padded) picture.
         first = max(lowest, start + outer - margin - frame.halo)
         last = min(highest, end + outer + margin + frame.halo)
-        if pieces == 1 and not frame.halo:
-            last += -(last - first) % _ROUNDED  # nothing that is kept sees these
+        if not frame.halo:
+            last += -(last - first) % engine.side_multiple  # nothing that is kept sees these
         begin, stop = max(start * scale, rest), min(end * scale, total * scale - rest)
         if begin < stop:
             skip = (first + margin - outer) * scale

@@ -125,6 +125,7 @@ class NumpyEngine(Engine):
     """An engine of the reference network that records the shapes of its calls."""
 
     name = "numpy"
+    side_multiple = 12
 
     def _load(self, tensors: Tensors) -> None:
         self.tensors = tensors

@@ -111,7 +111,7 @@ def test_peak_of_integer_types():
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_opencv_luma_equals_cv2(dtype):
-    image = random_image((9, 5, 3), dtype)
+    image = random_image((901, 503, 3), dtype)
     expected = cv2.cvtColor(image, cv2.COLOR_BGR2YCrCb)[..., 0]
     np.testing.assert_array_equal(colour.luma_opencv(image), expected)
     peak = np.iinfo(dtype).max

@@ -138,13 +138,15 @@ def test_engine_calls_are_bounded_by_tile_and_halo(name, height, width, tile, sh
     assert list(run_tiled(engine, plane, shave, tile))
     bound = tile + 2 * engine.architecture.radius
     for _, rows, columns in engine.calls:
-        assert max(rows, columns) <= bound + -bound % 24
+        assert max(rows, columns) <= bound + -bound % engine.side_multiple
 
 
 def test_pictures_of_nearly_one_size_need_one_shape_of_the_engine():
     engine = engine_of(stack((3, 1)))
-    for height, width in ((27, 46), (40, 35), (46, 46)):
+    for height, width in ((37, 46), (40, 39), (46, 46)):
         list(run_tiled(engine, random_image((height, width))))
+    for height, width in ((37, 92), (80, 46)):  # in two tiles each
+        list(run_tiled(engine, random_image((height, width)), tile=46))
     assert len(set(engine.calls)) == 1
 
 

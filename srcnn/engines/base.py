@@ -22,9 +22,12 @@ class Engine(ABC):
       name: as in `--engine`.
       architecture: the network's description.
       threads: that one call of `run` may use; calls from several threads run side by side.
+      side_multiple: the engine is fastest where the sides of many inputs are multiples of it: it
+        prepares itself for each new shape.
     """
 
     name: str
+    side_multiple = 1
 
     def __init__(self, architecture: Architecture, tensors: Tensors, threads: int | None = None):
         self.architecture = architecture

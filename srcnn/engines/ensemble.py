@@ -18,11 +18,8 @@ class Ensemble(Engine):
 
     def __init__(self, engine: Engine):
         self._engine = engine
-        self.name, self.architecture, self.threads = (
-            engine.name,
-            engine.architecture,
-            engine.threads,
-        )
+        self.name, self.architecture = engine.name, engine.architecture
+        self.threads, self.side_multiple = engine.threads, engine.side_multiple
 
     def _load(self, tensors):
         raise NotImplementedError("the other engine is loaded already")

@@ -10,9 +10,6 @@ import numpy as np
 from srcnn.engines.base import Engine
 from srcnn.isolated import Tensors
 
-# Sides are made a multiple of it where each new shape is compiled.
-_SIDE = 32
-
 
 class KerasEngine(Engine):
     """Runs the Keras model as one function, on the backend that KERAS_BACKEND names."""
@@ -28,18 +25,11 @@ class KerasEngine(Engine):
         self._model = build_network(self.architecture)
         set_tensors(self._model, tensors)
         self._function = backend.compiled_inference(self._model)
-        is_valid = all(layer.padding == "valid" for layer in self.architecture.layers)
-        self._rounds_up = backend.compiles_each_shape() and is_valid
+        if backend.compiles_each_shape():
+            self.side_multiple = 32
 
     def run(self, batch: np.ndarray) -> np.ndarray:
-        if not self._rounds_up:
-            return self._function(batch)
-        # The padding at the end of rows and columns does not reach the result: layers are valid.
-        height, width = batch.shape[1:3]
-        larger = np.pad(batch, ((0, 0), (0, -height % _SIDE), (0, -width % _SIDE), (0, 0)))
-        upscale, border = self.architecture.upscale, 2 * self.architecture.margin
-        result = self._function(larger)
-        return result[:, : (height - border) * upscale, : (width - border) * upscale]
+        return self._function(batch)
 
 
 @contextmanager
