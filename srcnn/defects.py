@@ -69,20 +69,27 @@ def _energies(plane, step, peak, cosines):
     rows = (plane.shape[0] - _SIDE) // step + 1
     columns = (plane.shape[1] - _SIDE) // step + 1
     energies = np.zeros((3, rows, columns), np.float32)
+    at_ends = np.empty(plane.shape[1], np.float32)
+    pixels = np.empty((_SIDE, columns), np.float32)
     for row in range(rows):
         part = plane[row * step : row * step + _SIDE]
         drawn, fine, clipped = energies[0, row], energies[1, row], energies[2, row]
+        at_ends[:] = 0
+        for line in part:
+            for x in range(line.size):
+                at_ends[x] += (line[x] == 0) | (line[x] == peak)
         for block in range(columns):
-            for line in part:
-                for value in line[block * step : block * step + _SIDE]:
-                    clipped[block] += (value == 0) | (value == peak)
+            clipped[block] = at_ends[block * step : block * step + _SIDE].sum()
         upright = _upright(part, cosines)
         for i in range(_SIDE):
+            for k in range(_SIDE):  # blocks side by side, so that loops go over them
+                for block in range(columns):
+                    pixels[k, block] = upright[i, block * step + k]
             for j in range(_SIDE):
                 if i + j >= _LEAST_FINE:
-                    _add_squares(fine, upright[i], cosines[j], step)
+                    _add_squares(fine, pixels, cosines[j])
                 elif 1 <= i + j <= _LARGEST_DRAWN:
-                    _add_squares(drawn, upright[i], cosines[j], step)
+                    _add_squares(drawn, pixels, cosines[j])
         fine /= _FINE_NUMBER
     return energies.reshape(3, -1)
 
@@ -99,12 +106,20 @@ def _upright(part, cosines):
 
 
 @compiled
-def _add_squares(sums, line, cosine, step):
-    """Adds the square of a coefficient of each block."""
-    for block in range(len(sums)):
-        value = np.float32(0)
-        for k in range(_SIDE):
-            value += line[block * step + k] * cosine[k]
+def _add_squares(sums, pixels, cosine):
+    """Adds the square of a coefficient of each block, given the blocks' pixels (8, blocks)."""
+    p0, p1, p2, p3 = pixels[0], pixels[1], pixels[2], pixels[3]
+    p4, p5, p6, p7 = pixels[4], pixels[5], pixels[6], pixels[7]
+    c0, c1, c2, c3 = cosine[0], cosine[1], cosine[2], cosine[3]
+    c4, c5, c6, c7 = cosine[4], cosine[5], cosine[6], cosine[7]
+    for block in range(sums.size):
+        value = p0[block] * c0 + p1[block] * c1
+        value += p2[block] * c2
+        value += p3[block] * c3
+        value += p4[block] * c4
+        value += p5[block] * c5
+        value += p6[block] * c6
+        value += p7[block] * c7
         sums[block] += value * value
 
 
