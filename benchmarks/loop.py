@@ -40,7 +40,9 @@ _MEGAPIXELS, _SECONDS = 256.0, 600.0
 Stages = dict[str, Callable[[Any], Any]]
 
 
-def stages_of(mode: str, weights_file: Path, engine_name: str, output: str) -> Stages:
+def stages_of(
+    mode: str, weights_file: Path, engine_name: str, output: str, without: tuple[str, ...] = ()
+) -> Stages:
     """The stages by name, each a function of the previous one's result."""
     weights = load_weights(weights_file)
     card = weights.card
@@ -56,7 +58,8 @@ def stages_of(mode: str, weights_file: Path, engine_name: str, output: str) -> S
     def measure(record):
         if mode == "evaluate":
             return replace(record, figures=measure_evaluated(record, restoration))
-        return replace(record, figures=measure_restored(record, restoration, card.degradation))
+        figures = measure_restored(record, restoration, card.degradation, without)
+        return replace(record, figures=figures)
 
     return {
         "read": lambda ref: read_image(ref, _MEGAPIXELS, _SECONDS),
@@ -95,13 +98,16 @@ def main() -> int:
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--engine", default="auto")
     parser.add_argument("--mode", default="evaluate", choices=("evaluate", "restore"))
+    parser.add_argument("--without", nargs="*", default=[])
     parser.add_argument("--processes", type=int, default=cores())
     options = parser.parse_args()
     paths = sorted(glob.glob(options.input))
     number = min(options.processes, len(paths))
     context = multiprocessing.get_context("spawn")
     start, results = context.Barrier(number), context.Queue()
-    arguments = (options.mode, options.weights, options.engine, options.output)
+    arguments = (
+        options.mode, options.weights, options.engine, options.output, tuple(options.without),
+    )  # fmt: skip
     workers = [
         context.Process(target=_work, args=(paths[first::number], arguments, start, results))
         for first in range(number)

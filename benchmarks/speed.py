@@ -13,8 +13,8 @@ the machine's rate of float32 matrix products, and the figures beside scikit-ima
 --tutorial FILE, the tutorial's own weights as srcnn.convert imports them, also the job with them
 and with the two shipped networks beside the tutorial's procedure with its own.
 Without --images, photographs are made from one that scikit-image ships. --only_ideal leaves out
-all but the stages and the share of the ideal, which `--mode restore` measures in that mode; its
-megapixels are those of the inputs.
+all but the stages and the share of the ideal, which `--mode restore` measures in that mode, with
+`--without niqe` less that figure; its megapixels are those of the inputs.
 """
 
 import argparse
@@ -153,20 +153,20 @@ class Taken:
         default_factory=lambda: {processes: Counter() for processes in (1, cores())}
     )
 
-    def add_jobs(self, weights: Path, images: str, mode: str, scratch: Path) -> None:
+    def add_jobs(self, weights: Path, images: str, mode: list[str], scratch: Path) -> None:
         """Runs the job over the first images, and over all."""
-        options = ("--weights", str(weights), "--mode", mode)
+        options = ("--weights", str(weights), *mode)
         with tempfile.TemporaryDirectory(dir=scratch) as output:
             start = job([f"{scratch}/first/*"], Path(output, "start"), *options)
             self.start += ends_well(start).seconds
             whole = job([f"{scratch}/first/*", images], Path(output, "whole"), *options)
             self.wall += ends_well(whole).seconds
 
-    def add_loops(self, weights: Path, images: str, mode: str, scratch: Path) -> None:
+    def add_loops(self, weights: Path, images: str, mode: list[str], scratch: Path) -> None:
         """Runs the stages without Beam."""
         for processes, stages in self.loops.items():
             loop = [
-                sys.executable, "-m", "benchmarks.loop", "--input", images, "--mode", mode,
+                sys.executable, "-m", "benchmarks.loop", "--input", images, *mode,
                 "--weights", str(weights), "--output", str(scratch / "loop"),
                 "--processes", str(processes),
             ]  # fmt: skip
@@ -195,8 +195,13 @@ class Taken:
 
 
 def ideal(
-    networks: list[Path], images: str, megapixels: float, rounds: int, mode: str, scratch: Path
-) -> dict[Path, list[str]]:
+    networks: list[Path],
+    images: str,
+    megapixels: float,
+    rounds: int,
+    mode: list[str],
+    scratch: Path,
+) -> dict[Path, list[str]]:  # fmt: skip
     """The table of each network, see Taken.table.
 
     The loops run in one process and in one per core; the quicker is the ideal. Networks, jobs and
@@ -314,6 +319,8 @@ def main() -> int:
     parser.add_argument("--only_ideal", action="store_true", help="stages and share only")
     parser.add_argument("--mode", default="evaluate", choices=("evaluate", "restore"),
                         help="mode of the stages and the share of the ideal")  # fmt: skip
+    parser.add_argument("--without", nargs="*", default=[],
+                        help="figures that mode restore leaves out")  # fmt: skip
     parser.add_argument("--tutorial", type=Path, help="weights of the tutorial's own network")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as directory:
@@ -331,7 +338,10 @@ def main() -> int:
         if options.tutorial:
             lines = beside_tutorial(options.tutorial, images, megapixels, scratch / "own")
             print("### The tutorial's own network\n", *lines, "", sep="\n", flush=True)
-        tables = ideal(options.weights, images, megapixels, options.rounds, options.mode, scratch)
+        mode = ["--mode", options.mode]
+        if options.without:
+            mode += ["--without", *options.without]
+        tables = ideal(options.weights, images, megapixels, options.rounds, mode, scratch)
         for weights, lines in tables.items():
             if not options.only_ideal:
                 place = scratch / weights.name
