@@ -65,8 +65,9 @@ class OpenVinoEngine(Engine):
 
     def _run(self, request: openvino.InferRequest, batch: np.ndarray) -> np.ndarray:
         # With one plane this copies nothing: (n, h, w, 1) and (n, 1, h, w) are the same in memory.
-        request.infer([np.ascontiguousarray(batch.transpose(0, 3, 1, 2), np.float32)])
-        terms = request.get_output_tensor().data
+        planes = np.ascontiguousarray(batch.transpose(0, 3, 1, 2), np.float32)
+        # Views of tensors, which are read before the next call overwrites them.
+        terms = request.infer(planes, share_inputs=True, share_outputs=True)[0]
         return assembled(terms, self._bias, batch, self.architecture)
 
     def _model(self, tensors: Tensors) -> openvino.Model:
