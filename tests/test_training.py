@@ -116,7 +116,7 @@ def weights_of(output: Path) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+@pytest.mark.parametrize("backend", ["tensorflow", "torch", "jax"])
 @pytest.mark.parametrize("architecture", ["srcnn-915", "subpixel-small"])
 def test_killed_and_resumed_training_gives_identical_weights(
     folder, tmp_path, monkeypatch, capsys, backend, architecture
