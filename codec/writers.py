@@ -203,10 +203,9 @@ _PELS_PER_METRE = 38  # their place in a BMP file
 
 
 def _bmp(samples: np.ndarray, metadata: Metadata, settings: EncodeSettings) -> bytes:
-    content = bytearray(imagecodecs.bmp_encode(samples))
-    pels = _per_metre(metadata.dpi) if metadata.dpi else (0, 0)
-    struct.pack_into("<ii", content, _PELS_PER_METRE, *pels)
-    return bytes(content)
+    content = memoryview(imagecodecs.bmp_encode(samples))
+    pels = struct.pack("<ii", *(_per_metre(metadata.dpi) if metadata.dpi else (0, 0)))
+    return b"".join([content[:_PELS_PER_METRE], pels, content[_PELS_PER_METRE + len(pels) :]])
 
 
 def _pnm(samples: np.ndarray, metadata: Metadata, settings: EncodeSettings) -> bytes:
