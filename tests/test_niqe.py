@@ -80,7 +80,7 @@ def rank_correlation(images, published, ours) -> float:
 @pytest.mark.parametrize("text", CASES)
 def test_own_model_ranks_like_the_published_one(set14, published, ours, text):
     images = [degraded(image, text, name) for name, image in set14.items()]
-    assert rank_correlation(images, published, ours) >= 0.94
+    assert rank_correlation(images, published, ours) >= 0.95
 
 
 @pytest.mark.slow
@@ -88,7 +88,7 @@ def test_own_model_ranks_like_the_published_one(set14, published, ours, text):
 def test_own_model_ranks_enlarged_images_like_the_published_one(set14, published, ours, text):
     images = [enlarged(image, text, name) for name, image in set14.items()]
     # By the published model ten of the fourteen lie within 0.75 at JPEG 30.
-    assert rank_correlation(images, published, ours) >= (0.83 if text == "jpeg=30" else 0.91)
+    assert rank_correlation(images, published, ours) >= (0.88 if text == "jpeg=30" else 0.92)
 
 
 def test_own_model_ranks_like_the_published_one_at_strong_degradations(set14, published, ours):
@@ -98,7 +98,7 @@ def test_own_model_ranks_like_the_published_one_at_strong_degradations(set14, pu
 
 def test_own_model_ranks_enlarged_jpegs_like_the_published_one(set14, published, ours):
     images = [enlarged(image, "jpeg=90") for image in set14.values()]
-    assert rank_correlation(images, published, ours) >= 0.94
+    assert rank_correlation(images, published, ours) >= 0.93
 
 
 def test_niqe_does_not_depend_on_depth_channels_or_strips(photo, ours):
