@@ -31,7 +31,8 @@ from srcnn.training.initial import initial_tensors
 from srcnn.training.pairs import make_pair
 from srcnn.training.recolour import recolour
 from srcnn.training.whitening import parameters_of, whitening_matrix
-from srcnn.weights import card_path, load_weights, save_weights
+from srcnn.weights import card_path, list_weights, load_weights, save_weights
+from weights import DIRECTORY
 
 ROOT = Path(__file__).parents[1]
 STEPS = 120
@@ -781,14 +782,24 @@ def test_run_older_than_a_setting_is_repeated_without_it():
     assert [run.recolour for run in runs] == [0, 0.1, 0.1]
 
 
+@pytest.mark.parametrize("path", list_weights(DIRECTORY), ids=lambda path: path.name)
+def test_card_of_every_shipped_model_describes_all_its_runs(path):
+    card = load_weights(path).card
+    configs = configs_of_card(card, ROOT / "configs/training/subpixel-small.yaml", {})
+    assert configs[0].warm_start is None
+    assert (configs[-1].scale, configs[-1].steps) == (card.scale, card.training["steps"])
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["subpixel-small_x3_bicubic", "subpixel-large_x2_bicubic"])
-def test_first_steps_of_a_shipped_recipe_match_the_card(shared, tmp_path, name):
+@pytest.mark.parametrize(
+    ("name", "config"),
+    [("srcnn-915_x2_bicubic", "srcnn"), ("subpixel-large_x2_bicubic", "subpixel-large")],
+)
+def test_first_steps_of_a_shipped_recipe_match_the_card(shared, tmp_path, name, config):
     card = load_weights(ROOT / f"weights/{name}.weights.h5").card
-    config = f"configs/training/{card.architecture.name}.yaml"
     process = subprocess.Popen(
-        [sys.executable, "-m", "srcnn.train", "--config", config, "--card",
-         f"weights/{name}.json", "--output", str(tmp_path)],
+        [sys.executable, "-m", "srcnn.train", "--config", f"configs/training/{config}.yaml",
+         "--card", f"weights/{name}.json", "--output", str(tmp_path)],
         cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     log = tmp_path / "log.csv"
