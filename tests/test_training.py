@@ -785,7 +785,8 @@ def test_run_older_than_a_setting_is_repeated_without_it():
 @pytest.mark.parametrize("path", list_weights(DIRECTORY), ids=lambda path: path.name)
 def test_card_of_every_shipped_model_describes_all_its_runs(path):
     card = load_weights(path).card
-    configs = configs_of_card(card, ROOT / "configs/training/subpixel-small.yaml", {})
+    config = "photo-clean" if card.scale == 1 else "subpixel-small"
+    configs = configs_of_card(card, ROOT / f"configs/training/{config}.yaml", {})
     assert configs[0].warm_start is None
     assert (configs[-1].scale, configs[-1].steps) == (card.scale, card.training["steps"])
 

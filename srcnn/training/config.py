@@ -189,8 +189,10 @@ def configs_of_card(card: ModelCard, path: Path, overrides: dict[str, Any]) -> l
     final = load_config(path, _settings_of(own, card) | overrides | {"name": card.name})
     configs: list[TrainingConfig] = []
     for number, run in enumerate(before, 1):
-        place = {"output": final.output / f"run_{number}", "evaluate": {}}
-        settings = _settings_of(run, card) | overrides | _start_of(configs) | place
+        settings = _settings_of(run, card) | overrides | _start_of(configs)
+        # Not evaluated, which the file may ask for chains of another scale.
+        settings |= {"evaluate": {}, "evaluate_degrade": settings["degrade"]}
+        settings["output"] = final.output / f"run_{number}"
         configs.append(load_config(path, settings))
     return [*configs, final.model_copy(update=_start_of(configs))]
 

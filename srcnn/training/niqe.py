@@ -5,8 +5,8 @@ sharpest one, in full-range luma. Published are 125 chosen photographs; here the
 the blocks themselves: in turns those farthest from the mean of all, by the covariance of all, are
 left out, a tenth in all, such as print, graphics and what is out of focus. Cameras and websites
 sharpen and shrink photographs by various amounts. So each image counts three times: as it is,
-sharpened by an unsharp mask (sigma 1) of 0.15, and shrunk to 0.9 and sharpened by 0.25. What is left
-out would have varied most, so the covariance is multiplied by 1.3.
+sharpened by an unsharp mask (sigma 1) of 0.15, and shrunk to 0.9 and sharpened by 0.25. What is
+left out would have varied most, so the covariance is multiplied by 1.3.
 """
 
 import argparse
