@@ -120,6 +120,10 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "seed": {"type": int, "help": "seed of initial weights and crops"},
     "learning_rate": {"type": float, "help": "highest learning rate"},
     "gratings": {"type": float, "metavar": "SHARE", "help": "share of crops that get a grating"},
+    "excess_weight": {
+        "type": float, "metavar": "WEIGHT",
+        "help": "further weight of error beyond that of the network's input",
+    },
     "warm_start": {"type": Path, "metavar": "FILE", "help": "weights to start from"},
     "output": {"type": Path, "metavar": "DIR", "help": "directory for all results"},
     "resume": {"action": "store_true", "help": "continue from DIR's checkpoint"},

@@ -385,6 +385,33 @@ def test_network_on_luma_and_chroma_learns_both(folder, tmp_path):
         assert after > before
 
 
+def test_error_beyond_that_of_the_input_counts_more(folder):
+    from srcnn.training.trainer import Trainer
+
+    rng = np.random.default_rng(0)
+    inputs = np.float32(rng.random((3, 32, 32, 1)))
+    weights = np.ones((3, 1), np.float32)
+    margin = architecture_for("srcnn-915", 2).margin
+    inner = inputs[:, margin:-margin, margin:-margin]
+    tensors = random_tensors(architecture_for("srcnn-915", 2))
+
+    def loss(excess_weight: float, targets: np.ndarray) -> float:
+        config = read_config(folder, excess_weight=excess_weight)
+        batch = (inputs, targets, weights)
+        return float(Trainer(config, tensors, [batch]).step(*batch))
+
+    # All error is beyond that of a perfect input, and none where the output is nearer; this
+    # network's is darker than its input.
+    assert loss(2, inner) == pytest.approx(3 * loss(0, inner), rel=1e-5)
+    assert loss(2, inner - 100) == loss(0, inner - 100)
+    assert loss(2, inner + 100) > loss(0, inner + 100)
+
+
+def test_excess_weight_needs_an_input_as_large_as_the_output(folder):
+    with pytest.raises(TrainingError, match="excess_weight needs a network that does not enlarge"):
+        read_config(folder, excess_weight=1, architecture="subpixel-small", crop=48)
+
+
 def test_gratings_and_chains_exclude_each_other(folder):
     with pytest.raises(TrainingError, match="gratings need chains that only shrink"):
         read_config(folder, gratings=0.5, degrade=["shrink jpeg=50"])

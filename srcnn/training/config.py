@@ -17,9 +17,10 @@ from srcnn.weights import WEIGHTS_SUFFIX, Chain, ModelCard
 RECIPE = frozenset(
     ("architecture", "scale", "kernel", "protocol", "degrade", "steps", "batch", "crop")
     + ("learning_rate", "warmup", "ema_decay", "seed", "gratings", "recolour", "copies")
+    + ("excess_weight",)
 )
 # Settings that are newer than some cards, with the value that those runs had.
-_NEWER = {"recolour": 0.0}
+_NEWER = {"recolour": 0.0, "excess_weight": 0.0}
 
 
 class TrainingError(ValueError):
@@ -54,6 +55,8 @@ class TrainingConfig(BaseModel):
       copies: factors at which each training image is used; below 1 it is shrunk first.
       gratings: share of the crops with a synthetic grating, see gratings.py.
       recolour: share of the crops with exchanged and vivid colours, see recolour.py.
+      excess_weight: by how much more counts what a crop's squared error exceeds that of the
+        network's input by; for networks whose input is as large as the output.
       warm_start: weights file to begin from; of another scale, all layers but the last. By default
         the network begins as the interpolation.
       checkpoint_every: steps between checkpoints and lines of the log.
@@ -87,6 +90,7 @@ class TrainingConfig(BaseModel):
     ] = (1.0,)
     gratings: Annotated[float, Field(ge=0, le=1)] = 0.0
     recolour: Annotated[float, Field(ge=0, le=1)] = 0.0
+    excess_weight: Annotated[float, Field(ge=0, le=100)] = 0.0
     warm_start: Path | None = None
     checkpoint_every: Annotated[int, Field(ge=1)] = 100
     validate_every: Annotated[int, Field(ge=1)] = 500
@@ -120,6 +124,9 @@ class TrainingConfig(BaseModel):
             ),
             f"recolour needs a network on colours; {name} processes luma only": (
                 self.recolour > 0 and network.planes == 1
+            ),
+            f"excess_weight needs a network that does not enlarge; {name} does": (
+                self.excess_weight > 0 and network.upscale > 1
             ),
             f"crop {self.crop} is too small: {name} removes {margin} pixels on each side": (
                 self.crop <= 2 * margin

@@ -40,6 +40,7 @@ class Trainer:
         self.schedule = learning_rates(config)
         self._decay = config.ema_decay
         self._architecture = config.network
+        self._excess_weight = config.excess_weight
         self._model = build_network(config.network)
         # Chroma is left out: its statistics are those of a smoother luma.
         luma = np.concatenate([inputs for inputs, *_ in samples])[..., 0]
@@ -123,6 +124,11 @@ class Trainer:
     def _loss(self, parameters, inputs, targets, weights) -> Any:
         outputs, _ = self._model.stateless_call(self._values(parameters), [], inputs)
         errors = ops.mean(ops.square(outputs - targets), axis=(1, 2))
+        if self._excess_weight:
+            margin = self._architecture.margin
+            inner = inputs[:, margin : inputs.shape[1] - margin, margin : inputs.shape[2] - margin]
+            before = ops.mean(ops.square(inner - targets), axis=(1, 2))
+            errors += self._excess_weight * ops.relu(errors - before)
         return ops.mean(ops.sum(weights * errors, axis=1))
 
     def _values(self, parameters) -> list:
