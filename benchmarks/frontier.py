@@ -23,6 +23,7 @@ import cv2
 import numpy as np
 import openvino
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 from tqdm import tqdm
 
 from benchmarks.quality import parser_of
@@ -171,14 +172,18 @@ def draw(results: dict[int, list[tuple]], name: str, path: Path) -> None:
             label = "shipped here" if is_ours else "released by others"
             psnr = [row[1][0][0] for row in own]
             axes.scatter([row[2] for row in own], psnr, color=colour, label=label)
+            fastest = max(row[2] for row in rows)
             for (contender, _, speed), value in zip(own, psnr, strict=True):
+                left = speed > fastest / 2  # inside the panel
                 axes.annotate(
                     contender.name.partition(f"_x{scale}")[0], (speed, value), fontsize=7,
-                    xytext=(4, 4), textcoords="offset points",
+                    xytext=(-4 if left else 4, 4), textcoords="offset points",
+                    ha="right" if left else "left",
                 )  # fmt: skip
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter("{x:g}")
-        axes.xaxis.set_minor_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter("")
         axes.set_title(f"x{scale} bicubic")
         axes.set_xlabel("megapixels of output per second, network alone")
         axes.set_ylabel(f"luma PSNR on {name}, dB")
