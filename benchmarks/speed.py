@@ -195,14 +195,10 @@ class Taken:
 
 
 def ideal(
-    networks: list[Path],
-    images: str,
-    megapixels: float,
-    rounds: int,
-    mode: list[str],
+    networks: list[Path], images: str, megapixels: float, rounds: int, mode: list[str],
     scratch: Path,
 ) -> dict[Path, list[str]]:  # fmt: skip
-    """The table of each network, see Taken.table.
+    """The table of each network, see Taken.table; `mode` are options of job and loops.
 
     The loops run in one process and in one per core; the quicker is the ideal. Networks, jobs and
     loops take turns, because a machine's speed drifts; figures are means of all rounds.
