@@ -102,7 +102,7 @@ def place(tmp_path_factory) -> Path:
     for name in ("photos", "sample"):
         (place / name).symlink_to(photos)
     (place / "OUTPUT").symlink_to(place / "demo/output")
-    for name, model in (("old", "srcnn-915_x2_bilinear"), ("new", "srcnn-955_x2_bilinear")):
+    for name, model in (("old", "srcnn-955_x2_bilinear"), ("new", "subpixel-large_x2_bilinear")):
         for suffix in (".weights.h5", ".json"):
             shutil.copy(ROOT / f"weights/{model}{suffix}", place / f"{name}{suffix}")
     write_lists(place, sorted(photos.iterdir()))
