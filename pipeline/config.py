@@ -179,7 +179,7 @@ class JobConfig(BaseModel):
         le=1024,
     )
     tile: int = _model(
-        256, "largest side of a tile in pixels; bounds memory, not results", ge=16, le=8192
+        256, "side of a tile in pixels, about; bounds memory, not results", ge=16, le=8192
     )
     output_format: Literal["same", "png", "jpeg", "webp", "tiff"] = _image(
         "same", "same: the format of the source's name, or PNG if that cannot be written"

@@ -74,7 +74,7 @@ def run_tiled(
       engine: the network.
       plane: (h, w) luma or (h, w, planes): uint8 or uint16 codes, or floating point in [0, 1].
       shave: output pixels to leave out on each side.
-      tile: the largest side of a tile in input pixels; a call has about tile * tile at most.
+      tile: about the largest side of a tile in input pixels, without what it sees beyond.
 
     Yields:
       (where in the output, float32 values nominally in [0, 1]); together they cover the output
@@ -111,9 +111,13 @@ def _spans(
     lowest, highest = -frame.pad, length + frame.pad
     total = length - 2 * outer
     pieces = -(-total // tile)
-    # Of one size: a sliver would be mostly halo.
-    for index in range(pieces):
-        start, end = total * index // pieces, total * (index + 1) // pieces
+    end = 0
+    # Of about one size: a sliver would be mostly halo.
+    for index in range(1, pieces + 1):
+        start, end = end, total * index // pieces
+        if not frame.halo and index < pieces:  # the last one gets what others lack
+            beyond = (end - start + 2 * margin) % engine.side_multiple
+            end -= beyond if beyond < end - start else 0
         # The result for input pixel o lies at o + outer and sees `margin` beyond it through the
         # valid layers; the halo beyond that exists only inside the (padded) picture.
         first = max(lowest, start + outer - margin - frame.halo)
