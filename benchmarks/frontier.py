@@ -32,6 +32,7 @@ from srcnn import metrics
 from srcnn.colour import luma_matlab, quantise_half_even
 from srcnn.engines import create_engine
 from srcnn.engines.base import Engine
+from srcnn.engines.openvino import RequestPool
 from srcnn.resample import modcrop, shrink_antialiased
 from srcnn.restoration import restoration_of
 from srcnn.tiling import DEFAULT_TILE
@@ -81,36 +82,25 @@ def ours(card: ModelCard, engine: Engine) -> Contender:
 
 def theirs(path: Path, scale: int) -> Contender:
     """A network in ONNX."""
-    core = openvino.Core()
-    network = core.read_model(path)
-    settings = {
-        "NUM_STREAMS": 1, "INFERENCE_NUM_THREADS": 1, "INFERENCE_PRECISION_HINT": "f32",
-        "ENABLE_CPU_PINNING": False,
-    }  # fmt: skip
+    pool = RequestPool(openvino.Core().read_model(path), 1)
     plane = np.random.default_rng(0).random((1, 3, DEFAULT_TILE, DEFAULT_TILE), np.float32)
-    idle: list[openvino.InferRequest] = []
 
-    def infer(rgb: np.ndarray) -> np.ndarray:
-        # As our engine does: calls that run side by side would wait for one another's model.
-        try:
-            request = idle.pop()
-        except IndexError:
-            request = core.compile_model(network, "CPU", settings).create_infer_request()
-        result = request.infer(rgb, share_inputs=True, share_outputs=True)[0]
-        idle.append(request)
-        return result
+    def run() -> float:
+        with pool.infer(plane) as result:
+            return result[0, 0].size / 1e6
 
     def luma(truth: np.ndarray) -> np.ndarray:
         colour = cv2.cvtColor(truth, cv2.COLOR_GRAY2BGR) if truth.ndim == 2 else truth
         height, width = truth.shape[:2]
         small = shrink_antialiased(colour, (height // scale, width // scale), "bicubic")
         rgb = small[..., ::-1].transpose(2, 0, 1)[np.newaxis] / np.float32(255)
-        restored = infer(np.ascontiguousarray(rgb))[0].transpose(1, 2, 0)[..., ::-1]
-        image = quantise_half_even(restored * 255, np.dtype(np.uint8))
+        with pool.infer(np.ascontiguousarray(rgb)) as result:
+            restored = result[0].transpose(1, 2, 0)[..., ::-1]
+            image = quantise_half_even(restored * 255, np.dtype(np.uint8))
         # A gray image is its own luma, as in the truth.
         return luma_matlab(image) if truth.ndim == 3 else image[..., 1]
 
-    return Contender(path.stem, False, luma, lambda: infer(plane)[0, 0].size / 1e6)
+    return Contender(path.stem, False, luma, run)
 
 
 def contenders(scale: int, files: list[Path]) -> list[Contender]:

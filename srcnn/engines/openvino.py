@@ -1,6 +1,8 @@
 """The fast engine for CPUs: OpenVINO, an optional extra. Imports no TensorFlow."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -19,56 +21,68 @@ from srcnn.engines.last_layer import assembled, last_filters  # noqa: E402
 from srcnn.isolated import Tensors  # noqa: E402
 
 
-class OpenVinoEngine(Engine):
-    """Runs the network as an OpenVINO model in float32.
+class RequestPool:
+    """A network as compiled models of one stream, one for each call that runs at the same time.
 
-    Calls that run side by side each have their own compiled model, of one stream: with one thread
-    it computes in its caller's. One model of several streams would hand every call over to
-    another thread, which made a call by itself a fifth slower and lost more where others were busy.
+    With one thread such a model computes in its caller's. One model of several streams would hand
+    every call over to another thread, which made a call by itself a fifth slower and lost more
+    where others were busy.
+
+    Args:
+      network: the network.
+      threads: of one call.
     """
+
+    def __init__(self, network: openvino.Model, threads: int):
+        self._core, self._network = openvino.Core(), network
+        self._settings = {
+            "NUM_STREAMS": 1,
+            "INFERENCE_NUM_THREADS": threads,
+            # Otherwise every process of a machine would bind its threads to the same cores.
+            "ENABLE_CPU_PINNING": False,
+            # Otherwise processors that have bfloat16 would compute in it.
+            "INFERENCE_PRECISION_HINT": "f32",
+            # Entries of layers by input size, 90 kB each. The default of 5000 takes gigabytes
+            # where every image has another size.
+            "CPU_RUNTIME_CACHE_CAPACITY": 512,
+        }
+        self._idle = [self._request()]
+
+    @contextmanager
+    def infer(self, planes: np.ndarray) -> Iterator[np.ndarray]:
+        """The network's output for float32 (n, planes, h, w), contiguous.
+
+        It is a view of memory that later calls overwrite: use it within the context.
+        """
+        try:
+            request = self._idle.pop()  # of a list, which threads may do
+        except IndexError:
+            request = self._request()
+        try:
+            yield request.infer(planes, share_inputs=True, share_outputs=True)[0]
+        finally:
+            self._idle.append(request)
+
+    def _request(self) -> openvino.InferRequest:
+        compiled = self._core.compile_model(self._network, "CPU", self._settings)
+        return compiled.create_infer_request()
+
+
+class OpenVinoEngine(Engine):
+    """Runs the network as an OpenVINO model in float32; see RequestPool."""
 
     name = "openvino"
     # A new shape takes longer than a thumbnail itself, a third of the time of 0.6 megapixels.
     side_multiple = 12
 
     def _load(self, tensors: Tensors) -> None:
-        self._core, self._network = openvino.Core(), self._model(tensors)
-        self._idle = [self._request()]
-
-    def _request(self) -> openvino.InferRequest:
-        compiled = self._core.compile_model(
-            self._network,
-            "CPU",
-            {
-                "NUM_STREAMS": 1,
-                "INFERENCE_NUM_THREADS": self.threads,
-                # Otherwise every process of a machine would bind its threads to the same cores.
-                "ENABLE_CPU_PINNING": False,
-                # Otherwise processors that have bfloat16 would compute in it.
-                "INFERENCE_PRECISION_HINT": "f32",
-                # Entries of layers by input size, 90 kB each. The default of 5000 takes gigabytes
-                # where every image has another size.
-                "CPU_RUNTIME_CACHE_CAPACITY": 512,
-            },
-        )
-        return compiled.create_infer_request()
+        self._pool = RequestPool(self._model(tensors), self.threads)
 
     def run(self, batch: np.ndarray) -> np.ndarray:
-        try:
-            request = self._idle.pop()  # of a list, which threads may do
-        except IndexError:
-            request = self._request()
-        try:
-            return self._run(request, batch)
-        finally:
-            self._idle.append(request)
-
-    def _run(self, request: openvino.InferRequest, batch: np.ndarray) -> np.ndarray:
         # With one plane this copies nothing: (n, h, w, 1) and (n, 1, h, w) are the same in memory.
         planes = np.ascontiguousarray(batch.transpose(0, 3, 1, 2), np.float32)
-        # Views of tensors, which are read before the next call overwrites them.
-        terms = request.infer(planes, share_inputs=True, share_outputs=True)[0]
-        return assembled(terms, self._bias, batch, self.architecture)
+        with self._pool.infer(planes) as terms:
+            return assembled(terms, self._bias, batch, self.architecture)
 
     def _model(self, tensors: Tensors) -> openvino.Model:
         """The network up to the products of its last layer, which `assembled` puts together."""
