@@ -127,12 +127,12 @@ def test_damaged_cards_are_reported_not_listed(capsys, tmp_path, monkeypatch):
 def test_summary_suggests_a_better_or_a_faster_model():
     shipped = {card.name: card for card in list_weights(DIRECTORY).values()}
     cards = shipped.values()
-    psnr = {name: card.figures["Set5"]["psnr_y_enhanced"] for name, card in shipped.items()}
     for model, other, work in (
         ("srcnn-955_x2_bicubic", "subpixel-large_x2_bicubic", "37%"),
         ("subpixel-large_x2_bicubic", "subpixel-small_x2_bicubic", "12%"),
     ):
-        gap = f"{psnr[other] - psnr[model]:+.2f} dB on Set5"
+        before, after = (shipped[n].figures["Set5"]["psnr_y_enhanced"] for n in (model, other))
+        gap = f"{after - before:+.2f} dB on Set5"
         named = other_choice(shipped[model], cards)
         assert named.startswith(f"{other}: {gap}, {work} of the multiply-adds")
     assert (
