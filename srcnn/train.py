@@ -124,6 +124,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "type": float, "metavar": "WEIGHT",
         "help": "further weight of error beyond that of the network's input",
     },
+    "loss_mean": {"choices": ("arithmetic", "geometric"), "help": "mean of the crops' losses"},
     "warm_start": {"type": Path, "metavar": "FILE", "help": "weights to start from"},
     "output": {"type": Path, "metavar": "DIR", "help": "directory for all results"},
     "resume": {"action": "store_true", "help": "continue from DIR's checkpoint"},

@@ -407,6 +407,26 @@ def test_error_beyond_that_of_the_input_counts_more(folder):
     assert loss(2, inner + 100) > loss(0, inner + 100)
 
 
+def test_geometric_mean_of_the_crops_losses(folder):
+    from srcnn.training.trainer import Trainer
+
+    rng = np.random.default_rng(0)
+    tensors = random_tensors(architecture_for("srcnn-915", 2))
+    inputs = np.float32(rng.random((3, 32, 32, 1)))
+    margin = architecture_for("srcnn-915", 2).margin
+    targets, weights = inputs[:, margin:-margin, margin:-margin], np.float32([[1], [2], [30]])
+
+    def loss(loss_mean: str, *crops: int) -> float:
+        batch = tuple(part[list(crops)] for part in (inputs, targets, weights))
+        config = read_config(folder, loss_mean=loss_mean)
+        return float(Trainer(config, tensors, [batch]).step(*batch))
+
+    losses = [loss("arithmetic", crop) for crop in range(3)]
+    assert loss("arithmetic", 0, 1, 2) == pytest.approx(np.mean(losses), rel=1e-5)
+    expected = np.prod([each + 0.1 for each in losses]) ** (1 / 3)
+    assert loss("geometric", 0, 1, 2) == pytest.approx(expected, rel=1e-5)
+
+
 def test_excess_weight_needs_an_input_as_large_as_the_output(folder):
     with pytest.raises(TrainingError, match="excess_weight needs a network that does not enlarge"):
         read_config(folder, excess_weight=1, architecture="subpixel-small", crop=48)

@@ -2,7 +2,7 @@
 
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -17,10 +17,10 @@ from srcnn.weights import WEIGHTS_SUFFIX, Chain, ModelCard
 RECIPE = frozenset(
     ("architecture", "scale", "kernel", "protocol", "degrade", "steps", "batch", "crop")
     + ("learning_rate", "warmup", "ema_decay", "seed", "gratings", "recolour", "copies")
-    + ("excess_weight",)
+    + ("excess_weight", "loss_mean")
 )
 # Settings that are newer than some cards, with the value that those runs had.
-_NEWER = {"recolour": 0.0, "excess_weight": 0.0}
+_NEWER = {"recolour": 0.0, "excess_weight": 0.0, "loss_mean": "arithmetic"}
 
 
 class TrainingError(ValueError):
@@ -57,6 +57,8 @@ class TrainingConfig(BaseModel):
       recolour: share of the crops with exchanged and vivid colours, see recolour.py.
       excess_weight: by how much more counts what a crop's squared error exceeds that of the
         network's input by; for networks whose input is as large as the output.
+      loss_mean: of the crops' losses, each relative to the degraded image's: `arithmetic`, or
+        `geometric`, which comes closer to the mean PSNR, a mean of logarithms.
       warm_start: weights file to begin from; of another scale, all layers but the last. By default
         the network begins as the interpolation.
       checkpoint_every: steps between checkpoints and lines of the log.
@@ -91,6 +93,7 @@ class TrainingConfig(BaseModel):
     gratings: Annotated[float, Field(ge=0, le=1)] = 0.0
     recolour: Annotated[float, Field(ge=0, le=1)] = 0.0
     excess_weight: Annotated[float, Field(ge=0, le=100)] = 0.0
+    loss_mean: Literal["arithmetic", "geometric"] = "arithmetic"
     warm_start: Path | None = None
     checkpoint_every: Annotated[int, Field(ge=1)] = 100
     validate_every: Annotated[int, Field(ge=1)] = 500

@@ -269,9 +269,9 @@ def _recipe(config: TrainingConfig, inputs: Inputs) -> dict[str, Any]:
     """The model card's account of the training."""
     return config.model_dump(mode="json", include=RECIPE | {"data", "terms"}) | {
         "recipe": "SOAP, cosine decay to 0; MSE of the luma in [0, 1] on the valid centre of random"
-        " crops, weighted by the inverse of that of their degraded image; every set of images"
-        " equally often; kernels learnt in whitened coordinates; running average of the weights;"
-        " degraded by this package's own functions",
+        f" crops, weighted by the inverse of that of their degraded image, {config.loss_mean} mean;"
+        " every set of images equally often; kernels learnt in whitened coordinates; running"
+        " average of the weights; degraded by this package's own functions",
         "start": inputs.warm_start or "random beside the identity, see initial_tensors",
         "earlier": inputs.earlier,
         "images": inputs.training.images,

@@ -17,6 +17,9 @@ from srcnn.training.whitening import parameters_of, whitening_matrix
 
 # Steps between two turns of the optimiser's bases.
 _TURN_EVERY = 25
+# Added to a crop's loss, which the interpolation has near 1, before its logarithm: a crop without
+# detail must not outweigh all others.
+_LOSS_FLOOR = 0.1
 
 
 class Trainer:
@@ -40,7 +43,7 @@ class Trainer:
         self.schedule = learning_rates(config)
         self._decay = config.ema_decay
         self._architecture = config.network
-        self._excess_weight = config.excess_weight
+        self._excess_weight, self._loss_mean = config.excess_weight, config.loss_mean
         self._model = build_network(config.network)
         # Chroma is left out: its statistics are those of a smoother luma.
         luma = np.concatenate([inputs for inputs, *_ in samples])[..., 0]
@@ -129,7 +132,10 @@ class Trainer:
             inner = inputs[:, margin : inputs.shape[1] - margin, margin : inputs.shape[2] - margin]
             before = ops.mean(ops.square(inner - targets), axis=(1, 2))
             errors += self._excess_weight * ops.relu(errors - before)
-        return ops.mean(ops.sum(weights * errors, axis=1))
+        losses = ops.sum(weights * errors, axis=1)
+        if self._loss_mean == "geometric":
+            return ops.exp(ops.mean(ops.log(losses + _LOSS_FLOOR)))
+        return ops.mean(losses)
 
     def _values(self, parameters) -> list:
         """The network's tensors, in Keras' order, from the matrices of parameters."""
