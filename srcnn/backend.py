@@ -4,12 +4,17 @@ Keras takes the backend that KERAS_BACKEND names when it is first imported, Tens
 Importing this module imports both.
 """
 
+import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
-import keras
-import numpy as np
+# TensorFlow takes oneDNN's convolutions by itself only on processors with AVX-512 or newer; with
+# AVX2 they are up to twice as fast as its own as well. It reads this when it is imported.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+
+import keras  # noqa: E402
+import numpy as np  # noqa: E402
 
 NAME: str = keras.backend.backend()
 
