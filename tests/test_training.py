@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import yaml
 from conftest import PATIENCE
-from support import random_tensors
+from support import random_tensors, random_weights
 
 from srcnn.architectures import architecture_for
 from srcnn.colour import unit_range
@@ -21,6 +21,7 @@ from srcnn.degradations import Degradation
 from srcnn.engines import create_engine
 from srcnn.resample import degrade_matlab, modcrop
 from srcnn.restoration import Restoration
+from srcnn.tiling import run_tiled
 from srcnn.train import main
 from srcnn.training import evaluate
 from srcnn.training.chroma import fit_chroma_taps
@@ -507,6 +508,33 @@ def test_crops_cover_all_positions_and_eight_orientations(folder):
     assert len({crop.tobytes() for crop in inputs}) == places * 8  # rotated and flipped
 
 
+def test_crops_reach_beyond_edges_as_the_job_mirrors_them(tmp_path, folder):
+    cv2.imwrite(str(tmp_path / "1.png"), drawing(1)[:41, :41])
+    overrides = {
+        "architecture": "subpixel-small", "protocol": "matlab", "kernel": "bicubic",
+        "images": [f"{tmp_path}/1.png"], "copies": [1.0], "batch": 8,
+    }  # fmt: skip
+    # The small picture of 20 pixels and the margin of 7 on each side.
+    config = read_config(folder, **overrides, crop=34, edges=True)
+    with pytest.raises(TrainingError, match="no image of .* is as large as a crop of 34"):
+        load_training_set(config.model_copy(update={"edges": False}))
+    pair = make_pair(drawing(1)[:40, :40], config.restoration)
+    engine = create_engine("openvino", random_weights(config.network), 1)
+    whole = np.empty((40, 40), np.float32)
+    for place, part in run_tiled(engine, pair.seen):
+        whole[place] = part
+    batch = draw_batch(load_training_set(config), config, 0)
+    for crop, target in zip(*batch[:2], strict=True):
+        ways = [(flip, turns) for flip in (1, -1) for turns in range(4)]
+        turned = [
+            [np.rot90(part[:, ::flip], turns) for part in (crop, target)] for flip, turns in ways
+        ]
+        inputs, _ = next(
+            way for way in turned if np.abs(way[1][..., 0] - pair.original / 255).max() < 1e-6
+        )
+        assert np.abs(engine.run(inputs[None])[0, ..., 0] - whole).max() < 1e-5
+
+
 def test_training_images_are_offset_by_every_remainder(tmp_path, folder):
     # OpenCV degrades 95 pixels differently from 96 or 97, and a job's pictures have all sizes.
     for seed in range(12):
@@ -697,6 +725,7 @@ def test_soap_equals_adam_in_the_eigenbasis():
         ({"protocol": "pillow"}, "protocol: "),
         ({"architecture": "resnet"}, "there are: srcnn-915"),
         ({"crop": 12}, "crop 12 is too small"),
+        ({"edges": True}, "edges needs chains that only shrink, and a network on the small luma"),
         ({"ema_decay": 1.0}, "ema_decay: "),
         ({"copies": [1.5]}, "copies.0: "),
         ({"validate_every": 15}, "not a multiple of checkpoint_every 10"),

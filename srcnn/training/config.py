@@ -17,10 +17,10 @@ from srcnn.weights import WEIGHTS_SUFFIX, Chain, ModelCard
 RECIPE = frozenset(
     ("architecture", "scale", "kernel", "protocol", "degrade", "steps", "batch", "crop")
     + ("learning_rate", "warmup", "ema_decay", "seed", "gratings", "recolour", "copies")
-    + ("excess_weight", "loss_mean")
+    + ("excess_weight", "loss_mean", "edges")
 )
 # Settings that are newer than some cards, with the value that those runs had.
-_NEWER = {"recolour": 0.0, "excess_weight": 0.0, "loss_mean": "arithmetic"}
+_NEWER = {"recolour": 0.0, "excess_weight": 0.0, "loss_mean": "arithmetic", "edges": False}
 
 
 class TrainingError(ValueError):
@@ -59,6 +59,8 @@ class TrainingConfig(BaseModel):
         network's input by; for networks whose input is as large as the output.
       loss_mean: of the crops' losses, each relative to the degraded image's: `arithmetic`, or
         `geometric`, which comes closer to the mean PSNR, a mean of logarithms.
+      edges: whether crops reach beyond a picture's edge by the network's margin, mirrored as in a
+        job, so that small pictures give crops too.
       warm_start: weights file to begin from; of another scale, all layers but the last. By default
         the network begins as the interpolation.
       checkpoint_every: steps between checkpoints and lines of the log.
@@ -94,6 +96,7 @@ class TrainingConfig(BaseModel):
     recolour: Annotated[float, Field(ge=0, le=1)] = 0.0
     excess_weight: Annotated[float, Field(ge=0, le=100)] = 0.0
     loss_mean: Literal["arithmetic", "geometric"] = "arithmetic"
+    edges: bool = False
     warm_start: Path | None = None
     checkpoint_every: Annotated[int, Field(ge=1)] = 100
     validate_every: Annotated[int, Field(ge=1)] = 500
@@ -130,6 +133,9 @@ class TrainingConfig(BaseModel):
             ),
             f"excess_weight needs a network that does not enlarge; {name} does": (
                 self.excess_weight > 0 and network.upscale > 1
+            ),
+            f"edges needs chains that only shrink, and a network on the small luma, not {name}": (
+                self.edges and (self.degrades_crops or not network.residual)
             ),
             f"crop {self.crop} is too small: {name} removes {margin} pixels on each side": (
                 self.crop <= 2 * margin

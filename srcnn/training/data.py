@@ -34,7 +34,7 @@ class Example:
     """One degraded copy of a training image, or a patch of one.
 
     Attributes:
-      seen: the network's input, see Pair.
+      seen: the network's input, see Pair; continued beyond its edges if the run says so.
       original: the ground truth, `upscale` times as large.
       weights: float64 (planes,), of the squared errors of its crops: about the inverse of the mean
         squared error of its interpolation in [0, 1], so that steps lower the mean of the images'
@@ -276,7 +276,12 @@ def _shrunk(image: np.ndarray, factor: float) -> np.ndarray:
 def _example(image: np.ndarray, config: TrainingConfig) -> Example:
     pair = make_pair(image, replace(config.restoration, border="keep"))
     error = np.mean(np.square(unit_range(pair.interpolated) - unit_range(pair.original)))
-    return Example(pair.seen, pair.original, np.array([1 / (float(error) + _FLAWLESS)]))
+    beyond, upscale = config.edges * config.network.margin, config.network.upscale
+    return Example(
+        np.pad(pair.seen, beyond, "symmetric"),
+        np.pad(pair.original, beyond * upscale, "symmetric"),  # nothing is compared out there
+        np.array([1 / (float(error) + _FLAWLESS)]),
+    )
 
 
 def _places(shape: tuple[int, ...], crop: int) -> np.ndarray:
