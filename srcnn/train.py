@@ -122,7 +122,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     "gratings": {"type": float, "metavar": "SHARE", "help": "share of crops that get a grating"},
     "excess_weight": {
         "type": float, "metavar": "WEIGHT",
-        "help": "further weight of error beyond that of the network's input",
+        "help": "further weight of error beyond that of the interpolation",
     },
     "loss_mean": {"choices": ("arithmetic", "geometric"), "help": "mean of the crops' losses"},
     "warm_start": {"type": Path, "metavar": "FILE", "help": "weights to start from"},

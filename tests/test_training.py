@@ -26,7 +26,7 @@ from srcnn.train import main
 from srcnn.training import evaluate
 from srcnn.training.chroma import fit_chroma_taps
 from srcnn.training.config import TrainingError, configs_of_card, load_config
-from srcnn.training.data import draw_batch, load_training_set
+from srcnn.training.data import Batch, draw_batch, load_training_set
 from srcnn.training.gratings import lay_grating
 from srcnn.training.initial import initial_tensors
 from srcnn.training.pairs import make_pair
@@ -333,7 +333,7 @@ def test_each_crop_draws_its_own_degradation(folder, architecture, protocol, ker
         folder, architecture=architecture, protocol=protocol, kernel=kernel, degrade=[chain]
     )
     training = load_training_set(config)
-    inputs, targets, weights = draw_batch(training, config, 3)
+    inputs, targets, weights, _ = draw_batch(training, config, 3)
     network = config.network
     side = (32 - 2 * network.margin) * network.upscale
     assert inputs.shape == (40, 32, 32, network.planes)
@@ -386,26 +386,43 @@ def test_network_on_luma_and_chroma_learns_both(folder, tmp_path):
         assert after > before
 
 
-def test_error_beyond_that_of_the_input_counts_more(folder):
+def test_error_beyond_that_of_the_interpolation_counts_more(folder):
     from srcnn.training.trainer import Trainer
 
     rng = np.random.default_rng(0)
-    inputs = np.float32(rng.random((3, 32, 32, 1)))
-    weights = np.ones((3, 1), np.float32)
-    margin = architecture_for("srcnn-915", 2).margin
-    inner = inputs[:, margin:-margin, margin:-margin]
     tensors = random_tensors(architecture_for("srcnn-915", 2))
+    inputs = np.float32(rng.random((3, 32, 32, 1)))
+    targets, weights = inputs[:, 6:-6, 6:-6], np.ones((3, 1), np.float32)
 
-    def loss(excess_weight: float, targets: np.ndarray) -> float:
+    def loss(excess_weight: float, interpolation_error: float) -> float:
         config = read_config(folder, excess_weight=excess_weight)
-        batch = (inputs, targets, weights)
-        return float(Trainer(config, tensors, [batch]).step(*batch))
+        batch = Batch(inputs, targets, weights, np.full_like(weights, interpolation_error))
+        return float(Trainer(config, tensors, [batch]).step(batch))
 
-    # All error is beyond that of a perfect input, and none where the output is nearer; this
-    # network's is darker than its input.
-    assert loss(2, inner) == pytest.approx(3 * loss(0, inner), rel=1e-5)
-    assert loss(2, inner - 100) == loss(0, inner - 100)
-    assert loss(2, inner + 100) > loss(0, inner + 100)
+    # All error is beyond that of a perfect interpolation, and none beyond a hopeless one's.
+    assert loss(2, 0) == pytest.approx(3 * loss(0, 0), rel=1e-5)
+    assert loss(2, 100) == loss(0, 100)
+
+
+@pytest.mark.parametrize("architecture", ["srcnn-915", "subpixel-small", "photo-small"])
+def test_interpolation_errors_are_those_of_the_compared_pixels(folder, architecture):
+    config = read_config(
+        folder, architecture=architecture, scale=3, crop=32, excess_weight=1, batch=40
+    )
+    training = load_training_set(config)
+    batch = draw_batch(training, config, 0)
+    network = config.network
+    inner = slice(network.margin * network.upscale, (32 - network.margin) * network.upscale)
+    kernel = cv2.INTER_LINEAR if network.planes == 1 else cv2.INTER_CUBIC
+    expected = []
+    for crop, target in zip(batch.inputs, batch.targets, strict=True):
+        large = cv2.resize(crop, None, fx=network.upscale, fy=network.upscale, interpolation=kernel)
+        difference = large.reshape(*large.shape[:2], -1)[inner, inner] - target
+        expected.append(np.square(difference).mean(axis=(0, 1)))
+    # Codes were rounded to 8 bits after the enlargement.
+    np.testing.assert_allclose(batch.interpolation_errors, expected, rtol=0.02, atol=1e-5)
+    none = config.model_copy(update={"excess_weight": 0.0})
+    assert not draw_batch(load_training_set(none), none, 0).interpolation_errors.any()
 
 
 def test_geometric_mean_of_the_crops_losses(folder):
@@ -418,19 +435,15 @@ def test_geometric_mean_of_the_crops_losses(folder):
     targets, weights = inputs[:, margin:-margin, margin:-margin], np.float32([[1], [2], [30]])
 
     def loss(loss_mean: str, *crops: int) -> float:
-        batch = tuple(part[list(crops)] for part in (inputs, targets, weights))
+        parts = (inputs, targets, weights, np.zeros_like(weights))
+        batch = Batch(*(part[list(crops)] for part in parts))
         config = read_config(folder, loss_mean=loss_mean)
-        return float(Trainer(config, tensors, [batch]).step(*batch))
+        return float(Trainer(config, tensors, [batch]).step(batch))
 
     losses = [loss("arithmetic", crop) for crop in range(3)]
     assert loss("arithmetic", 0, 1, 2) == pytest.approx(np.mean(losses), rel=1e-5)
     expected = np.prod([each + 0.1 for each in losses]) ** (1 / 3)
     assert loss("geometric", 0, 1, 2) == pytest.approx(expected, rel=1e-5)
-
-
-def test_excess_weight_needs_an_input_as_large_as_the_output(folder):
-    with pytest.raises(TrainingError, match="excess_weight needs a network that does not enlarge"):
-        read_config(folder, excess_weight=1, architecture="subpixel-small", crop=48)
 
 
 def test_gratings_and_chains_exclude_each_other(folder):
@@ -479,7 +492,7 @@ def test_colour_and_gray_images_are_evaluated_together(tmp_path, finished):
 def test_crops_are_aligned_and_follow_from_seed_and_step(folder):
     config = read_config(folder, batch=64)
     training = load_training_set(config)
-    inputs, targets, weights = draw_batch(training, config, 5)
+    inputs, targets, weights, _ = draw_batch(training, config, 5)
     assert inputs.shape == (64, 32, 32, 1) and inputs.dtype == np.float32
     assert targets.shape == (64, 20, 20, 1) and targets.dtype == np.float32
     assert weights.shape == (64, 1) and weights.dtype == np.float32
@@ -587,7 +600,7 @@ def test_gratings_are_added_to_a_share_of_crops_before_degradation(tmp_path, fol
         folder, images=[f"{tmp_path}/*.png"], scale=3, batch=400, crop=33, gratings=0.25
     )
     training = load_training_set(config)
-    inputs, targets, _ = draw_batch(training, config, 0)
+    inputs, targets, *_ = draw_batch(training, config, 0)
     laid = np.ptp(targets, axis=(1, 2, 3)) > 0
     assert 0.18 < laid.mean() < 0.32
     assert np.ptp(inputs[~laid]) == 0
@@ -606,7 +619,7 @@ def test_gratings_are_added_to_a_share_of_crops_before_degradation(tmp_path, fol
 def test_crop_with_a_grating_is_weighted_by_its_own_error(folder):
     config = read_config(folder, gratings=1.0, batch=400)
     training = load_training_set(config)
-    inputs, targets, weights = draw_batch(training, config, 0)
+    inputs, targets, weights, _ = draw_batch(training, config, 0)
     errors = np.square(inputs[:, 6:-6, 6:-6] - targets).mean((1, 2, 3), dtype=float)
     # The weight is computed over a slightly larger area than the comparison.
     assert np.median(weights[:, 0] * (errors + 1e-4)) == pytest.approx(1, rel=0.1)
@@ -621,7 +634,7 @@ def test_gratings_work_on_pictures_as_small_as_a_crop(tmp_path, folder, protocol
         folder, images=[f"{tmp_path}/*.png"], scale=3, kernel=kernel, protocol=protocol,
         crop=33, copies=[1.0], batch=40, gratings=1.0,
     )  # fmt: skip
-    inputs, targets, _ = draw_batch(load_training_set(config), config, 0)
+    inputs, targets, *_ = draw_batch(load_training_set(config), config, 0)
     assert inputs.shape == (40, 33, 33, 1)
     assert (np.ptp(targets, axis=(1, 2, 3)) > 0).all()
 

@@ -56,7 +56,7 @@ class TrainingConfig(BaseModel):
       gratings: share of the crops with a synthetic grating, see gratings.py.
       recolour: share of the crops with exchanged and vivid colours, see recolour.py.
       excess_weight: by how much more counts what a crop's squared error exceeds that of the
-        network's input by; for networks whose input is as large as the output.
+        interpolation by.
       loss_mean: of the crops' losses, each relative to the degraded image's: `arithmetic`, or
         `geometric`, which comes closer to the mean PSNR, a mean of logarithms.
       edges: whether crops reach beyond a picture's edge by the network's margin, mirrored as in a
@@ -130,9 +130,6 @@ class TrainingConfig(BaseModel):
             ),
             f"recolour needs a network on colours; {name} processes luma only": (
                 self.recolour > 0 and network.planes == 1
-            ),
-            f"excess_weight needs a network that does not enlarge; {name} does": (
-                self.excess_weight > 0 and network.upscale > 1
             ),
             f"edges needs chains that only shrink, and a network on the small luma, not {name}": (
                 self.edges and (self.degrades_crops or not network.residual)

@@ -5,6 +5,7 @@ import hashlib
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -26,7 +27,23 @@ _CHROMA_SHARE = 0.15
 # blocks.
 _MARGIN = 8
 
-Batch = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+class Batch(NamedTuple):
+    """The crops of one step.
+
+    Attributes:
+      inputs: of the network, float32 (batch, crop, crop, planes), nominally in [0, 1].
+      targets: the originals' centres, float32 (batch, side, side, planes), as large as the
+        network's output.
+      weights: float32 (batch, planes), of the crops' squared errors.
+      interpolation_errors: float32 (batch, planes), mean squared errors of the interpolation
+        against `targets`; 0 if `excess_weight` is.
+    """
+
+    inputs: np.ndarray
+    targets: np.ndarray
+    weights: np.ndarray
+    interpolation_errors: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -39,11 +56,13 @@ class Example:
       weights: float64 (planes,), of the squared errors of its crops: about the inverse of the mean
         squared error of its interpolation in [0, 1], so that steps lower the mean of the images'
         log MSE, which is their mean PSNR.
+      interpolated: as large as the original, codes or in [0, 1]; None if `excess_weight` is 0.
     """
 
     seen: np.ndarray
     original: np.ndarray
     weights: np.ndarray
+    interpolated: np.ndarray | None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -213,28 +232,14 @@ def draw_batch(training: TrainingSet, config: TrainingConfig, step: int) -> Batc
       training: source of the crops.
       config: the run.
       step: number of the step, from 0.
-
-    Returns:
-      Degraded crops, float32 (batch, crop, crop, planes), and the originals' centres, float32
-      (batch, side, side, planes) as large as the network's output, both nominally in [0, 1]; the
-      weights of the crops' squared errors, float32 (batch, planes).
     """
     generator = np.random.default_rng((config.seed, step))
     chosen = np.searchsorted(training.shares, generator.random(config.batch), side="right")
-    inputs, targets, weights = zip(
-        *(
-            _draw_crop(training.copies[index], config, generator, f"{step}/{place}")
-            for place, index in enumerate(chosen)
-        ),
-        strict=True,
-    )
-    margin, upscale = config.network.margin, config.network.upscale
-    inner = slice(margin * upscale, (config.crop - margin) * upscale)
-    return (
-        np.stack(inputs),
-        np.stack([target[inner, inner] for target in targets]),
-        np.array(weights, np.float32),
-    )
+    crops = [
+        _draw_crop(training.copies[index], config, generator, f"{step}/{place}")
+        for place, index in enumerate(chosen)
+    ]
+    return Batch(*(np.stack(parts, dtype=np.float32) for parts in zip(*crops, strict=True)))
 
 
 def _copies_of(
@@ -277,10 +282,15 @@ def _example(image: np.ndarray, config: TrainingConfig) -> Example:
     pair = make_pair(image, replace(config.restoration, border="keep"))
     error = np.mean(np.square(unit_range(pair.interpolated) - unit_range(pair.original)))
     beyond, upscale = config.edges * config.network.margin, config.network.upscale
+
+    def continued(large: np.ndarray) -> np.ndarray:
+        return np.pad(large, beyond * upscale, "symmetric")  # nothing is compared out there
+
     return Example(
         np.pad(pair.seen, beyond, "symmetric"),
-        np.pad(pair.original, beyond * upscale, "symmetric"),  # nothing is compared out there
+        continued(pair.original),
         np.array([1 / (float(error) + _FLAWLESS)]),
+        continued(pair.interpolated) if config.excess_weight else None,
     )
 
 
@@ -291,22 +301,32 @@ def _places(shape: tuple[int, ...], crop: int) -> np.ndarray:
 
 def _draw_crop(
     copy: Example | Original, config: TrainingConfig, generator: np.random.Generator, name: str
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A crop's network input, ground truth and weights of squared errors."""
+) -> tuple[np.ndarray, ...]:
+    """The parts of a batch for one crop."""
     if isinstance(copy, Original):
         copy = _degraded_patch(copy.image, config, generator, name)
     elif config.gratings and generator.random() < config.gratings:
         copy = _with_grating(copy, config, generator)
-    upscale = config.network.upscale
+    margin, upscale = config.network.margin, config.network.upscale
     window = _draw_window(copy.shape, config.crop, generator)
     turns, flip = generator.integers((4, 2))
-    seen = unit_range(copy.seen[window])
-    original = unit_range(copy.original[_enlarged(window, upscale)])
+    seen = _with_planes(copy.seen[window])
+    inner = tuple(
+        slice((part.start + margin) * upscale, (part.stop - margin) * upscale) for part in window
+    )
+    target = _with_planes(copy.original[inner])
+    interpolation_errors = np.zeros(len(copy.weights))
+    if copy.interpolated is not None:
+        errors = np.square(_with_planes(copy.interpolated[inner]) - target)
+        interpolation_errors = errors.mean(axis=(0, 1))
     if config.restoration.degradation.is_symmetric:
-        seen, original = (
-            np.rot90(crop[:, ::-1] if flip else crop, turns) for crop in (seen, original)
-        )
-    return (*(crop.reshape(*crop.shape[:2], -1) for crop in (seen, original)), copy.weights)
+        seen, target = (np.rot90(crop[:, ::-1] if flip else crop, turns) for crop in (seen, target))
+    return seen, target, copy.weights, interpolation_errors
+
+
+def _with_planes(codes: np.ndarray) -> np.ndarray:
+    """Codes or floats, (h, w) or (h, w, planes), as float32 (h, w, planes) in [0, 1]."""
+    return unit_range(codes.reshape(*codes.shape[:2], -1))
 
 
 def _degraded_patch(
@@ -327,7 +347,8 @@ def _degraded_patch(
     wanted = unit_range(original)
     errors = np.mean(np.square(large - wanted).reshape(side * side, -1), axis=0)
     shares = np.array([1, _CHROMA_SHARE, _CHROMA_SHARE][: len(errors)])
-    return Example(seen, original, shares / (errors + _EVEN))
+    interpolated = large if config.excess_weight else None
+    return Example(seen, original, shares / (errors + _EVEN), interpolated)
 
 
 def _with_grating(pair: Example, config: TrainingConfig, generator: np.random.Generator) -> Example:
@@ -345,7 +366,3 @@ def _draw_window(
     """A square somewhere in a picture."""
     top, left = generator.integers(_places(shape, side))
     return slice(top, top + side), slice(left, left + side)
-
-
-def _enlarged(window: tuple[slice, slice], upscale: int) -> tuple[slice, ...]:
-    return tuple(slice(part.start * upscale, part.stop * upscale) for part in window)

@@ -204,7 +204,7 @@ def _run_steps(
     report(f"validation starts at {psnr:.2f} dB (degraded {baseline:.2f})")
     losses = []
     for step in progress(int(history[-1, 0]) if len(history) else 0, config.steps):
-        losses.append(trainer.step(*draw_batch(inputs.training, config, step)))
+        losses.append(trainer.step(draw_batch(inputs.training, config, step)))
         done = step + 1
         if done % config.checkpoint_every and done != config.steps:
             continue

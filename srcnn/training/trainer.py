@@ -37,7 +37,7 @@ class Trainer:
         Args:
           config: the run.
           tensors: weights to begin from.
-          samples: batches as step() takes them, to adapt the steps to.
+          samples: batches that no step takes, to adapt the steps to.
         """
         backend.make_deterministic(config.seed)
         self.schedule = learning_rates(config)
@@ -46,7 +46,7 @@ class Trainer:
         self._excess_weight, self._loss_mean = config.excess_weight, config.loss_mean
         self._model = build_network(config.network)
         # Chroma is left out: its statistics are those of a smoother luma.
-        luma = np.concatenate([inputs for inputs, *_ in samples])[..., 0]
+        luma = np.concatenate([sample.inputs for sample in samples])[..., 0]
         whitenings = [whitening_matrix(luma, layer.kernel) for layer in config.network.layers]
         self._whitenings = _tensors(whitenings)
         self._gradients = backend.with_gradients(self._loss)
@@ -61,13 +61,8 @@ class Trainer:
             for layer in zip(*found, strict=True)
         ]
 
-    def step(self, inputs: np.ndarray, targets: np.ndarray, weights: np.ndarray) -> Any:
+    def step(self, batch: Batch) -> Any:
         """Takes one step of the optimiser.
-
-        Args:
-          inputs: float32 (batch, crop, crop, planes), nominally in [0, 1].
-          targets: float32 (batch, side, side, planes), as large as the network's output.
-          weights: float32 (batch, planes), of the crops' squared errors.
 
         Returns:
           The loss before the step, a float32 scalar of the backend.
@@ -79,7 +74,7 @@ class Trainer:
         self._parameters, self._moments, self._averages, loss = self._function(
             self._parameters, self._moments, self._averages,
             *_tensors([np.float32(age), np.float32(rate), np.float32(decay)]),
-            *_tensors([inputs, targets, weights]),
+            *_tensors(batch),
         )  # fmt: skip
         self._steps += 1
         if self._steps % _TURN_EVERY == 0:
@@ -124,14 +119,11 @@ class Trainer:
         ]
         return moved, updated, averages, loss
 
-    def _loss(self, parameters, inputs, targets, weights) -> Any:
+    def _loss(self, parameters, inputs, targets, weights, interpolation_errors) -> Any:
         outputs, _ = self._model.stateless_call(self._values(parameters), [], inputs)
         errors = ops.mean(ops.square(outputs - targets), axis=(1, 2))
         if self._excess_weight:
-            margin = self._architecture.margin
-            inner = inputs[:, margin : inputs.shape[1] - margin, margin : inputs.shape[2] - margin]
-            before = ops.mean(ops.square(inner - targets), axis=(1, 2))
-            errors += self._excess_weight * ops.relu(errors - before)
+            errors += self._excess_weight * ops.relu(errors - interpolation_errors)
         losses = ops.sum(weights * errors, axis=1)
         if self._loss_mean == "geometric":
             return ops.exp(ops.mean(ops.log(losses + _LOSS_FLOOR)))
