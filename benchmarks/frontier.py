@@ -13,6 +13,7 @@ of its output as an 8-bit image.
 """
 
 import glob
+import itertools
 import re
 import sys
 from collections.abc import Callable
@@ -22,8 +23,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import openvino
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
+from matplotlib.transforms import Bbox
 from tqdm import tqdm
 
 from benchmarks.quality import parser_of
@@ -162,14 +165,6 @@ def draw(results: dict[int, list[tuple]], name: str, path: Path) -> None:
             label = "shipped here" if is_ours else "released by others"
             psnr = [row[1][0][0] for row in own]
             axes.scatter([row[2] for row in own], psnr, color=colour, label=label)
-            fastest = max(row[2] for row in rows)
-            for (contender, _, speed), value in zip(own, psnr, strict=True):
-                left = speed > fastest / 2  # inside the panel
-                axes.annotate(
-                    contender.name.partition(f"_x{scale}")[0], (speed, value), fontsize=7,
-                    xytext=(-4 if left else 4, 4), textcoords="offset points",
-                    ha="right" if left else "left",
-                )  # fmt: skip
         axes.set_xscale("log")
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter("{x:g}")
@@ -178,8 +173,33 @@ def draw(results: dict[int, list[tuple]], name: str, path: Path) -> None:
         axes.set_xlabel("megapixels of output per second, network alone")
         axes.set_ylabel(f"luma PSNR on {name}, dB")
         axes.grid(alpha=0.3)
-        axes.legend(loc="best")
+        axes.legend(loc="lower left")
+        axes.margins(0.08)
+        figure.draw_without_rendering()  # fixes the scales that labels are placed by
+        _label(axes, [(c.name.partition(f"_x{scale}")[0], speed, f[0][0]) for c, f, speed in rows])
     figure.savefig(path, dpi=110)
+
+
+def _label(axes: Axes, points: list[tuple[str, float, float]]) -> None:
+    """Names points beside, above or below them, where least is covered."""
+    taken = [Bbox.from_bounds(*axes.transData.transform(p[1:]) - 5, 10, 10) for p in points]
+    for name, *place in points:
+        tried = []
+        for x, y in itertools.product((1, -1, 0), (0, 1, -1)):
+            if (x, y) == (0, 0):
+                continue
+            text = axes.annotate(
+                name, place, fontsize=7, xytext=(6 * x, 6 * y), textcoords="offset points",
+                ha=("center", "left", "right")[x], va=("center", "bottom", "top")[y],
+            )  # fmt: skip
+            box = text.get_window_extent()
+            hidden = sum(box.overlaps(other) for other in taken)
+            tried.append((hidden + 10 * (box.x0 < axes.bbox.x0 or box.x1 > axes.bbox.x1), text))
+        best = min(tried, key=lambda pair: pair[0])[1]
+        for _, text in tried:
+            if text is not best:
+                text.remove()
+        taken.append(best.get_window_extent())
 
 
 def main() -> int:
