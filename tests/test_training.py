@@ -403,6 +403,7 @@ def test_error_beyond_that_of_the_interpolation_counts_more(folder):
 
     # All error is beyond that of a perfect interpolation, and none beyond a hopeless one's.
     assert loss(2, 0) == pytest.approx(3 * loss(0, 0), rel=1e-5)
+    assert loss(2, 0.01) == pytest.approx(3 * loss(0, 0) - 2 * 0.01, rel=1e-5)
     assert loss(2, 100) == loss(0, 100)
 
 
