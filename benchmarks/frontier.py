@@ -1,7 +1,7 @@
 """Quality against speed of the shipped networks and of others' in ONNX, in one run.
 
     python -m benchmarks.frontier --images 'Set5=Set5/*.bmp' 'Set14=Set14/*.bmp' \\
-        --onnx 'peers/*.onnx' --plot frontier.png
+        --onnx 'peers/*.onnx' --ensemble subpixel-large --plot frontier.png
 
 For each scale, bicubic as `matlab` has it: mean PSNR in dB and SSIM of the luma, `scale` pixels
 shaved, and megapixels of output per second of the network alone in OpenVINO, float32, a thread per
@@ -32,15 +32,15 @@ from tqdm import tqdm
 from benchmarks.quality import parser_of
 from benchmarks.speed import rate
 from srcnn import metrics
+from srcnn.architectures import ARCHITECTURES
 from srcnn.colour import luma_matlab, quantise_half_even
 from srcnn.engines import create_engine
-from srcnn.engines.base import Engine
 from srcnn.engines.openvino import RequestPool
 from srcnn.resample import modcrop, shrink_antialiased
 from srcnn.restoration import restoration_of
 from srcnn.tiling import DEFAULT_TILE
 from srcnn.training.data import read_image
-from srcnn.weights import ModelCard, list_weights, load_weights
+from srcnn.weights import Weights, list_weights, load_weights
 from weights import DIRECTORY
 
 _ROUNDS = 5
@@ -67,8 +67,9 @@ class Contender:
     run: Callable[[], float]
 
 
-def ours(card: ModelCard, engine: Engine) -> Contender:
-    """A network of this package."""
+def ours(weights: Weights, ensemble: bool = False) -> Contender:
+    """A network of this package, or its self-ensemble."""
+    card, engine = weights.card, create_engine("openvino", weights, 1, ensemble)
     restoration = restoration_of(card, "keep")
     side = DEFAULT_TILE + 2 * engine.architecture.margin
     batch = np.random.default_rng(0).random((1, side, side, engine.architecture.planes), np.float32)
@@ -80,7 +81,8 @@ def ours(card: ModelCard, engine: Engine) -> Contender:
         restored = restoration.restore_luma(engine, plane, truth.dtype)
         return restoration.plain_luma(restored, truth.dtype)
 
-    return Contender(card.name, True, luma, lambda: engine.run(batch)[..., 0].size / 1e6)
+    name = f"{card.name} --ensemble" if ensemble else card.name
+    return Contender(name, True, luma, lambda: engine.run(batch)[..., 0].size / 1e6)
 
 
 def theirs(path: Path, scale: int) -> Contender:
@@ -106,15 +108,17 @@ def theirs(path: Path, scale: int) -> Contender:
     return Contender(path.stem, False, luma, run)
 
 
-def contenders(scale: int, files: list[Path]) -> list[Contender]:
-    """All networks that enlarge by a scale."""
+def contenders(scale: int, files: list[Path], ensembles: list[str]) -> list[Contender]:
+    """All networks that enlarge by a scale; those of some architectures also as self-ensembles."""
     shipped = [
         load_weights(path)
         for path, card in list_weights(DIRECTORY).items()
         if (card.scale, card.protocol) == (scale, "matlab")
     ]
+    again = [weights for weights in shipped if weights.card.architecture.name in ensembles]
     return [
-        *(ours(weights.card, create_engine("openvino", weights, 1)) for weights in shipped),
+        *(ours(weights) for weights in shipped),
+        *(ours(weights, ensemble=True) for weights in again),
         *(theirs(file, scale) for file in files if re.search(rf"_x{scale}$", file.stem)),
     ]
 
@@ -176,7 +180,8 @@ def draw(results: dict[int, list[tuple]], name: str, path: Path) -> None:
         axes.legend(loc="lower left")
         axes.margins(0.08)
         figure.draw_without_rendering()  # fixes the scales that labels are placed by
-        _label(axes, [(c.name.partition(f"_x{scale}")[0], speed, f[0][0]) for c, f, speed in rows])
+        short = [re.sub(rf"_x{scale}\w*", "", row[0].name) for row in rows]
+        _label(axes, [(name, row[2], row[1][0][0]) for name, row in zip(short, rows, strict=True)])
     figure.savefig(path, dpi=110)
 
 
@@ -206,6 +211,10 @@ def main() -> int:
     """Runs the benchmark and prints Markdown."""
     parser = parser_of(__doc__)
     parser.add_argument("--onnx", nargs="*", default=[], metavar="GLOB", help="others' networks")
+    parser.add_argument(
+        "--ensemble", nargs="*", default=[], choices=ARCHITECTURES, metavar="ARCHITECTURE",
+        help="shipped networks to measure as self-ensembles too",
+    )  # fmt: skip
     parser.add_argument("--scale", type=int, nargs="+", default=[2, 3, 4])
     parser.add_argument("--plot", type=Path, metavar="FILE", help="PNG of PSNR against speed")
     options = parser.parse_args()
@@ -213,7 +222,7 @@ def main() -> int:
     sets = {name: [read_image(path) for path in paths] for name, paths in options.images}
     results = {}
     for scale in options.scale:
-        networks = contenders(scale, files)
+        networks = contenders(scale, files, options.ensemble)
         figures = [
             [quality(network, scale, images) for images in sets.values()]
             for network in tqdm(networks, desc=f"x{scale}", leave=False)

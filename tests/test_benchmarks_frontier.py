@@ -1,5 +1,7 @@
 """benchmarks.frontier reproduces the published figures of third-party networks."""
 
+import re
+
 import pytest
 
 from benchmarks import frontier
@@ -23,8 +25,12 @@ def test_table_and_plot_show_own_and_third_party_networks(shared, tmp_path, caps
     monkeypatch.setattr("sys.argv", [
         "frontier", "--images", f"Set5={shared}/data/Set5/b*.bmp", "--scale", "2",
         "--onnx", f"{shared}/weights/peers/ECBSR_M4C16_x2.onnx", "--plot", f"{tmp_path}/plot.png",
+        "--ensemble", "subpixel-small",
     ])  # fmt: skip
     assert frontier.main() == 0
     printed = capsys.readouterr().out
-    assert "| ECBSR_M4C16_x2 | " in printed and "| **subpixel-small_x2_bicubic** | " in printed
+    rows = dict(re.findall(r"^\| (\S.*\S) \| ([\d.]+) / ", printed, re.MULTILINE))
+    assert "ECBSR_M4C16_x2" in rows
+    small, ensemble = (rows[f"**subpixel-small_x2_bicubic{end}**"] for end in ("", " --ensemble"))
+    assert float(small) + 0.1 < float(ensemble)
     assert (tmp_path / "plot.png").stat().st_size > 10_000
