@@ -15,7 +15,7 @@ import yaml
 from conftest import PATIENCE
 from support import random_tensors, random_weights
 
-from srcnn.architectures import architecture_for
+from srcnn.architectures import ARCHITECTURES, architecture_for, subpixel
 from srcnn.colour import unit_range
 from srcnn.degradations import Degradation
 from srcnn.engines import create_engine
@@ -809,21 +809,27 @@ def test_warm_start_loads_the_given_weights(folder, finished):
         load_inputs(read_config(folder, warm_start=weights_of(finished), architecture="srcnn-955"))
 
 
-def test_warm_start_at_another_scale_keeps_all_but_the_last_layer(folder, tmp_path):
+@pytest.mark.parametrize(("depths", "kept"), [((9, 9), 10), ((6, 9), 7), ((9, 6), 7)])
+def test_warm_start_of_another_scale_or_depth_keeps_what_both_have_before_the_last_layer(
+    folder, tmp_path, monkeypatch, depths, kept
+):
     from srcnn.training.run import load_inputs
 
-    architecture = architecture_for("photo-large", 2)
-    tensors = random_tensors(architecture)
+    theirs, ours = (
+        subpixel("photo-large", 32, inner, scale, planes=3)
+        for inner, scale in zip(depths, (2, 3), strict=True)
+    )
+    monkeypatch.setitem(ARCHITECTURES, "photo-large", {3: ours})
+    tensors = random_tensors(theirs)
     path = save_weights(
-        tmp_path, tensors, name="x2", architecture=architecture, scale=2, kernel="bilinear",
+        tmp_path, tensors, name="x2", architecture=theirs, scale=2, kernel="bilinear",
         protocol="opencv",
     )  # fmt: skip
-    start = load_inputs(
-        read_config(folder, warm_start=path, architecture="photo-large", scale=3)
-    ).start
-    for mine, theirs in zip(start[:-1], tensors[:-1], strict=True):
-        assert all(map(np.array_equal, mine, theirs))
-    assert start[-1][0].shape == (3, 3, 32, 27) and not start[-1][0].any()
+    config = read_config(folder, warm_start=path, architecture="photo-large", scale=3)
+    start = load_inputs(config).start
+    fresh = initial_tensors(ours, config.seed)
+    for mine, expected in zip(start, (*tensors[:kept], *fresh[kept:]), strict=True):
+        assert all(map(np.array_equal, mine, expected))
 
 
 @pytest.mark.slow

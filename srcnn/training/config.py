@@ -61,8 +61,8 @@ class TrainingConfig(BaseModel):
         `geometric`, which comes closer to the mean PSNR, a mean of logarithms.
       edges: whether crops reach beyond a picture's edge by the network's margin, mirrored as in a
         job, so that small pictures give crops too.
-      warm_start: weights file to begin from; of another scale, all layers but the last. By default
-        the network begins as the interpolation.
+      warm_start: weights file to begin from; of another scale or depth, the layers that both have
+        before the last. By default the network begins as the interpolation.
       checkpoint_every: steps between checkpoints and lines of the log.
       validate_every: steps between validations, a multiple of checkpoint_every.
       name: of the finished weights, without ending; by default architecture, scale and kernel.

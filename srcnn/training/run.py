@@ -144,14 +144,15 @@ def _start_of(config: TrainingConfig) -> dict[str, Any]:
     weights = load_weights(config.warm_start)
     card, tensors = weights.card, weights.tensors
     theirs, ours = card.architecture.kernel_shapes, config.network.kernel_shapes
-    if theirs[:-1] != ours[:-1]:
+    shared = min(len(theirs), len(ours)) - 1
+    if theirs[:shared] != ours[:shared]:
         raise TrainingError(
             f"{config.warm_start} holds {card.architecture.name}; "
             f"{config.architecture} cannot begin from it"
         )
-    # Of another scale: all but the layer that enlarges.
+    # Of another scale or depth: the layers that both have before the one that enlarges.
     return {
-        "start": tensors if theirs == ours else (*tensors[:-1], start[-1]),
+        "start": tensors if theirs == ours else (*tensors[:shared], *start[shared:]),
         "warm_start": {"name": card.name, "sha256": card.sha256},
         "earlier": _flattened(card.training),
     }
