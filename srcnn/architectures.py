@@ -175,10 +175,8 @@ ARCHITECTURES: dict[str, dict[int | None, Architecture]] = {
         for scale, inner in ((2, 4), (3, 6), (4, 8))
     },
     "subpixel-large": {
-        # As fast as 32 filters in nine inner layers, with a smaller halo and stabler training.
-        2: subpixel("subpixel-large", 48, 4, 2, first=5),
-        3: subpixel("subpixel-large", 32, 10, 3),
-        4: subpixel("subpixel-large", 32, 13, 4),
+        scale: subpixel("subpixel-large", 32, inner, scale)
+        for scale, inner in ((2, 9), (3, 10), (4, 13))
     },
     # For real photographs; chroma is restored too.
     "photo-small": {
