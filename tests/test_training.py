@@ -15,7 +15,7 @@ import yaml
 from conftest import PATIENCE
 from support import random_tensors, random_weights
 
-from srcnn.architectures import ARCHITECTURES, architecture_for, subpixel
+from srcnn.architectures import ARCHITECTURES, architecture_for, stack, subpixel
 from srcnn.colour import unit_range
 from srcnn.degradations import Degradation
 from srcnn.engines import create_engine
@@ -830,6 +830,19 @@ def test_warm_start_of_another_scale_or_depth_keeps_what_both_have_before_the_la
     fresh = initial_tensors(ours, config.seed)
     for mine, expected in zip(start, (*tensors[:kept], *fresh[kept:]), strict=True):
         assert all(map(np.array_equal, mine, expected))
+    assert start[-1][0].shape == (3, 3, 32, 27) and not start[-1][0].any()
+
+
+def test_warm_start_is_refused_where_no_layer_but_the_last_is_shared(folder, tmp_path):
+    from srcnn.training.run import load_inputs
+
+    single = stack("single", (5, 1))
+    path = save_weights(
+        tmp_path, random_tensors(single), name="single", architecture=single, scale=2,
+        kernel="bilinear", protocol="opencv",
+    )  # fmt: skip
+    with pytest.raises(TrainingError, match="srcnn-915 cannot begin"):
+        load_inputs(read_config(folder, warm_start=path))
 
 
 @pytest.mark.slow

@@ -145,7 +145,7 @@ def _start_of(config: TrainingConfig) -> dict[str, Any]:
     card, tensors = weights.card, weights.tensors
     theirs, ours = card.architecture.kernel_shapes, config.network.kernel_shapes
     shared = min(len(theirs), len(ours)) - 1
-    if theirs[:shared] != ours[:shared]:
+    if not shared or theirs[:shared] != ours[:shared]:
         raise TrainingError(
             f"{config.warm_start} holds {card.architecture.name}; "
             f"{config.architecture} cannot begin from it"
