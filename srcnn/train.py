@@ -125,6 +125,10 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "help": "further weight of error beyond that of the interpolation",
     },
     "loss_mean": {"choices": ("arithmetic", "geometric"), "help": "mean of the crops' losses"},
+    "ensemble_share": {
+        "type": float, "metavar": "SHARE",
+        "help": "share of the error that is against the self-ensemble of the warm start",
+    },
     "warm_start": {"type": Path, "metavar": "FILE", "help": "weights to start from"},
     "output": {"type": Path, "metavar": "DIR", "help": "directory for all results"},
     "resume": {"action": "store_true", "help": "continue from DIR's checkpoint"},

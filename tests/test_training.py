@@ -1,5 +1,6 @@
 """Training: configuration, crops, the loop, checkpoints that survive a kill, the model card."""
 
+import itertools
 import json
 import os
 import signal
@@ -19,6 +20,7 @@ from srcnn.architectures import ARCHITECTURES, architecture_for, stack, subpixel
 from srcnn.colour import unit_range
 from srcnn.degradations import Degradation
 from srcnn.engines import create_engine
+from srcnn.engines.ensemble import Ensemble
 from srcnn.resample import degrade_matlab, modcrop
 from srcnn.restoration import Restoration
 from srcnn.tiling import run_tiled
@@ -335,7 +337,7 @@ def test_each_crop_draws_its_own_degradation(folder, architecture, protocol, ker
         folder, architecture=architecture, protocol=protocol, kernel=kernel, degrade=[chain]
     )
     training = load_training_set(config)
-    inputs, targets, weights, _ = draw_batch(training, config, 3)
+    inputs, targets, weights, *_ = draw_batch(training, config, 3)
     network = config.network
     side = (32 - 2 * network.margin) * network.upscale
     assert inputs.shape == (40, 32, 32, network.planes)
@@ -398,7 +400,8 @@ def test_error_beyond_that_of_the_interpolation_counts_more(folder):
 
     def loss(excess_weight: float, interpolation_error: float) -> float:
         config = read_config(folder, excess_weight=excess_weight)
-        batch = Batch(inputs, targets, weights, np.full_like(weights, interpolation_error))
+        errors = np.full_like(weights, interpolation_error)
+        batch = Batch(inputs, targets, weights, errors, np.zeros((3, 3), np.float32))
         return float(Trainer(config, tensors, [batch]).step(batch))
 
     # All error is beyond that of a perfect interpolation, and none beyond a hopeless one's.
@@ -438,7 +441,7 @@ def test_geometric_mean_of_the_crops_losses(folder):
     targets, weights = inputs[:, margin:-margin, margin:-margin], np.float32([[1], [2], [30]])
 
     def loss(loss_mean: str, *crops: int) -> float:
-        parts = (inputs, targets, weights, np.zeros_like(weights))
+        parts = (inputs, targets, weights, np.zeros_like(weights), np.zeros((3, 3), np.float32))
         batch = Batch(*(part[list(crops)] for part in parts))
         config = read_config(folder, loss_mean=loss_mean)
         return float(Trainer(config, tensors, [batch]).step(batch))
@@ -447,6 +450,61 @@ def test_geometric_mean_of_the_crops_losses(folder):
     assert loss("arithmetic", 0, 1, 2) == pytest.approx(np.mean(losses), rel=1e-5)
     expected = np.prod([each + 0.1 for each in losses]) ** (1 / 3)
     assert loss("geometric", 0, 1, 2) == pytest.approx(expected, rel=1e-5)
+
+
+def test_ensemble_share_draws_outputs_towards_the_self_ensemble_of_the_start(folder):
+    from srcnn.engines.keras import KerasEngine
+    from srcnn.training.trainer import Trainer
+
+    config = read_config(folder, architecture="subpixel-small", scale=3, ensemble_share=1)
+    tensors = random_tensors(config.network)
+    engine = KerasEngine(config.network, tensors)
+    crop = np.random.default_rng(0).random((1, 32, 32, 1)).astype(np.float32)
+    output = engine.run(crop)
+    views = np.float32(list(itertools.product((0, 1), repeat=3)))
+    seen = []
+    for down, across, transposed in views.astype(bool):
+        turned = crop[:, ::-1] if down else crop
+        turned = turned[:, :, ::-1] if across else turned
+        result = engine.run(turned.swapaxes(1, 2) if transposed else turned)
+        result = result.swapaxes(1, 2) if transposed else result
+        result = result[:, :, ::-1] if across else result
+        seen.append(result[:, ::-1] if down else result)
+    np.testing.assert_allclose(np.mean(seen, axis=0), Ensemble(engine).run(crop), atol=1e-5)
+
+    targets = np.zeros_like(output)
+    one = np.ones((8, 1), np.float32)
+    batch = Batch(*(np.repeat(part, 8, axis=0) for part in (crop, targets)), one, 0 * one, views)
+
+    def loss(share: float) -> float:
+        shared = config.model_copy(update={"ensemble_share": share})
+        return float(Trainer(shared, tensors, [batch]).step(batch))
+
+    distances = [np.square(output - each).mean() for each in seen]
+    assert loss(0) == pytest.approx(np.square(output).mean(), rel=1e-5)
+    assert loss(1) == pytest.approx(np.mean(distances), rel=1e-5) and max(distances) > 1e-3
+    assert loss(0.25) == pytest.approx(0.75 * loss(0) + 0.25 * loss(1), rel=1e-5)
+
+
+def test_every_step_draws_each_of_the_eight_views(folder):
+    config = read_config(folder, batch=64)
+    training = load_training_set(config)
+    first, again, other = (draw_batch(training, config, step) for step in (3, 3, 4))
+    assert {tuple(view) for view in first.views} == set(itertools.product((0, 1), repeat=3))
+    assert np.array_equal(first.views, again.views)
+    assert not np.array_equal(first.views, other.views)
+
+
+def test_ensemble_share_needs_weights_that_do_the_same(folder, finished):
+    from srcnn.training.run import load_inputs
+
+    with pytest.raises(TrainingError, match="ensemble_share needs warm_start"):
+        load_inputs(read_config(folder, ensemble_share=0.5))
+    given = {"ensemble_share": 0.5, "warm_start": weights_of(finished)}
+    assert load_inputs(read_config(folder, **given)).warm_start
+    for other in ({"scale": 3}, {"kernel": "bicubic"}, {"protocol": "matlab"}):
+        with pytest.raises(TrainingError, match="cannot teach .*same depth, scale, kernel"):
+            load_inputs(read_config(folder, **given, **other))
 
 
 def test_gratings_and_chains_exclude_each_other(folder):
@@ -495,7 +553,7 @@ def test_colour_and_gray_images_are_evaluated_together(tmp_path, finished):
 def test_crops_are_aligned_and_follow_from_seed_and_step(folder):
     config = read_config(folder, batch=64)
     training = load_training_set(config)
-    inputs, targets, weights, _ = draw_batch(training, config, 5)
+    inputs, targets, weights, *_ = draw_batch(training, config, 5)
     assert inputs.shape == (64, 32, 32, 1) and inputs.dtype == np.float32
     assert targets.shape == (64, 20, 20, 1) and targets.dtype == np.float32
     assert weights.shape == (64, 1) and weights.dtype == np.float32
@@ -622,7 +680,7 @@ def test_gratings_are_added_to_a_share_of_crops_before_degradation(tmp_path, fol
 def test_crop_with_a_grating_is_weighted_by_its_own_error(folder):
     config = read_config(folder, gratings=1.0, batch=400)
     training = load_training_set(config)
-    inputs, targets, weights, _ = draw_batch(training, config, 0)
+    inputs, targets, weights, *_ = draw_batch(training, config, 0)
     errors = np.square(inputs[:, 6:-6, 6:-6] - targets).mean((1, 2, 3), dtype=float)
     # The weight is computed over a slightly larger area than the comparison.
     assert np.median(weights[:, 0] * (errors + 1e-4)) == pytest.approx(1, rel=0.1)

@@ -17,10 +17,16 @@ from srcnn.weights import WEIGHTS_SUFFIX, Chain, ModelCard
 RECIPE = frozenset(
     ("architecture", "scale", "kernel", "protocol", "degrade", "steps", "batch", "crop")
     + ("learning_rate", "warmup", "ema_decay", "seed", "gratings", "recolour", "copies")
-    + ("excess_weight", "loss_mean", "edges")
+    + ("excess_weight", "loss_mean", "edges", "ensemble_share")
 )
 # Settings that are newer than some cards, with the value that those runs had.
-_NEWER = {"recolour": 0.0, "excess_weight": 0.0, "loss_mean": "arithmetic", "edges": False}
+_NEWER = {
+    "recolour": 0.0,
+    "excess_weight": 0.0,
+    "loss_mean": "arithmetic",
+    "edges": False,
+    "ensemble_share": 0.0,
+}
 
 
 class TrainingError(ValueError):
@@ -59,6 +65,8 @@ class TrainingConfig(BaseModel):
         interpolation by.
       loss_mean: of the crops' losses, each relative to the degraded image's: `arithmetic`, or
         `geometric`, which comes closer to the mean PSNR, a mean of logarithms.
+      ensemble_share: of a crop's error, how much is measured against the self-ensemble of the
+        weights that the run begins from, instead of the original.
       edges: whether crops reach beyond a picture's edge by the network's margin, mirrored as in a
         job, so that small pictures give crops too.
       warm_start: weights file to begin from; of another scale or depth, the layers that both have
@@ -97,6 +105,7 @@ class TrainingConfig(BaseModel):
     excess_weight: Annotated[float, Field(ge=0, le=100)] = 0.0
     loss_mean: Literal["arithmetic", "geometric"] = "arithmetic"
     edges: bool = False
+    ensemble_share: Annotated[float, Field(ge=0, le=1)] = 0.0
     warm_start: Path | None = None
     checkpoint_every: Annotated[int, Field(ge=1)] = 100
     validate_every: Annotated[int, Field(ge=1)] = 500

@@ -38,12 +38,15 @@ class Batch(NamedTuple):
       weights: float32 (batch, planes), of the crops' squared errors.
       interpolation_errors: float32 (batch, planes), mean squared errors of the interpolation
         against `targets`; 0 if `excess_weight` is.
+      views: float32 (batch, 3), 0 or 1, of the eight flips and turns that a self-ensemble sees a
+        crop in: whether it is flipped down, flipped across and, after that, transposed.
     """
 
     inputs: np.ndarray
     targets: np.ndarray
     weights: np.ndarray
     interpolation_errors: np.ndarray
+    views: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -239,7 +242,8 @@ def draw_batch(training: TrainingSet, config: TrainingConfig, step: int) -> Batc
         _draw_crop(training.copies[index], config, generator, f"{step}/{place}")
         for place, index in enumerate(chosen)
     ]
-    return Batch(*(np.stack(parts, dtype=np.float32) for parts in zip(*crops, strict=True)))
+    parts = (np.stack(part, dtype=np.float32) for part in zip(*crops, strict=True))
+    return Batch(*parts, views=generator.integers(2, size=(config.batch, 3)).astype(np.float32))
 
 
 def _copies_of(

@@ -140,6 +140,8 @@ def _start_of(config: TrainingConfig) -> dict[str, Any]:
     """The weights that a run begins from: `start`, `warm_start` and `earlier` of Inputs."""
     start = initial_tensors(config.network, config.seed)
     if not config.warm_start:
+        if config.ensemble_share:
+            raise TrainingError("ensemble_share needs warm_start: the weights that teach")
         return {"start": start}
     weights = load_weights(config.warm_start)
     card, tensors = weights.card, weights.tensors
@@ -149,6 +151,12 @@ def _start_of(config: TrainingConfig) -> dict[str, Any]:
         raise TrainingError(
             f"{config.warm_start} holds {card.architecture.name}; "
             f"{config.architecture} cannot begin from it"
+        )
+    task = config.scale, config.kernel, config.protocol
+    if config.ensemble_share and (card.scale, card.kernel, card.protocol, theirs) != (*task, ours):
+        raise TrainingError(
+            f"{config.warm_start} holds {card.name}, which cannot teach {config.name}: "
+            "ensemble_share needs weights of the same depth, scale, kernel and protocol"
         )
     # Of another scale or depth: the layers that both have before the one that enlarges.
     return {
