@@ -486,7 +486,7 @@ def test_ensemble_share_draws_outputs_towards_the_self_ensemble_of_the_start(fol
     assert loss(0.25) == pytest.approx(0.75 * loss(0) + 0.25 * loss(1), rel=1e-5)
 
 
-def test_every_step_draws_each_of_the_eight_views(folder):
+def test_views_cover_eight_flips_and_turns_and_follow_from_the_step(folder):
     config = read_config(folder, batch=64)
     training = load_training_set(config)
     first, again, other = (draw_batch(training, config, step) for step in (3, 3, 4))

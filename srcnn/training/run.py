@@ -152,15 +152,18 @@ def _start_of(config: TrainingConfig) -> dict[str, Any]:
             f"{config.warm_start} holds {card.architecture.name}; "
             f"{config.architecture} cannot begin from it"
         )
-    task = config.scale, config.kernel, config.protocol
-    if config.ensemble_share and (card.scale, card.kernel, card.protocol, theirs) != (*task, ours):
+    same_network = theirs == ours
+    same_task = (card.scale, card.kernel, card.protocol) == (
+        config.scale, config.kernel, config.protocol,
+    )  # fmt: skip
+    if config.ensemble_share and not (same_network and same_task):
         raise TrainingError(
             f"{config.warm_start} holds {card.name}, which cannot teach {config.name}: "
             "ensemble_share needs weights of the same depth, scale, kernel and protocol"
         )
     # Of another scale or depth: the layers that both have before the one that enlarges.
     return {
-        "start": tensors if theirs == ours else (*tensors[:shared], *start[shared:]),
+        "start": tensors if same_network else (*tensors[:shared], *start[shared:]),
         "warm_start": {"name": card.name, "sha256": card.sha256},
         "earlier": _flattened(card.training),
     }
