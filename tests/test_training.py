@@ -609,6 +609,48 @@ def test_crops_reach_beyond_edges_as_the_job_mirrors_them(tmp_path, folder):
         assert np.abs(engine.run(inputs[None])[0, ..., 0] - whole).max() < 1e-5
 
 
+@pytest.mark.parametrize(("protocol", "kernel"), [("matlab", "bicubic"), ("opencv", "bilinear")])
+def test_shifted_crops_are_degraded_from_any_pixel_on(tmp_path, folder, protocol, kernel):
+    image = np.random.default_rng(0).integers(0, 256, (90, 93), np.uint8)
+    cv2.imwrite(str(tmp_path / "1.png"), image)
+    overrides = {
+        "architecture": "subpixel-small", "protocol": protocol, "kernel": kernel, "scale": 3,
+        "images": [f"{tmp_path}/1.png"], "copies": [1.0], "batch": 64, "crop": 20,
+    }  # fmt: skip
+    config = read_config(folder, **overrides, shifts=True)
+    training = load_training_set(config)
+    luma = training.copies[0].original
+    offsets = set()
+    for crop, target in zip(*draw_batch(training, config, 0)[:2], strict=True):
+        seen, place = next(
+            (np.rot90(crop[:, ::flip], turns)[..., 0], place)
+            for flip in (1, -1)
+            for turns in range(4)
+            if (place := find(np.rot90(target[:, ::flip], turns)[..., 0], luma)) is not None
+        )
+        begin = place - config.network.margin * 3
+        offset = tuple(begin % 3)
+        height, width = (luma.shape - np.array(offset)) // 3 * 3 + offset
+        pair = make_pair(luma[offset[0] : height, offset[1] : width], config.restoration)
+        top, left = (begin - offset) // 3
+        expected = np.float64(pair.seen)[top : top + 20, left : left + 20]
+        if pair.seen.dtype == np.uint8:
+            expected /= 255
+        inner = slice(3, -3)  # the shifted image ends where the image goes on
+        assert np.abs(seen - expected)[inner, inner].max() < 1e-6
+        offsets.add(offset)
+    assert len(offsets) == 9
+
+
+def find(part: np.ndarray, image: np.ndarray) -> np.ndarray | None:
+    """Row and column of a part of a uint8 image, given in [0, 1]."""
+    codes = np.rint(part * 255).astype(np.uint8)
+    differences = cv2.matchTemplate(image, codes, cv2.TM_SQDIFF)
+    top, left = np.unravel_index(differences.argmin(), differences.shape)
+    found = image[top : top + len(codes), left : left + codes.shape[1]]
+    return np.array([top, left]) if np.array_equal(found, codes) else None
+
+
 def test_training_images_are_offset_by_every_remainder(tmp_path, folder):
     # OpenCV degrades 95 pixels differently from 96 or 97, and a job's pictures have all sizes.
     for seed in range(12):
@@ -799,7 +841,8 @@ def test_soap_equals_adam_in_the_eigenbasis():
         ({"protocol": "pillow"}, "protocol: "),
         ({"architecture": "resnet"}, "there are: srcnn-915"),
         ({"crop": 12}, "crop 12 is too small"),
-        ({"edges": True}, "edges needs chains that only shrink, and a network on the small luma"),
+        ({"edges": True}, "edges and shifts need chains that only shrink, and a network on the"),
+        ({"shifts": True}, "edges and shifts need chains that only shrink, and a network on the"),
         ({"ema_decay": 1.0}, "ema_decay: "),
         ({"copies": [1.5]}, "copies.0: "),
         ({"validate_every": 15}, "not a multiple of checkpoint_every 10"),

@@ -17,7 +17,7 @@ from srcnn.weights import WEIGHTS_SUFFIX, Chain, ModelCard
 RECIPE = frozenset(
     ("architecture", "scale", "kernel", "protocol", "degrade", "steps", "batch", "crop")
     + ("learning_rate", "warmup", "ema_decay", "seed", "gratings", "recolour", "copies")
-    + ("excess_weight", "loss_mean", "edges", "ensemble_share")
+    + ("excess_weight", "loss_mean", "edges", "shifts", "ensemble_share")
 )
 # Settings that are newer than some cards, with the value that those runs had.
 _NEWER = {
@@ -25,6 +25,7 @@ _NEWER = {
     "excess_weight": 0.0,
     "loss_mean": "arithmetic",
     "edges": False,
+    "shifts": False,
     "ensemble_share": 0.0,
 }
 
@@ -69,6 +70,7 @@ class TrainingConfig(BaseModel):
         weights that the run begins from, instead of the original.
       edges: whether crops reach beyond a picture's edge by the network's margin, mirrored as in a
         job, so that small pictures give crops too.
+      shifts: whether crops begin at any pixel of an original, not only at multiples of the scale.
       warm_start: weights file to begin from; of another scale or depth, the layers that both have
         before the last. By default the network begins as the interpolation.
       checkpoint_every: steps between checkpoints and lines of the log.
@@ -105,6 +107,7 @@ class TrainingConfig(BaseModel):
     excess_weight: Annotated[float, Field(ge=0, le=100)] = 0.0
     loss_mean: Literal["arithmetic", "geometric"] = "arithmetic"
     edges: bool = False
+    shifts: bool = False
     ensemble_share: Annotated[float, Field(ge=0, le=1)] = 0.0
     warm_start: Path | None = None
     checkpoint_every: Annotated[int, Field(ge=1)] = 100
@@ -140,8 +143,9 @@ class TrainingConfig(BaseModel):
             f"recolour needs a network on colours; {name} processes luma only": (
                 self.recolour > 0 and network.planes == 1
             ),
-            f"edges needs chains that only shrink, and a network on the small luma, not {name}": (
-                self.edges and (self.degrades_crops or not network.residual)
+            "edges and shifts need chains that only shrink, and a network on the small luma, "
+            f"not {name}": (
+                (self.edges or self.shifts) and (self.degrades_crops or not network.residual)
             ),
             f"crop {self.crop} is too small: {name} removes {margin} pixels on each side": (
                 self.crop <= 2 * margin

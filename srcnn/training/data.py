@@ -23,7 +23,7 @@ _FLAWLESS = 1e-4
 _EVEN = 1e-3
 # Weight of Cr and Cb; the luma's is 1.
 _CHROMA_SHARE = 0.15
-# Small pixels around a crop, against a chain's effects at edges and for varied phases of JPEG's
+# Small pixels around a crop, against effects at edges and for varied phases of JPEG's
 # blocks.
 _MARGIN = 8
 
@@ -311,6 +311,8 @@ def _draw_crop(
         copy = _degraded_patch(copy.image, config, generator, name)
     elif config.gratings and generator.random() < config.gratings:
         copy = _with_grating(copy, config, generator)
+    elif config.shifts:
+        copy = _shifted_crop(copy, config, generator)
     margin, upscale = config.network.margin, config.network.upscale
     window = _draw_window(copy.shape, config.crop, generator)
     turns, flip = generator.integers((4, 2))
@@ -362,6 +364,34 @@ def _with_grating(pair: Example, config: TrainingConfig, generator: np.random.Ge
     side = min(side - side % scale, *pair.original.shape)
     plane = pair.original[_draw_window(pair.original.shape, side, generator)]
     return _example(lay_grating(plane, scale, generator), config)
+
+
+def _shifted_crop(pair: Example, config: TrainingConfig, generator: np.random.Generator) -> Example:
+    """A crop that begins at any pixel of the original and is degraded as if the image began there.
+
+    The whole image's small pixels lie on one grid; at x4 there are sixteen.
+    """
+    upscale, sides = config.network.upscale, pair.original.shape
+    window = _draw_window(sides, config.crop * upscale, generator)
+    rows, columns = (
+        _mirrored(part.start - _MARGIN * upscale, part.stop + _MARGIN * upscale, length)
+        for part, length in zip(window, sides, strict=True)
+    )
+    patch = pair.original[np.ix_(rows, columns)]
+    degraded = make_pair(patch, replace(config.restoration, border="keep"))
+    small, large = (slice(_MARGIN * step, -_MARGIN * step) for step in (1, upscale))
+    return Example(
+        degraded.seen[small, small],
+        degraded.original[large, large],
+        pair.weights,
+        degraded.interpolated[large, large] if config.excess_weight else None,
+    )
+
+
+def _mirrored(start: int, stop: int, length: int) -> np.ndarray:
+    """Indices from `start` to `stop` of a side that is mirrored beyond its `length` samples."""
+    places = np.arange(start, stop) % (2 * length)
+    return np.minimum(places, 2 * length - 1 - places)
 
 
 def _draw_window(
