@@ -377,17 +377,19 @@ def test_network_on_luma_and_chroma_learns_both(folder, tmp_path):
     assert card.chroma_taps == () and card.architecture.planes == 3
     from srcnn import load_model
 
-    truth = drawing(50)[:64, :64]
     asked = Restoration(card.architecture, Degradation("opencv", 2, "bilinear"))
-    small = asked.degraded_by(config.chains[0]).degrade(truth, "x")
-    enlarged = load_model(path).enlarge(small)
-    interpolated = asked.interpolate(small, truth.shape[:2], truth.dtype)
-    for plane in range(3):
-        before, after = (
-            cv2.PSNR(*(cv2.cvtColor(i, cv2.COLOR_BGR2YCrCb)[..., plane] for i in (truth, image)))
-            for image in (interpolated, enlarged)
+    degraded, model = asked.degraded_by(config.chains[0]), load_model(path)
+    gains = []
+    for seed in range(50, 66):  # a single drawing's Cr may gain 0.01 dB
+        truth = drawing(seed)[:64, :64]
+        small = degraded.degrade(truth, f"{seed}")
+        interpolated = asked.interpolate(small, truth.shape[:2], truth.dtype)
+        true, before, after = (
+            cv2.split(cv2.cvtColor(image, cv2.COLOR_BGR2YCrCb))
+            for image in (truth, interpolated, model.enlarge(small))
         )
-        assert after > before
+        gains.append(np.subtract([*map(cv2.PSNR, true, after)], [*map(cv2.PSNR, true, before)]))
+    assert np.mean(gains, axis=0).min() > 0.1
 
 
 def test_error_beyond_that_of_the_interpolation_counts_more(folder):
