@@ -120,6 +120,12 @@ def degrade_matlab(plane: np.ndarray, scale: int, kernel: str) -> np.ndarray:
     return resize_matlab(small, (height, width), kernel)
 
 
+def mirrored(places: np.ndarray, length: int) -> np.ndarray:
+    """Indices of samples of a side that is mirrored beyond its ends; end samples are repeated."""
+    places = np.mod(places, 2 * length)
+    return np.minimum(places, 2 * length - 1 - places)
+
+
 def modcrop(image: np.ndarray, scale: int) -> np.ndarray:
     """Cuts the last rows and columns so that both sides are multiples of `scale`."""
     height, width = image.shape[:2]
@@ -145,13 +151,9 @@ def _resize_matrix(length: int, target: int, kernel: str) -> scipy.sparse.csr_ar
     taps = first[:, None] + np.arange(int(np.ceil(support)) + 2)
     weights = stretch * function(stretch * (centres[:, None] - taps))
     weights /= weights.sum(axis=1, keepdims=True)
-    # Beyond the edge the picture is mirrored; the edge sample is repeated.
-    period = 2 * length
-    mirrored = np.mod(taps, period)
-    mirrored = np.where(mirrored < length, mirrored, period - 1 - mirrored)
     rows = np.repeat(np.arange(target), taps.shape[1])
     return scipy.sparse.csr_array(
-        (weights.ravel(), (rows, mirrored.ravel())), shape=(target, length)
+        (weights.ravel(), (rows, mirrored(taps, length).ravel())), shape=(target, length)
     )
 
 

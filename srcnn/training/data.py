@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from srcnn.colour import quantise_half_even, unit_range
-from srcnn.resample import resize_matlab
+from srcnn.resample import mirrored, resize_matlab
 from srcnn.training.config import TrainingConfig, TrainingError
 from srcnn.training.gratings import lay_grating
 from srcnn.training.pairs import make_pair
@@ -23,8 +23,7 @@ _FLAWLESS = 1e-4
 _EVEN = 1e-3
 # Weight of Cr and Cb; the luma's is 1.
 _CHROMA_SHARE = 0.15
-# Small pixels around a crop, against effects at edges and for varied phases of JPEG's
-# blocks.
+# Small pixels around a crop, against effects at edges and for varied phases of JPEG's blocks.
 _MARGIN = 8
 
 
@@ -372,9 +371,9 @@ def _shifted_crop(pair: Example, config: TrainingConfig, generator: np.random.Ge
     The whole image's small pixels lie on one grid; at x4 there are sixteen.
     """
     upscale, sides = config.network.upscale, pair.original.shape
-    window = _draw_window(sides, config.crop * upscale, generator)
+    window, beyond = _draw_window(sides, config.crop * upscale, generator), _MARGIN * upscale
     rows, columns = (
-        _mirrored(part.start - _MARGIN * upscale, part.stop + _MARGIN * upscale, length)
+        mirrored(np.arange(part.start - beyond, part.stop + beyond), length)
         for part, length in zip(window, sides, strict=True)
     )
     patch = pair.original[np.ix_(rows, columns)]
@@ -386,12 +385,6 @@ def _shifted_crop(pair: Example, config: TrainingConfig, generator: np.random.Ge
         pair.weights,
         degraded.interpolated[large, large] if config.excess_weight else None,
     )
-
-
-def _mirrored(start: int, stop: int, length: int) -> np.ndarray:
-    """Indices from `start` to `stop` of a side that is mirrored beyond its `length` samples."""
-    places = np.arange(start, stop) % (2 * length)
-    return np.minimum(places, 2 * length - 1 - places)
 
 
 def _draw_window(
