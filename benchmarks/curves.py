@@ -39,21 +39,25 @@ class Curve:
         return np.array([run[-1] for run in self.runs])
 
     @property
-    def gain_of_doubling(self) -> float:
-        """Slope of the trend: dB for twice the steps; not a number after a single run."""
+    def trend(self) -> np.ndarray:
+        """The line through the ends against log2(steps): slope and level; NaN of a single run."""
         if len(self.runs) < 2:
-            return math.nan
+            return np.full(2, math.nan)
         steps, psnr = self.ends.T
-        return float(np.polyfit(np.log2(steps), psnr, 1)[0])
+        return np.polyfit(np.log2(steps), psnr, 1)
+
+    @property
+    def gain_of_doubling(self) -> float:
+        """What the trend gives for twice the steps, dB; not a number after a single run."""
+        return float(self.trend[0])
 
 
 def curve_of(card: ModelCard) -> Curve | None:
     """The curve that a card records; None if it records no validation."""
-    training = card.training
     task = (card.scale, card.kernel, card.protocol)
     runs = [
         run
-        for run in reversed([training, *training.get("earlier", [])])
+        for run in card.runs
         if (run.get("scale"), run.get("kernel"), run.get("protocol")) == task
         and run.get("architecture") == card.architecture.name
     ]
@@ -86,11 +90,9 @@ def draw(curves: list[Curve], path: Path) -> None:
             axes.plot(*run.T, color="tab:blue", linewidth=1, alpha=0.6)
         axes.plot(*curve.ends.T, "o", color="tab:blue", label="end of a run")
         if len(curve.runs) > 1:
-            steps, psnr = curve.ends.T
-            ahead = np.geomspace(steps[0], 8 * steps[-1])
-            slope = curve.gain_of_doubling
-            level = psnr.mean() + slope * (np.log2(ahead) - np.log2(steps).mean())
-            label = f"{slope:+.3f} dB for twice the steps"
+            ahead = np.geomspace(curve.ends[0, 0], 8 * curve.ends[-1, 0])
+            label = f"{curve.gain_of_doubling:+.3f} dB for twice the steps"
+            level = np.polyval(curve.trend, np.log2(ahead))
             axes.plot(ahead, level, "--", color="tab:gray", label=label)
         axes.set_xscale("log")
         axes.set(title=curve.name, xlabel="steps", ylabel="validation luma PSNR, dB")

@@ -90,6 +90,12 @@ class ModelCard(BaseModel):
         steps = {step.name for chain in self.degrade for step in parse_steps(chain)} - {"shrink"}
         return ", ".join([str(self.degradation), *sorted(steps)])
 
+    @property
+    def runs(self) -> list[dict[str, Any]]:
+        """The trainings that led to the weights, the first one first; the last is their own."""
+        own = {key: value for key, value in self.training.items() if key != "earlier"}
+        return [*reversed(self.training.get("earlier", [])), own]
+
 
 @dataclass(frozen=True)
 class Weights:

@@ -206,7 +206,7 @@ def configs_of_card(card: ModelCard, path: Path, overrides: dict[str, Any]) -> l
     Raises:
       TrainingError: the card does not describe every run, or see load_config.
     """
-    *before, own = [*reversed(card.training.get("earlier", [])), card.training]
+    *before, own = card.runs
     if isinstance(start := (before or [own])[0].get("start"), dict):
         raise TrainingError(
             f"{card.name}: its training began from weights that its card does not describe, "

@@ -165,7 +165,8 @@ def _start_of(config: TrainingConfig) -> dict[str, Any]:
     return {
         "start": tensors if same_network else (*tensors[:shared], *start[shared:]),
         "warm_start": {"name": card.name, "sha256": card.sha256},
-        "earlier": _flattened(card.training),
+        # One list: a card may not nest deeply.
+        "earlier": card.runs[::-1] if card.training else [],
     }
 
 
@@ -181,12 +182,6 @@ def _chroma_taps(config: TrainingConfig, held_out: list[Path]) -> tuple[float, .
         return ()
     restoration = config.restoration.degraded_by(config.chains[0])
     return fit_chroma_taps(sample_images(config, held_out, _CHROMA_IMAGES), restoration)
-
-
-def _flattened(training: dict[str, Any]) -> list[dict[str, Any]]:
-    """A card's training and those before it as one list: a card may not nest deeply."""
-    own = {key: value for key, value in training.items() if key != "earlier"}
-    return [own, *training.get("earlier", [])] if own else []
 
 
 def _samples(config: TrainingConfig, training: TrainingSet) -> list[Batch]:
